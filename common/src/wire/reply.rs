@@ -1,0 +1,118 @@
+//! MDS → client: what became of a request.
+
+use serde::{Deserialize, Serialize};
+
+use crate::attr::{Attr, FileKind};
+use crate::error::FsError;
+use crate::id::{DirFragId, Epoch, Ino, MapEpoch, Rank, RequestId, Seq};
+use crate::name::Name;
+use crate::wire::request::{Target, XattrName, XattrValue};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Reply {
+    pub id: RequestId,
+    /// Where it was applied, if it changed something. Until the client hears that this is durable
+    /// it keeps the request, to replay it should the rank come back without it.
+    pub applied: Option<Seq>,
+    pub map_epoch: MapEpoch,
+    pub outcome: Outcome,
+}
+
+/// Variants are encoded by position: append only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Outcome {
+    Done(Answer),
+    Refused(FsError),
+    /// Another rank is the authority: ask it, under the same id.
+    Redirect(Route),
+    /// The inode is not where the request says, and this rank does not know where it is. The client
+    /// looks the name up again (a directory) or uses what it has been told since (a file).
+    Gone {
+        ino: Ino,
+    },
+}
+
+/// Who is the authority from `base` down. Of two, the higher epoch wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Route {
+    pub base: DirFragId,
+    pub rank: Rank,
+    pub epoch: Epoch,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Answer {
+    Done,
+    /// To lookup, create, mkdir, link.
+    Found(Found),
+    Attr(Attr),
+    Page(Page),
+    /// One for each target asked, in order; `None` where it is not here.
+    Stats(Vec<Option<Attr>>),
+    Symlink(Vec<u8>),
+    Xattr(XattrValue),
+    XattrNames(Vec<XattrName>),
+    /// To rename: what was moved.
+    Renamed(Renamed),
+    /// To forget: those targets that are not here.
+    NotHere(Vec<Target>),
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Found {
+    /// A non-directory embedded in this entry. The reply pins it once.
+    Here(Attr),
+    /// A directory: its attributes are with the rank that is its authority.
+    Dir {
+        ino: Ino,
+        rank: Rank,
+        /// If that is the answering rank.
+        attr: Option<Attr>,
+    },
+    /// A hard-linked file, whose row is at its home rank.
+    Remote {
+        ino: Ino,
+        kind: FileKind,
+        rank: Rank,
+        /// If that is the answering rank; the reply then pins it once.
+        attr: Option<Attr>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Page {
+    pub entries: Vec<PageEntry>,
+    /// Whether the directory ends with these.
+    pub end: PageEnd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PageEnd {
+    More,
+    Last,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PageEntry {
+    pub name: Name,
+    /// Continue after this entry with it. Equal cookies are never split over two pages.
+    pub cookie: u64,
+    pub found: Found,
+}
+
+/// The places of what a rename moved. The client corrects what it knows of these inodes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Renamed {
+    pub moved: Moved,
+    /// The other one, if they were exchanged.
+    pub exchanged: Option<Moved>,
+}
+
+/// An inode under its new name, and the rank that is now its authority.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Moved {
+    pub ino: Ino,
+    pub kind: FileKind,
+    pub rank: Rank,
+}

@@ -1,0 +1,270 @@
+//! Client → MDS: what an application wants.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::attr::SetAttr;
+use crate::id::{Ino, Rank, RequestId, Seq};
+use crate::name::Name;
+use crate::time::Timestamp;
+
+/// One operation. A retry, also at another rank, has the same id; an id is applied at most once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Request {
+    pub id: RequestId,
+    /// The lowest id about which the client may still ask; what is below may be forgotten.
+    pub oldest: RequestId,
+    pub caller: Caller,
+    /// The client's clock, for the times of what is made and changed.
+    pub at: Timestamp,
+    /// Where this was applied by an earlier incarnation, if it answered.
+    pub replay: Option<Seq>,
+    pub op: Op,
+}
+
+/// For whom the operation is done. Permissions are checked by the kernel (`default_permissions`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Caller {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// Which inode, and where the client last knew it to be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Target {
+    pub ino: Ino,
+    pub place: Place,
+}
+
+impl Target {
+    #[must_use]
+    pub fn dir(ino: Ino) -> Self {
+        Self { ino, place: Place::Dir }
+    }
+}
+
+/// Where an inode's row lies; so, who is its authority.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Place {
+    /// It is a directory: its attributes lie with its contents.
+    Dir,
+    /// Embedded in this entry: the authority of directory `dir`.
+    Entry { dir: Ino, name: Name },
+    /// It has, or had, several names: its home rank.
+    Home,
+    /// Unlinked, but held open: the rank that unlinked it.
+    Orphan { rank: Rank },
+}
+
+/// Extended attributes, in order of name.
+pub type Xattrs = BTreeMap<XattrName, XattrValue>;
+
+/// The full name of an extended attribute, `user.…`. 1 to 255 bytes, no NUL.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct XattrName(#[serde(with = "bytes")] pub Box<[u8]>);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct XattrValue(#[serde(with = "bytes")] pub Box<[u8]>);
+
+/// Variants are encoded by position: append only, never reorder, never remove.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Op {
+    Lookup {
+        dir: Ino,
+        name: Name,
+    },
+    Getattr {
+        target: Target,
+    },
+    Setattr {
+        target: Target,
+        set: SetAttr,
+    },
+    /// The entries after `cookie` (0: from the beginning), in order of hash, without `.` and `..`.
+    Readdir {
+        dir: Ino,
+        cookie: u64,
+        entries_max: u32,
+    },
+    /// Attributes of many inodes at once, for READDIRPLUS of entries that lie elsewhere.
+    Stat {
+        targets: Vec<Target>,
+    },
+    /// Any non-directory. `ino` is from a range lent to the session.
+    Create(Create),
+    Mkdir {
+        dir: Ino,
+        name: Name,
+        ino: Ino,
+        mode: u16,
+        xattrs: Xattrs,
+    },
+    Unlink {
+        dir: Ino,
+        name: Name,
+    },
+    Rmdir {
+        dir: Ino,
+        name: Name,
+    },
+    Link {
+        target: Target,
+        dir: Ino,
+        name: Name,
+    },
+    Rename(Rename),
+    Readlink {
+        target: Target,
+    },
+    GetXattr {
+        target: Target,
+        name: XattrName,
+    },
+    SetXattr {
+        target: Target,
+        name: XattrName,
+        value: XattrValue,
+        mode: XattrSet,
+    },
+    ListXattr {
+        target: Target,
+    },
+    RemoveXattr {
+        target: Target,
+        name: XattrName,
+    },
+    /// Bytes were written to a file's data: its size is at least `end`, its mtime the request's time.
+    Wrote {
+        target: Target,
+        end: u64,
+        kill_privileges: bool,
+    },
+    /// Gives back pins: what the kernel has forgotten. Answered with those that are not here.
+    Forget {
+        items: Vec<Forget>,
+    },
+    /// Is answered when everything this rank has applied for the client is durable.
+    Sync,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Create {
+    pub dir: Ino,
+    pub name: Name,
+    pub ino: Ino,
+    pub node: Node,
+    /// Permission bits, umask already applied.
+    pub mode: u16,
+    /// ACLs inherited from the directory.
+    pub xattrs: Xattrs,
+    pub existing: IfExists,
+}
+
+/// What is made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Node {
+    File,
+    Symlink(#[serde(with = "bytes")] Box<[u8]>),
+    Fifo,
+    Socket,
+    CharDevice(u32),
+    BlockDevice(u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum IfExists {
+    /// EEXIST (`O_EXCL`, `mknod`, `symlink`).
+    Refuse,
+    /// Answer with what is there (`O_CREAT` alone).
+    Open,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Rename {
+    pub from_dir: Ino,
+    pub from: Name,
+    pub to_dir: Ino,
+    pub to: Name,
+    pub mode: RenameMode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RenameMode {
+    Replace,
+    /// `RENAME_NOREPLACE`
+    NoReplace,
+    /// `RENAME_EXCHANGE`
+    Exchange,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum XattrSet {
+    Any,
+    /// `XATTR_CREATE`
+    Create,
+    /// `XATTR_REPLACE`
+    Replace,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Forget {
+    pub target: Target,
+    /// How many replies named the inode since the last time: pins are counted on both sides.
+    pub count: u64,
+}
+
+impl Op {
+    /// Whether carrying it out changes what is stored, so that it must happen at most once.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        match self {
+            Self::Setattr { .. }
+            | Self::Create(_)
+            | Self::Mkdir { .. }
+            | Self::Unlink { .. }
+            | Self::Rmdir { .. }
+            | Self::Link { .. }
+            | Self::Rename(_)
+            | Self::SetXattr { .. }
+            | Self::RemoveXattr { .. }
+            | Self::Wrote { .. } => true,
+            Self::Lookup { .. }
+            | Self::Getattr { .. }
+            | Self::Readdir { .. }
+            | Self::Stat { .. }
+            | Self::Readlink { .. }
+            | Self::GetXattr { .. }
+            | Self::ListXattr { .. }
+            | Self::Forget { .. }
+            | Self::Sync => false,
+        }
+    }
+}
+
+/// Byte strings as one length and their bytes; serde would write a sequence of numbers.
+mod bytes {
+    use serde::{Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Box<[u8]>, D::Error> {
+        struct Bytes;
+        impl de::Visitor<'_> for Bytes {
+            type Value = Box<[u8]>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(bytes.into())
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}

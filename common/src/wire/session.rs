@@ -1,0 +1,110 @@
+//! The conversation between a client and a rank, after the hello.
+//!
+//! ```text
+//!  client ── Open ──▶ rank          the first message; then Claim … ClaimsDone if it reconnects
+//!  client ◀─ Opened ─ rank
+//!  client ── Request, Renew, Acked ──▶ rank
+//!  client ◀─ Reply, Renewed, Notice, Durable, Route ── rank
+//!  client ── Close ──▶ rank
+//! ```
+//!
+//! One ordered stream each way: order is part of the protocol.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, Rank, RequestId, Seq};
+use crate::wire::reply::{Reply, Route};
+use crate::wire::request::{Place, Request, Target};
+
+/// Client → rank. Variants are encoded by position: append only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ToMds {
+    /// Begins the session, or takes it up again on a new connection.
+    Open {
+        client: ClientId,
+        oldest: RequestId,
+    },
+    /// After `Open`, while the rank reconnects: pins the client holds here.
+    Claim {
+        pins: Vec<PinClaim>,
+    },
+    /// All claims were made; requests to be replayed follow, then new ones.
+    ClaimsDone,
+    /// All requests to be replayed were sent.
+    ReplayDone,
+    Request(Request),
+    /// Keeps the lease. Every [`crate::limit::LEASE_RENEW`].
+    Renew,
+    /// What the notice said has taken effect at the client.
+    Acked(NoticeId),
+    /// The client goes. Its pins are given back.
+    Close,
+}
+
+/// A pin a client believes to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PinClaim {
+    pub target: Target,
+    pub count: u64,
+}
+
+/// Rank → client. Variants are encoded by position: append only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ToClient {
+    Opened(Opened),
+    Reply(Reply),
+    /// The lease counts anew from when the renewal was sent. Carries more numbers if few are left.
+    Renewed {
+        map_epoch: MapEpoch,
+        more: Option<InoRange>,
+    },
+    Notice {
+        id: NoticeId,
+        notice: Notice,
+    },
+    /// Everything applied up to here survives power loss.
+    Durable {
+        through: Seq,
+    },
+    /// Authority moved: from now on ask there.
+    Route(Route),
+    /// The session is at its end: its lease ran out, an operator ended it, or it broke a rule.
+    Evicted,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Opened {
+    pub session: SessionAge,
+    pub lease: Duration,
+    /// Inode numbers for what the client makes.
+    pub ranges: Vec<InoRange>,
+    pub durable: Seq,
+    pub map_epoch: MapEpoch,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SessionAge {
+    New,
+    /// Known already: the connection broke, or the rank restarted.
+    Resumed,
+}
+
+/// What somebody else did to an inode this client pins. Its maker is answered when all know.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Notice {
+    Moved {
+        ino: Ino,
+        place: Place,
+        rank: Rank,
+    },
+    Unlinked {
+        ino: Ino,
+        rank: Rank,
+    },
+    /// Part of a subtree in which the client has something goes to that rank: open a session there.
+    Expect {
+        rank: Rank,
+    },
+}
