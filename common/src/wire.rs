@@ -90,7 +90,7 @@ impl Deframer {
     ///
     /// # Errors
     /// After an error the stream is of no use any more.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, DecodeError> {
+    pub fn pop<T: DeserializeOwned>(&mut self) -> Result<Option<T>, DecodeError> {
         let rest = &self.buffer[self.consumed..];
         let Some((length, rest)) = rest.split_first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);

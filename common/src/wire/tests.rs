@@ -17,7 +17,7 @@ fn frames_come_out_as_they_went_in_however_they_are_cut() {
         let mut values = 0;
         for part in bytes.chunks(cut) {
             deframer.push(part);
-            while let Some(value) = deframer.next::<Vec<u32>>().unwrap() {
+            while let Some(value) = deframer.pop::<Vec<u32>>().unwrap() {
                 assert_eq!(value, vec![values; values as usize]);
                 values += 1;
             }
@@ -30,7 +30,7 @@ fn frames_come_out_as_they_went_in_however_they_are_cut() {
 fn a_frame_above_the_limit_is_refused_before_it_arrives() {
     let mut deframer = Deframer::new(16);
     deframer.push(&17u32.to_le_bytes());
-    assert_eq!(deframer.next::<u8>(), Err(DecodeError::TooLong { length: 17, max: 16 }));
+    assert_eq!(deframer.pop::<u8>(), Err(DecodeError::TooLong { length: 17, max: 16 }));
 }
 
 #[test]
@@ -49,6 +49,6 @@ proptest! {
         let _ = decode::<monitor::FromMonitor>(&bytes);
         let mut deframer = Deframer::new(128);
         deframer.push(&bytes);
-        while let Ok(Some(_)) = deframer.next::<ToMds>() {}
+        while let Ok(Some(_)) = deframer.pop::<ToMds>() {}
     }
 }
