@@ -1,0 +1,29 @@
+//! What one rank says to another.
+//!
+//! Per pair of incarnations messages arrive complete, in order and once: `transport/peer.rs` of the
+//! daemon sees to that over broken connections, and the protocols here rely on it. What a dead
+//! incarnation had sent may be lost.
+
+pub mod replica;
+pub mod two_phase;
+
+use serde::{Deserialize, Serialize};
+
+/// Variants are encoded by position: append only, never reorder, never remove.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PeerMsg {
+    Replica(replica::ReplicaMsg),
+    TwoPhase(two_phase::TwoPhaseMsg),
+}
+
+impl From<replica::ReplicaMsg> for PeerMsg {
+    fn from(msg: replica::ReplicaMsg) -> Self {
+        Self::Replica(msg)
+    }
+}
+
+impl From<two_phase::TwoPhaseMsg> for PeerMsg {
+    fn from(msg: two_phase::TwoPhaseMsg) -> Self {
+        Self::TwoPhase(msg)
+    }
+}

@@ -1,0 +1,20 @@
+//! `Timer`: each thing that can be waited for with a clock, and why.
+
+use common::id::{ClientId, MigrationId};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Timer {
+    /// The session was not renewed in time.
+    Lease(ClientId),
+    /// Clients known from before the restart have had their time to come back.
+    ReconnectWindow,
+    /// The exporter's state has lasted too long, or is due for a resend.
+    Exporter(MigrationId),
+    /// The importer has not heard of its exporter for long.
+    Importer(MigrationId),
+    /// Time to send a heartbeat and, at rank 0, to plan.
+    Balancer,
+    /// Time to give away pinned directories that are not where they belong.
+    Pins,
+}
