@@ -47,6 +47,8 @@ pub enum Wait {
     Unlock(Lock),
     /// Everything up to here is to be durable.
     Durable(Seq),
+    /// Nothing is known here about a directory above: a replica is to be discovered.
+    Spine(Ino),
     /// The rank is not serving yet.
     Active,
     /// A change of the map: a rank this needs has no address.

@@ -12,6 +12,7 @@ use crate::namespace::Namespace;
 use crate::pin::{Left, PinTable};
 use crate::row::{Inode, Orphan};
 use crate::session::SessionTable;
+use crate::spine::Spine;
 use crate::subtree::SubtreeMap;
 
 #[derive(Clone, Debug, Hash)]
@@ -20,6 +21,7 @@ pub struct Holdings {
     pub subtrees: SubtreeMap,
     pub sessions: SessionTable,
     pub pins: PinTable,
+    pub spine: Spine,
     pub locks: LockTable,
     pub inos: InoTable,
     /// The position of the latest change. Grows with every change of the turn.

@@ -8,6 +8,11 @@
 //! [`namespace`], [`subtree`], [`session`], then the verbs [`request`], [`two_phase`],
 //! [`migration`], [`balancer`], [`recovery`], then [`mds`], which dispatches.
 
+#![cfg_attr(
+    test,
+    allow(clippy::wildcard_enum_match_arm, reason = "a test names the case it wants")
+)]
+
 pub mod cx;
 pub mod effect;
 #[cfg(test)]
@@ -27,6 +32,7 @@ pub mod recovery;
 pub mod request;
 pub mod row;
 pub mod session;
+pub mod spine;
 pub mod subtree;
 pub mod timer;
 

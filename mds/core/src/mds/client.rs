@@ -133,10 +133,10 @@ impl Mds {
             let new = self.own.sessions.open(client, conn, out);
             self.own.sessions.lend(client, range, out);
             self.say_opened(now, (client, conn), new, out);
-        } else {
-            let new = self.own.sessions.open(client, conn, out);
-            self.say_opened(now, (client, conn), new, out);
+            return true;
         }
+        let new = self.own.sessions.open(client, conn, out);
+        self.say_opened(now, (client, conn), new, out);
         true
     }
 
@@ -187,9 +187,9 @@ impl Mds {
     }
 
     fn on_request(&mut self, now: Now, parked: Parked, out: &mut Effects) {
-        if self.recovery.is_serving() {
-            self.run_request(now, parked, out);
-        } else if matches!(parked.request.op, Op::Sync) && self.own.seq <= self.own.durable {
+        let nothing_to_sync =
+            matches!(parked.request.op, Op::Sync) && self.own.seq <= self.own.durable;
+        if self.recovery.is_serving() || nothing_to_sync {
             self.run_request(now, parked, out);
         } else {
             self.clients.put_off(parked);

@@ -14,6 +14,7 @@ use crate::params::Params;
 use crate::pin::PinTable;
 use crate::row::Row;
 use crate::session::SessionTable;
+use crate::spine::Spine;
 use crate::subtree::SubtreeMap;
 
 /// Rows of the small tables, and the facts of the journal in order.
@@ -25,6 +26,7 @@ pub fn replay(params: &Params, restored: Restored) -> Holdings {
         subtrees: SubtreeMap::new(params.me),
         sessions: SessionTable::default(),
         pins: PinTable::default(),
+        spine: Spine::default(),
         locks: LockTable::default(),
         inos: InoTable::new(params.slot, Ino::FIRST_COUNTER),
         seq,

@@ -37,5 +37,8 @@ pub fn stat(cx: &mut Cx<'_>, targets: &[Target]) -> Step<Done> {
             }
         }
     }
-    wait.map_or(Ok(Done::read(Answer::Stats(attrs))), Err)
+    match wait {
+        Some(stop) => Err(stop),
+        None => Ok(Done::read(Answer::Stats(attrs))),
+    }
 }
