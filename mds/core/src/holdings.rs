@@ -1,16 +1,19 @@
 //! `Holdings`: the nouns of one rank, together: what requests, two-rank operations and migrations
 //! work on. It has no behavior of its own beyond what needs several of them at once.
 
+use std::collections::BTreeMap;
+
 use common::attr::FileKind;
 use common::id::{ClientId, Ino, NoticeId, Seq};
 use common::wire::session::Notice;
 
 use crate::effect::{Effect, Effects};
 use crate::ino_table::InoTable;
+use crate::journal::entry::{Entry, SubtreeSnapshot};
 use crate::lock::LockTable;
 use crate::namespace::Namespace;
 use crate::pin::{Left, PinTable};
-use crate::row::{Inode, Orphan};
+use crate::row::{Inode, Orphan, Row};
 use crate::session::SessionTable;
 use crate::spine::Spine;
 use crate::subtree::SubtreeMap;
@@ -43,6 +46,15 @@ impl Holdings {
     pub fn advance(&mut self) -> Seq {
         self.seq = self.seq.next();
         self.seq
+    }
+
+    /// Makes what this rank knows of authority durable, as it is now.
+    pub fn journal_subtrees(&mut self, out: &mut Effects) {
+        let seq = self.advance();
+        let subtrees = self.subtrees.claims();
+        let snapshot = SubtreeSnapshot { subtrees, released: BTreeMap::new() };
+        out.push(Effect::Journal { seq, entry: Entry::SubtreeMap(snapshot) });
+        out.put(Row::Clock(self.subtrees.clock()));
     }
 
     /// Tells an inode's holders, and names the acknowledgements to wait for.

@@ -29,12 +29,14 @@ pub mod namespace;
 pub mod params;
 pub mod pin;
 pub mod recovery;
+pub mod replica;
 pub mod request;
 pub mod row;
 pub mod session;
 pub mod spine;
 pub mod subtree;
 pub mod timer;
+pub mod two_phase;
 
 pub use effect::{Effect, Effects};
 pub use input::Input;

@@ -16,10 +16,12 @@ use crate::recovery::{Recovery, replay};
 use crate::request::{Parked, Requests, Verdict};
 use crate::row::Row;
 use crate::timer::Timer;
+use crate::two_phase::TwoPhase;
 
 mod admin;
 mod client;
 mod life;
+mod two_phase;
 
 /// One metadata server.
 #[derive(Clone, Debug, Hash)]
@@ -28,6 +30,7 @@ pub struct Mds {
     map: MdsMap,
     own: Holdings,
     requests: Requests,
+    two_phase: TwoPhase,
     recovery: Recovery,
     clients: client::Clients,
     admin: admin::Questions,
@@ -45,13 +48,18 @@ impl Mds {
     /// Replays what the store holds. The rank serves nothing until the monitor has led it through
     /// its stages.
     #[must_use]
-    pub fn new(params: Params, restored: Restored, _now: Now, out: &mut Effects) -> Self {
+    pub fn new(params: Params, restored: Restored, now: Now, out: &mut Effects) -> Self {
+        let journal = restored.journal.clone();
         let mut own = replay::replay(&params, restored);
+        let map = no_map(params.cluster, &params);
+        let mut cx = Cx { now, params: &params, map: &map, own: &mut own, out };
+        let two_phase = TwoPhase::restore(&mut cx, &journal);
         let seq = own.advance();
         own.inos.reserve(seq, out);
         let expected = own.sessions.iter().map(|(client, _)| client).collect();
         Self {
-            map: no_map(params.cluster, &params),
+            map,
+            two_phase,
             recovery: Recovery::new(expected),
             requests: Requests::default(),
             clients: client::Clients::default(),
@@ -114,6 +122,7 @@ impl Mds {
         let (mut cx, requests) = self.split(now, out);
         let handed_over = requests.wake(wait, &mut cx);
         self.begin_two_phase(now, handed_over, out);
+        self.wake_two_phase(now, wait, out);
         self.retry_questions(now, out);
     }
 
@@ -125,21 +134,17 @@ impl Mds {
         }
     }
 
-    fn begin_two_phase(&mut self, now: Now, handed_over: Vec<Parked>, out: &mut Effects) {
-        let (mut cx, requests) = self.split(now, out);
-        for parked in handed_over {
-            requests.stop_two_phase(parked, common::error::FsError::NotSupported.into(), &mut cx);
-        }
-    }
-
     fn on_peer(
         &mut self,
-        _now: Now,
+        now: Now,
         (from, incarnation): (Rank, Incarnation),
         msg: PeerMsg,
-        _out: &mut Effects,
+        out: &mut Effects,
     ) {
-        tracing::debug!(from = from.0, incarnation = incarnation.0, ?msg, "peer message");
+        match msg {
+            PeerMsg::Replica(msg) => self.on_replica(now, from, msg, out),
+            PeerMsg::TwoPhase(msg) => self.on_two_phase(now, (from, incarnation), msg, out),
+        }
     }
 
     fn on_durable(&mut self, now: Now, through: Seq, out: &mut Effects) {
@@ -149,6 +154,7 @@ impl Mds {
         let (mut cx, requests) = self.split(now, out);
         let handed_over = requests.wake_durable(through, &mut cx);
         self.begin_two_phase(now, handed_over, out);
+        self.two_phase_durable(now, through, out);
         self.open_waiting(now, out);
         self.advance_life(out);
     }
@@ -167,6 +173,7 @@ impl Mds {
         self.own.end_session(client, out);
         let (mut cx, requests) = self.split(now, out);
         requests.forget_client(client, &mut cx);
+        self.two_phase_acked(now, client, None, out);
         self.on_client_returned(now, client, out);
     }
 
@@ -184,10 +191,11 @@ impl Mds {
         } else {
             self.recovery.state()
         };
-        self.map = map;
+        let before = std::mem::replace(&mut self.map, map);
         if state != self.recovery.state() {
             self.enter(now, state, out);
         }
+        self.on_ranks_changed(now, &before, out);
         self.wake(now, &Wait::Map, out);
     }
 }
