@@ -13,6 +13,8 @@
     allow(clippy::wildcard_enum_match_arm, reason = "a test names the case it wants")
 )]
 
+#[cfg(test)]
+mod cluster_fixture;
 pub mod cx;
 pub mod effect;
 #[cfg(test)]

@@ -15,6 +15,11 @@ use crate::two_phase::TwoPhase;
 use crate::two_phase::post::Ended;
 
 impl Mds {
+    #[must_use]
+    pub fn two_phase(&self) -> &TwoPhase {
+        &self.two_phase
+    }
+
     pub(super) fn begin_two_phase(
         &mut self,
         now: Now,
@@ -135,5 +140,21 @@ impl Mds {
         for wait in woken {
             self.wake(now, &wait, out);
         }
+    }
+}
+
+#[cfg(test)]
+impl Mds {
+    /// As a migration would, and as it would tell that the freeze is over.
+    pub(crate) fn freeze_for_test(
+        &mut self,
+        base: common::id::DirFragId,
+        freeze: crate::subtree::Freeze,
+    ) {
+        self.own.subtrees.get_mut(base).expect("a base").freeze = freeze;
+    }
+
+    pub(crate) fn wake_for_test(&mut self, now: Now, wait: &Wait, out: &mut Effects) {
+        self.wake(now, wait, out);
     }
 }

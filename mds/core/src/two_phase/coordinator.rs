@@ -31,7 +31,7 @@ use crate::journal::entry::Entry;
 use crate::kill_point::KillPoint;
 use crate::message::two_phase::{Item, Sight, TwoPhaseMsg};
 use crate::replica;
-use crate::request::{Changed, Done, Parked};
+use crate::request::{Done, Parked};
 
 pub mod failure;
 
@@ -333,7 +333,7 @@ impl Coordinator {
         }
         let tells_clients = plan.parts.values().any(|part| part.tells_clients());
         let participants: BTreeSet<Rank> = plan.parts.into_keys().collect();
-        let mut acks = part::apply(cx, own);
+        let acks = part::apply(cx, own);
         let entry =
             Entry::Decision { id: self.id, participants: participants.iter().copied().collect() };
         let decision = post.journal(cx, entry);
@@ -343,8 +343,7 @@ impl Coordinator {
         cx.out.reached(KillPoint::DecisionSubmitted);
         // This rank's own part is done: the locks it took for itself end.
         post.send(cx, cx.me(), TwoPhaseMsg::Rollback { id: self.id });
-        let awaited = std::mem::take(&mut acks.clients).into_iter().collect();
-        let done = Done { answer: plan.answer, effect: Changed::Something, awaited };
+        let done = Done::changed(plan.answer);
         let answer =
             if tells_clients { Answering::Settled(done) } else { Answering::Decided(done) };
         self.state = State::Deciding { decision, participants, acks, answer };
@@ -352,14 +351,16 @@ impl Coordinator {
 
     pub fn on_durable(&mut self, cx: &mut Cx<'_>, post: &mut Post, through: Seq) {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Deciding { decision, participants, acks, answer } if decision <= through => {
+            State::Deciding { decision, participants, mut acks, answer } if decision <= through => {
                 cx.out.reached(KillPoint::DecisionDurable);
                 for rank in &participants {
                     post.send(cx, *rank, TwoPhaseMsg::Commit { id: self.id });
                 }
                 cx.out.reached(KillPoint::CommitSent);
                 let answer = match answer {
-                    Answering::Decided(done) => {
+                    Answering::Decided(mut done) => {
+                        // Those of this rank's clients that have not answered yet.
+                        done.awaited = std::mem::take(&mut acks.clients).into_iter().collect();
                         self.end(post, Some(decision), done);
                         Answering::Answered
                     }

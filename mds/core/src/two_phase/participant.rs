@@ -59,6 +59,7 @@ pub enum Durable {
 }
 
 /// What a participant came to after `look`.
+#[derive(Debug)]
 pub enum Looked {
     Kept,
     /// It is over here; the coordinator is to be told when this has come.
