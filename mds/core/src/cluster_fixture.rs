@@ -104,9 +104,7 @@ impl Cluster {
         };
         cluster.issue_map();
         for rank in [R0, R1, R2] {
-            for client in [A, B] {
-                cluster.at(rank).connect(client, conn(client, 1));
-            }
+            cluster.connect(rank);
         }
         cluster.run();
         cluster
@@ -117,6 +115,14 @@ impl Cluster {
     }
 
     fn issue_map(&mut self) {
+        let map = self.next_map();
+        let up: Vec<Rank> = self.lives.keys().copied().filter(|r| !self.down.contains(r)).collect();
+        for rank in up {
+            self.at(rank).input(Input::Map(map.clone()));
+        }
+    }
+
+    fn next_map(&mut self) -> MdsMap {
         self.epoch += 1;
         let entry = |(rank, life): (&Rank, &u64)| {
             let state =
@@ -129,7 +135,7 @@ impl Cluster {
             };
             (*rank, entry)
         };
-        let map = MdsMap {
+        MdsMap {
             epoch: MapEpoch(self.epoch),
             cluster: ClusterId(7),
             name_hash_key: HASH_KEY,
@@ -137,10 +143,6 @@ impl Cluster {
             slots: [(Slot(0), R0), (Slot(1), R1), (Slot(2), R2)].into(),
             data_stores: Vec::new(),
             balancer: Switch::Off,
-        };
-        let up: Vec<Rank> = self.lives.keys().copied().filter(|r| !self.down.contains(r)).collect();
-        for rank in up {
-            self.at(rank).input(Input::Map(map.clone()));
         }
     }
 
@@ -154,11 +156,31 @@ impl Cluster {
 
     /// Its next life, with what it had applied.
     pub(crate) fn revive(&mut self, rank: Rank) {
+        self.be_born(rank);
+        self.issue_map();
+        self.connect(rank);
+    }
+
+    /// It dies and comes back, and only itself knows so far: what it says is heard first.
+    pub(crate) fn replace(&mut self, rank: Rank) {
+        self.collect();
+        self.queue.retain(|(from, _, to, _)| *from != rank && *to != rank);
+        self.be_born(rank);
+        let map = self.next_map();
+        self.at(rank).input(Input::Map(map));
+        self.connect(rank);
+        self.run();
+        self.issue_map();
+    }
+
+    fn be_born(&mut self, rank: Rank) {
         let fixture = self.ranks.remove(&rank).unwrap();
         self.ranks.insert(rank, fixture.next_life(rank));
         *self.lives.get_mut(&rank).unwrap() += 1;
         self.down.remove(&rank);
-        self.issue_map();
+    }
+
+    fn connect(&mut self, rank: Rank) {
         for client in [A, B] {
             self.at(rank).connect(client, conn(client, 1));
         }
@@ -283,6 +305,12 @@ impl Cluster {
         let base = DirFragId::whole(dir);
         self.at(rank).mds.freeze_for_test(base, Freeze::Live);
         self.at(rank).wake(&Wait::Thaw(base));
+    }
+
+    /// A directory is not in the cache any more, and the store is slow.
+    pub(crate) fn evict(&mut self, rank: Rank, dir: Ino) {
+        self.at(rank).mds.uncache_for_test(dir);
+        self.at(rank).slow = true;
     }
 
     /// S3, S21 and the rest that must hold when nothing goes on.

@@ -35,6 +35,9 @@ pub(crate) struct Fixture {
     pub(crate) purges: Vec<Ino>,
     /// To other ranks.
     pub(crate) sent: Vec<(Rank, PeerMsg)>,
+    /// The store answers only when told to.
+    pub(crate) slow: bool,
+    asked: Vec<Fetch>,
     last_id: u64,
     last_ino: BTreeMap<ClientId, u64>,
     ranges: BTreeMap<ClientId, Opened>,
@@ -90,6 +93,8 @@ impl Fixture {
             wanted: Vec::new(),
             purges: Vec::new(),
             sent: Vec::new(),
+            slow: false,
+            asked: Vec::new(),
             last_id: u64::from(rank.0) * 1_000_000,
             last_ino: BTreeMap::new(),
             ranges: BTreeMap::new(),
@@ -183,6 +188,7 @@ impl Fixture {
                 }
                 Effect::TrimJournal { seqs } => self.journal.retain(|seq, _| !seqs.contains(seq)),
                 Effect::Tell { conn, msg } => self.told.entry(conn).or_default().push(msg),
+                Effect::Fetch(fetch) if self.slow => self.asked.push(fetch),
                 Effect::Fetch(fetch) => {
                     let fetched = self.fetch(fetch);
                     self.input(Input::Fetched(fetched));
@@ -323,6 +329,14 @@ impl Fixture {
             }
         }
         seen
+    }
+
+    pub(crate) fn answer_fetches(&mut self) {
+        self.slow = false;
+        for fetch in std::mem::take(&mut self.asked) {
+            let fetched = self.fetch(fetch);
+            self.input(Input::Fetched(fetched));
+        }
     }
 
     pub(crate) fn journal(&self) -> impl Iterator<Item = &Entry> {

@@ -161,6 +161,11 @@ fn on_not_here(cx: &mut Cx<'_>, from: Rank, dir: Ino, hint: Option<Rank>) -> Out
         }
         None => {
             cx.own.spine.discovery.end(dir);
+            if cx.map.ranks.values().any(|entry| entry.state == RankState::Down) {
+                // Whoever knows is down.
+                cx.own.spine.discovery.put_off(dir);
+                return Outcome::Nothing;
+            }
             Outcome::Woken(Wait::Spine(dir))
         }
     }

@@ -141,15 +141,10 @@ impl TwoPhase {
             TwoPhaseMsg::Settled { id } => {
                 self.report(id, |it, post| it.on_settled(cx, post, from));
             }
-            TwoPhaseMsg::Query { id } => {
-                let verdict = match self.coordinating.get(&id) {
-                    Some(coordinator) => coordinator.verdict(),
-                    None => Some(TwoPhaseMsg::Rollback { id }),
-                };
-                if let Some(verdict) = verdict {
-                    self.post.send(cx, from, verdict);
-                }
-            }
+            TwoPhaseMsg::Query { id } => match self.coordinating.get_mut(&id) {
+                Some(coordinator) => coordinator.on_query(cx, &mut self.post, from),
+                None => self.post.send(cx, from, TwoPhaseMsg::Rollback { id }),
+            },
         }
     }
 
@@ -259,9 +254,8 @@ impl TwoPhase {
         for coordinator in self.coordinating.values_mut() {
             coordinator.on_rank_returned(cx, &mut self.post, rank);
         }
-        let current = cx.map.incarnation(rank);
         for (operation, participant) in &mut self.taking_part {
-            if operation.coordinator == rank && operation.is_orphaned(current) {
+            if operation.coordinator == rank {
                 participant.on_coordinator_returned(cx, &mut self.post);
             }
         }
@@ -344,5 +338,7 @@ impl Open {
     }
 }
 
+#[cfg(test)]
+mod failure_tests;
 #[cfg(test)]
 mod tests;

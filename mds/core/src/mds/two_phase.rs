@@ -154,6 +154,10 @@ impl Mds {
         self.own.subtrees.get_mut(base).expect("a base").freeze = freeze;
     }
 
+    pub(crate) fn uncache_for_test(&mut self, dir: common::id::Ino) {
+        self.own.namespace.uncache_dir(dir);
+    }
+
     pub(crate) fn wake_for_test(&mut self, now: Now, wait: &Wait, out: &mut Effects) {
         self.wake(now, wait, out);
     }

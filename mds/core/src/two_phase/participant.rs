@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  Looking ⇄ Locked ─▶ Promising ─▶ Prepared ─▶ Committing ─▶ Settling ─▶ (over)
-//!     │         │          │            │
-//!     └─────────┴──────────┴────────────┴─▶ (over): Rollback, or Busy
+//!     │         │          │         │    ▼          ▲
+//!     │         │          │         │  InDoubt ─────┘
+//!     └─────────┴──────────┴─────────┴────┴─▶ (over): Rollback, or Busy
 //! ```
 //!
 //! Invariants. **P1** until `PeerPrepare` is durable nothing was promised: the locks are in memory
@@ -44,6 +45,9 @@ pub enum State {
     Promising { prepare: Seq, part: Part },
     /// Promised. Waiting for the verdict.
     Prepared { prepare: Seq, part: Part },
+    /// Promised, and the coordinator or this rank has died since. Waiting for the coordinator's next
+    /// life to be asked, and for the verdict.
+    InDoubt { prepare: Seq, part: Part },
     /// Waiting for a row that was evicted since, before it can be done.
     Committing { prepare: Seq, part: Part, wait: Wait },
     /// Done. Waiting for that to be durable, and for whom it concerns to know.
@@ -82,7 +86,7 @@ impl Participant {
         for dir in part.dirs() {
             participant.pin(cx, dir);
         }
-        participant.state = State::Prepared { prepare, part };
+        participant.state = State::InDoubt { prepare, part };
         participant
     }
 
@@ -149,6 +153,7 @@ impl Participant {
             | State::Locked
             | State::Promising { .. }
             | State::Prepared { .. }
+            | State::InDoubt { .. }
             | State::Committing { .. }
             | State::Settling { .. }
             | State::Over) => self.state = state,
@@ -181,6 +186,7 @@ impl Participant {
             | State::Locked
             | State::Promising { .. }
             | State::Prepared { .. }
+            | State::InDoubt { .. }
             | State::Committing { .. }
             | State::Settling { .. }
             | State::Over) => state,
@@ -190,7 +196,9 @@ impl Participant {
     /// Everybody has prepared. Comes again after the coordinator's restart.
     pub fn on_commit(&mut self, cx: &mut Cx<'_>, post: &mut Post) {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Prepared { prepare, part } => self.commit(cx, post, prepare, part),
+            State::Prepared { prepare, part } | State::InDoubt { prepare, part } => {
+                self.commit(cx, post, prepare, part);
+            }
             state @ (State::Looking { .. }
             | State::Locked
             | State::Promising { .. }
@@ -221,7 +229,9 @@ impl Participant {
     pub fn on_rollback(&mut self, cx: &mut Cx<'_>, post: &mut Post) {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Looking { .. } | State::Locked => self.let_go(cx, post),
-            State::Promising { prepare, .. } | State::Prepared { prepare, .. } => {
+            State::Promising { prepare, .. }
+            | State::Prepared { prepare, .. }
+            | State::InDoubt { prepare, .. } => {
                 let Operation { coordinator, id } = self.operation;
                 let entry = Entry::PeerRollback { id, coordinator };
                 let rollback = post.journal(cx, entry);
@@ -246,6 +256,7 @@ impl Participant {
             | State::Locked
             | State::Promising { .. }
             | State::Prepared { .. }
+            | State::InDoubt { .. }
             | State::Committing { .. }
             | State::Over) => state,
         };

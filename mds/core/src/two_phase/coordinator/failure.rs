@@ -82,18 +82,28 @@ impl Coordinator {
         }
     }
 
-    /// What a participant in doubt is told. `None`: nothing yet, it will be.
-    #[must_use]
-    pub fn verdict(&self) -> Option<TwoPhaseMsg> {
+    /// A participant has promised, and has died since: it wants to know what became of that.
+    pub fn on_query(&mut self, cx: &mut Cx<'_>, post: &mut Post, from: Rank) {
         match &self.state {
-            State::Committing { .. } => Some(TwoPhaseMsg::Commit { id: self.id }),
-            State::Applying { .. } | State::Deciding { .. } => None,
+            State::Committing { .. } => {
+                cov_mark::hit!(participant_asks_in_committing);
+                post.send(cx, from, TwoPhaseMsg::Commit { id: self.id });
+            }
+            // It is told when the decision is durable.
+            State::Applying { .. } | State::Deciding { .. } => {}
+            State::Preparing { plan, .. } => {
+                // Its news comes before that of its death. What it is told must hold for all.
+                cov_mark::hit!(participant_asks_in_preparing);
+                let ranks = plan.parts.keys().copied().collect();
+                self.let_go(cx, post, &ranks);
+                self.unlock_rename(cx, post);
+                self.again(post);
+            }
             State::Locking
             | State::Pathfinding { .. }
             | State::Looking { .. }
-            | State::Preparing { .. }
             | State::Blocked { .. }
-            | State::Over => Some(TwoPhaseMsg::Rollback { id: self.id }),
+            | State::Over => post.send(cx, from, TwoPhaseMsg::Rollback { id: self.id }),
         }
     }
 }

@@ -10,37 +10,49 @@ use crate::two_phase::post::Post;
 
 impl Participant {
     pub fn on_coordinator_down(&mut self, cx: &mut Cx<'_>, post: &mut Post) {
-        match &self.state {
+        self.state = match std::mem::replace(&mut self.state, State::Over) {
             State::Looking { .. } => {
                 cov_mark::hit!(coordinator_dies_in_looking);
                 self.let_go(cx, post);
+                State::Over
             }
             State::Locked => {
                 cov_mark::hit!(coordinator_dies_in_locked);
                 self.let_go(cx, post);
+                State::Over
             }
-            State::Promising { .. } => {
-                // The promise may be durable already: its next life must be asked.
+            state @ State::Promising { .. } => {
+                // The promise may be durable already. When it is, its next life is told of it, and
+                // answers.
                 cov_mark::hit!(coordinator_dies_in_promising);
+                state
             }
-            State::Prepared { .. } => {
+            State::Prepared { prepare, part } => {
                 cov_mark::hit!(coordinator_dies_in_prepared);
+                State::InDoubt { prepare, part }
             }
-            State::Committing { .. } => {
-                // It had decided, durably. It will ask again, and be told.
+            State::InDoubt { prepare, part } => {
+                cov_mark::hit!(coordinator_dies_in_in_doubt);
+                State::InDoubt { prepare, part }
+            }
+            state @ State::Committing { .. } => {
+                // It had decided, durably. Its next life asks again, and is told.
                 cov_mark::hit!(coordinator_dies_in_committing);
+                state
             }
-            State::Settling { .. } => {
+            state @ State::Settling { .. } => {
                 cov_mark::hit!(coordinator_dies_in_settling);
+                state
             }
-            State::Over => {}
-        }
+            State::Over => State::Over,
+        };
     }
 
+    /// Also when this rank itself comes back, and hears of the coordinator for the first time.
     pub fn on_coordinator_returned(&mut self, cx: &mut Cx<'_>, post: &mut Post) {
         match &self.state {
-            State::Prepared { .. } => {
-                cov_mark::hit!(coordinator_returns_after_prepared);
+            State::InDoubt { .. } => {
+                cov_mark::hit!(coordinator_returns_after_in_doubt);
                 let id = self.operation.id;
                 post.send(cx, self.operation.coordinator, TwoPhaseMsg::Query { id });
             }
@@ -48,8 +60,8 @@ impl Participant {
             State::Promising { .. } => {}
             // `Settled` is sent when it is, and answers the `Commit` that comes again.
             State::Committing { .. } | State::Settling { .. } => {}
-            // Ended when the coordinator died.
-            State::Looking { .. } | State::Locked | State::Over => {}
+            // Begun by the life that is heard of only now.
+            State::Looking { .. } | State::Locked | State::Prepared { .. } | State::Over => {}
         }
     }
 }
