@@ -69,7 +69,6 @@ impl Fixture {
     }
 
     /// One rank, as its store is; not yet granted anything.
-    #[expect(clippy::too_many_arguments, reason = "everything a life begins with")]
     pub(crate) fn start(
         rank: Rank,
         now: Now,
