@@ -7,6 +7,7 @@ use common::id::{DirFragId, Ino, Seq};
 use crate::holdings::Holdings;
 use crate::ino_table::InoTable;
 use crate::input::Restored;
+use crate::journal::Journal;
 use crate::journal::entry::{Entry, SubtreeSnapshot};
 use crate::lock::LockTable;
 use crate::namespace::Namespace;
@@ -16,6 +17,7 @@ use crate::row::Row;
 use crate::session::SessionTable;
 use crate::spine::Spine;
 use crate::subtree::SubtreeMap;
+use crate::sweep::SweepList;
 
 /// Rows of the small tables, and the facts of the journal in order.
 #[must_use]
@@ -29,6 +31,10 @@ pub fn replay(params: &Params, restored: Restored) -> Holdings {
         spine: Spine::default(),
         locks: LockTable::default(),
         inos: InoTable::new(params.slot, Ino::FIRST_COUNTER),
+        journal: Journal::default(),
+        released: BTreeMap::new(),
+        held: BTreeMap::new(),
+        sweep: SweepList::default(),
         seq,
         durable: seq,
     };
@@ -50,14 +56,12 @@ fn restore_rows(own: &mut Holdings, params: &Params, rows: Vec<Row>) {
                 own.pins.add(ino, None, &orphan.holders);
                 own.namespace.restore_orphan(ino, orphan);
             }
+            Row::Held(frag, id) => {
+                own.held.insert(frag, id);
+            }
             Row::InoReserved(used) => own.inos = InoTable::new(params.slot, used),
             Row::Clock(epoch) => own.subtrees.see_epoch(epoch),
-            Row::Entry(..)
-            | Row::Dir(..)
-            | Row::Inode(..)
-            | Row::Held(..)
-            | Row::Copied(..)
-            | Row::Drop(..) => {}
+            Row::Entry(..) | Row::Dir(..) | Row::Inode(..) | Row::Copied(..) | Row::Drop(..) => {}
         }
     }
     for (client, id) in completed {
