@@ -3,14 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use common::id::{MigrationId, Seq};
+use common::id::{DirFragId, MigrationId, Seq};
 
 use crate::effect::{Effect, Effects};
 
 pub mod entry;
 
+use entry::ImportStart;
+
 /// Transitions that are kept for operators.
 const STEPS_MAX: usize = 4096;
+
+/// An import whose exporter's journal decides, as the store leaves it.
+#[derive(Clone, Debug)]
+pub struct InDoubt {
+    pub start: ImportStart,
+    /// Fragments that came with it.
+    pub touched: BTreeSet<DirFragId>,
+}
 
 /// Positions of entries, by what must be true before they may go.
 #[derive(Clone, Debug, Default, Hash)]
@@ -18,10 +28,18 @@ pub struct Journal {
     steps: VecDeque<Seq>,
     /// Facts about a migration that is not settled.
     open: BTreeMap<MigrationId, BTreeSet<Seq>>,
+    /// Exports whose fragments are still being deleted, and those of them that are settled else.
+    sweeping: BTreeMap<MigrationId, Settled>,
     /// Facts that a later `SubtreeMap` will have replaced.
     settled: BTreeSet<Seq>,
     /// A `SubtreeMap` that is not yet known to be durable.
     checkpoint: Option<Seq>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Settled {
+    NotYet,
+    Yes,
 }
 
 impl Journal {
@@ -34,13 +52,32 @@ impl Journal {
         }
     }
 
+    pub fn restore_step(&mut self, seq: Seq) {
+        self.steps.push_back(seq);
+    }
+
     /// A fact that recovery needs until the migration is settled.
     pub fn note_open(&mut self, id: MigrationId, seq: Seq) {
         self.open.entry(id).or_default().insert(seq);
     }
 
+    /// The list of what the migration gave away counts only while its facts are there.
+    pub fn await_sweep(&mut self, id: MigrationId) {
+        self.sweeping.insert(id, Settled::NotYet);
+    }
+
+    pub fn sweep_over(&mut self, id: MigrationId) {
+        if self.sweeping.remove(&id) == Some(Settled::Yes) {
+            self.settle(id);
+        }
+    }
+
     /// Nobody will ask about the migration any more.
     pub fn settle(&mut self, id: MigrationId) {
+        if let Some(settled) = self.sweeping.get_mut(&id) {
+            *settled = Settled::Yes;
+            return;
+        }
         if let Some(seqs) = self.open.remove(&id) {
             self.settled.extend(seqs);
         }

@@ -49,7 +49,7 @@ impl Mds {
     /// its stages.
     #[must_use]
     pub fn new(params: Params, restored: Restored, _now: Now, out: &mut Effects) -> Self {
-        let mut own = replay::replay(&params, restored);
+        let replay::Replayed { mut own, in_doubt } = replay::replay(&params, restored);
         let seq = own.advance();
         own.inos.reserve(seq, out);
         let expected = own.sessions.iter().map(|(client, _)| client).collect();
@@ -57,7 +57,7 @@ impl Mds {
             map: no_map(params.cluster, &params),
             recovery: Recovery::new(expected),
             requests: Requests::default(),
-            migrator: Migrator::default(),
+            migrator: Migrator::restore(in_doubt),
             clients: client::Clients::default(),
             admin: admin::Questions::default(),
             params,

@@ -9,6 +9,9 @@ use common::id::{DirFragId, Ino, MigrationId, Rank, Seq};
 use common::migration::{EndReason, MigrationCause, MigrationRecord};
 
 use crate::cx::{Cx, Step as Attempt, Wait};
+use crate::effect::Effect;
+use crate::journal::InDoubt;
+use crate::journal::entry::Entry;
 use crate::message::migration::{MigrationMsg, Step};
 use crate::migration::copy::Changes;
 use crate::migration::exporter::Exporter;
@@ -57,6 +60,25 @@ pub enum Event {
 }
 
 impl Migrator {
+    /// Imports that the store leaves in doubt go on where they were: waiting for the exporter's word.
+    #[must_use]
+    pub fn restore(in_doubt: Vec<InDoubt>) -> Self {
+        let imports = in_doubt
+            .into_iter()
+            .map(|doubt| (doubt.start.id, Importer::restore(doubt.start, doubt.touched)))
+            .collect();
+        Self { imports, ..Self::default() }
+    }
+
+    /// The rank serves: whoever is in doubt asks, and who may be in doubt about us is told.
+    pub fn on_active(&mut self, cx: &mut Cx<'_>) {
+        for (id, release) in &cx.own.released {
+            let msg = MigrationMsg { id: *id, base: release.base, step: Step::Serve };
+            cx.out.send(release.to, msg);
+        }
+        self.tell_all_imports(&Event::Deadline, cx);
+    }
+
     /// Begins a migration, if nothing speaks against it at once. Refused attempts leave a record.
     ///
     /// # Errors
@@ -141,11 +163,19 @@ impl Migrator {
             | Step::CancelAck => {
                 if self.exports.get(&id).is_some_and(|export| export.is_importer(from)) {
                     self.step_export(id, Event::Message(step), cx);
+                } else if step == Step::Finished {
+                    Self::close_release((from, id, base), cx);
                 }
             }
             Step::NotifyAck { .. } => self.on_notify_ack(from, id, step, cx),
-            Step::Rows { .. } | Step::Prep { .. } | Step::Serve | Step::Over | Step::Undecided => {
+            Step::Rows { .. } | Step::Prep { .. } | Step::Over | Step::Undecided => {
                 self.step_import_of(from, id, step, cx);
+            }
+            Step::Serve => {
+                if !self.step_import_of(from, id, step, cx) {
+                    // There was an `ImportStart`, or there would be no `Export`; and it is not open.
+                    cx.out.send(from, MigrationMsg { id, base, step: Step::Finished });
+                }
             }
             Step::Export(_) | Step::Cancel => {
                 if !self.step_import_of(from, id, step, cx) {
@@ -178,9 +208,24 @@ impl Migrator {
     fn on_ask(&self, from: Rank, id: MigrationId, base: DirFragId, cx: &mut Cx<'_>) {
         let step = match self.exports.get(&id) {
             Some(export) => export.verdict(),
+            // Of an earlier life of this rank: what is durable decides.
+            None if cx.own.released.contains_key(&id) => Step::Serve,
             None => Step::Cancel,
         };
         cx.out.send(from, MigrationMsg { id, base, step });
+    }
+
+    /// The importer of an export of an earlier life has finished.
+    fn close_release((from, id, base): (Rank, MigrationId, DirFragId), cx: &mut Cx<'_>) {
+        if cx.own.released.get(&id).is_some_and(|release| release.to == from) {
+            cx.own.released.remove(&id);
+            let seq = cx.own.advance();
+            cx.out.push(Effect::Journal { seq, entry: Entry::Finished { id } });
+            cx.own.journal.note_open(id, seq);
+            cx.own.journal.settle(id);
+            cx.own.checkpoint(cx.out);
+        }
+        cx.out.send(from, MigrationMsg { id, base, step: Step::Over });
     }
 
     fn on_notify_ack(&mut self, from: Rank, id: MigrationId, step: Step, cx: &mut Cx<'_>) {
@@ -277,6 +322,10 @@ impl Migrator {
         for id in exports {
             self.step_export(id, event.clone(), cx);
         }
+        self.tell_all_imports(event, cx);
+    }
+
+    fn tell_all_imports(&mut self, event: &Event, cx: &mut Cx<'_>) {
         let imports: Vec<MigrationId> = self.imports.keys().copied().collect();
         for id in imports {
             self.step_import(id, event.clone(), cx);

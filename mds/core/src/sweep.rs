@@ -1,7 +1,7 @@
 //! `SweepList`: fragments that are to be deleted, because they were given away or came with a copy
 //! that is of no use. The list is on disk as rows; this is what is left of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use common::id::{DirFragId, MigrationId};
 
@@ -11,6 +11,8 @@ use crate::row::Key;
 #[derive(Clone, Debug, Default, Hash)]
 pub struct SweepList {
     queue: VecDeque<Item>,
+    /// Of each migration, how many fragments that it gave away are left.
+    left: BTreeMap<MigrationId, usize>,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -29,9 +31,10 @@ impl SweepList {
         id: MigrationId,
         frags: impl IntoIterator<Item = (DirFragId, Option<MigrationId>)>,
     ) {
-        let items =
-            frags.into_iter().map(|(frag, held)| Item { listed: Key::Drop(id, frag), frag, held });
-        self.queue.extend(items);
+        for (frag, held) in frags {
+            self.queue.push_back(Item { listed: Key::Drop(id, frag), frag, held });
+            *self.left.entry(id).or_default() += 1;
+        }
     }
 
     /// Came with a copy that is of no use.
@@ -44,8 +47,30 @@ impl SweepList {
         self.queue.extend(items);
     }
 
+    /// Listed for a migration that gave nothing away: only the list goes.
+    pub fn add_void(&mut self, id: MigrationId, frags: impl IntoIterator<Item = DirFragId>) {
+        let items = frags.into_iter().map(|frag| Item {
+            listed: Key::Drop(id, frag),
+            frag,
+            held: Some(id),
+        });
+        self.queue.extend(items);
+    }
+
     pub fn pop(&mut self) -> Option<Item> {
         self.queue.pop_front()
+    }
+
+    /// An item was dealt with. Names the migration of which it was the last given away.
+    pub fn done(&mut self, item: &Item) -> Option<MigrationId> {
+        let Key::Drop(id, _) = item.listed else { return None };
+        let left = self.left.get_mut(&id)?;
+        *left -= 1;
+        if *left > 0 {
+            return None;
+        }
+        self.left.remove(&id);
+        Some(id)
     }
 
     #[must_use]

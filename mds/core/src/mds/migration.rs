@@ -81,6 +81,14 @@ impl Mds {
         self.wake_thawed(now, out);
     }
 
+    /// The rank serves again: what an earlier life left open goes on.
+    pub(super) fn resume_migrations(&mut self, now: Now, out: &mut Effects) {
+        let (mut cx, migrator) = self.split_migrator(now, out);
+        migrator.on_active(&mut cx);
+        sweep::soon(&mut cx);
+        self.wake_thawed(now, out);
+    }
+
     pub(super) fn export(
         &mut self,
         now: Now,

@@ -19,7 +19,7 @@ use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, Seq};
 
 use super::{Event, record};
 use crate::cx::{Cx, Stop, Wait};
-use crate::journal::entry::{Role, SubtreeClaim};
+use crate::journal::entry::{ImportStart, Role, SubtreeClaim};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{Content, MigrationMsg, Payload, Step};
 use crate::message::replica::ReplicaMsg;
@@ -51,7 +51,8 @@ pub struct Import {
     pub id: MigrationId,
     pub base: DirFragId,
     pub exporter: Rank,
-    pub parent: Parent,
+    /// The directory that holds the base's name.
+    pub parent: Option<Ino>,
     pub ask: BTreeMap<Ino, Rank>,
     pub epoch: Epoch,
     pub bounds: BTreeMap<DirFragId, SubtreeClaim>,
@@ -114,7 +115,7 @@ impl Importer {
             id,
             base,
             exporter,
-            parent,
+            parent: Some(parent.dir),
             ask,
             epoch: Epoch(0),
             bounds: BTreeMap::new(),
@@ -130,6 +131,31 @@ impl Importer {
         };
         importer.set_deadline(cx);
         importer
+    }
+
+    /// As the journal leaves it: in doubt. Pins are claimed anew by their clients.
+    #[must_use]
+    pub fn restore(start: ImportStart, touched: BTreeSet<DirFragId>) -> Self {
+        let ImportStart { id, base, from, epoch, bounds, parent, sessions } = start;
+        let import = Import {
+            id,
+            base,
+            exporter: from,
+            parent,
+            ask: BTreeMap::new(),
+            epoch,
+            bounds,
+            bystanders: BTreeSet::new(),
+            before: None,
+        };
+        let payload = Payload { sessions, ..Payload::default() };
+        Self {
+            import,
+            state: State::Acking(Box::new(payload)),
+            received: Received::restored(id, touched),
+            asked: BTreeSet::new(),
+            thawed: Vec::new(),
+        }
     }
 
     pub fn step(&mut self, event: Event, cx: &mut Cx<'_>) {
@@ -211,7 +237,7 @@ impl Importer {
 
     /// Makes the directories above the base known, asking whom the exporter has named.
     fn discover(&mut self, cx: &mut Cx<'_>) -> State {
-        match cx.ancestors(self.import.parent.dir) {
+        match cx.ancestors(self.import.parent.unwrap_or(Ino::ROOT)) {
             Ok(_) => {
                 self.send(Step::DiscoverAck, cx);
                 cx.out.reached(KillPoint::DiscoverAckSent);

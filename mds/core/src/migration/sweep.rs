@@ -28,6 +28,7 @@ pub fn begin_dropped(
     frags: BTreeMap<DirFragId, Option<MigrationId>>,
     cx: &mut Cx<'_>,
 ) {
+    cx.own.journal.await_sweep(id);
     cx.own.sweep.add_dropped(id, frags);
     soon(cx);
 }
@@ -46,6 +47,9 @@ pub fn sweep(cx: &mut Cx<'_>) {
             cx.own.held.remove(&item.frag);
             cx.out.push(Effect::Write(Change::DeleteFragment(item.frag)));
             cx.out.delete(Key::Held(item.frag));
+        }
+        if let Some(id) = cx.own.sweep.done(&item) {
+            cx.own.journal.sweep_over(id);
         }
         cx.out.delete(item.listed);
     }

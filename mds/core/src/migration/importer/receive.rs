@@ -39,6 +39,12 @@ impl Received {
         }
     }
 
+    /// As the store leaves it: the rows are there.
+    #[must_use]
+    pub fn restored(id: MigrationId, touched: BTreeSet<DirFragId>) -> Self {
+        Self { begun: true, touched, ..Self::new(id) }
+    }
+
     /// From here on there may be rows to sweep.
     pub fn begin(&mut self, base: DirFragId, cx: &mut Cx<'_>) {
         if self.begun {

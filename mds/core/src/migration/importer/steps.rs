@@ -41,7 +41,7 @@ impl Importer {
         let subtree = Subtree {
             auth,
             epoch: self.import.epoch,
-            parent: Some(self.import.parent.dir),
+            parent: self.import.parent,
             freeze,
             apart: freeze != Freeze::Live,
         };
@@ -60,7 +60,7 @@ impl Importer {
             from: self.import.exporter,
             epoch: self.import.epoch,
             bounds: self.import.bounds.clone(),
-            parent: Some(self.import.parent.dir),
+            parent: self.import.parent,
             sessions: payload.sessions.clone(),
         });
         let seq = cx.own.advance();
