@@ -119,9 +119,8 @@ impl Model {
                 Ok(Answer::XattrNames(self.node(*node)?.xattrs.keys().cloned().collect()))
             }
             Operation::Setattr { node, set } => {
-                let changed = self.change(*node)?;
-                changed.set(set);
-                Ok(Answer::Attr(changed.seen(*node)))
+                self.change(*node)?.set(set);
+                Ok(Answer::Done)
             }
             Operation::Create { dir, name, make, mode, existing } => {
                 let node = Node::new(make, *mode, Some(*dir));
