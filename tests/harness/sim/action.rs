@@ -100,7 +100,10 @@ fn rename(from_dir: Ino, from: Name, dirs: &[Ino], dice: &mut Dice) -> Action {
 
 fn set(dice: &mut Dice) -> SetAttr {
     match dice.below(3) {
-        0 => SetAttr { mode: Some(if dice.percent(50) { 0o700 } else { 0o444 }), ..SetAttr::default() },
+        0 => SetAttr {
+            mode: Some(if dice.percent(50) { 0o700 } else { 0o444 }),
+            ..SetAttr::default()
+        },
         1 => SetAttr { uid: Some(7), gid: Some(8), ..SetAttr::default() },
         _ => SetAttr { mtime: Some(common::time::Timestamp::from_secs(5)), ..SetAttr::default() },
     }

@@ -149,9 +149,14 @@ pub fn call(operation: &Operation<Ino>) -> Call {
         Operation::Unlink { dir, name } => Call::Unlink { dir, name },
         Operation::Rmdir { dir, name } => Call::Rmdir { dir, name },
         Operation::Link { node, dir, name } => Call::Link { ino: node, dir, name },
-        Operation::Rename { from_dir, from, to_dir, to, mode } => {
-            Call::Rename(Rename { from_dir, from, to_dir, to, mode })
-        }
+        Operation::Rename { from_dir, from, to_dir, to, mode } => Call::Rename(Rename {
+            from_dir,
+            from,
+            to_dir,
+            to,
+            mode,
+            from_rank: common::id::Rank::ROOT,
+        }),
         Operation::SetXattr { node, name, value, mode } => {
             Call::SetXattr { ino: node, name, value, mode }
         }

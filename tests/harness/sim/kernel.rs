@@ -55,8 +55,13 @@ impl Default for Kernel {
 impl Kernel {
     /// An answer named an inode.
     pub fn meet(&mut self, ino: Ino, kind: FileKind, parent: Ino) {
-        let known =
-            self.inodes.entry(ino).or_insert(Known { kind, lookups: 0, handles: 0, busy: 0, parent });
+        let known = self.inodes.entry(ino).or_insert(Known {
+            kind,
+            lookups: 0,
+            handles: 0,
+            busy: 0,
+            parent,
+        });
         known.lookups += 1;
         known.parent = parent;
     }

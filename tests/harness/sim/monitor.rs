@@ -46,7 +46,8 @@ impl Monitor {
             Some(_) | None => (true, RankState::Replay),
         };
         // Stages are passed in order; the dead do not come back under the same incarnation.
-        let state = if !newer && wanted > state && state != RankState::Down { wanted } else { state };
+        let state =
+            if !newer && wanted > state && state != RankState::Down { wanted } else { state };
         if known.is_some_and(|entry| !newer && entry.state == state) {
             return false;
         }

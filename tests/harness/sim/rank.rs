@@ -87,7 +87,9 @@ impl RankHost {
     #[must_use]
     pub fn in_world(&self, at: Monotonic) -> Monotonic {
         let apart = MONOTONIC_APART * u32::from(self.rank.0);
-        Monotonic(at.since(Monotonic::default().after(apart)).as_nanos().try_into().unwrap_or(u64::MAX))
+        Monotonic(
+            at.since(Monotonic::default().after(apart)).as_nanos().try_into().unwrap_or(u64::MAX),
+        )
     }
 
     /// The daemon starts on what its disk holds.
@@ -137,7 +139,8 @@ impl RankHost {
 
     /// The oldest batch is written: what is left to do of its turn.
     pub fn written(&mut self) -> Vec<Effect> {
-        let Some(turn) = self.process.as_mut().and_then(|process| process.writing.pop_front()) else {
+        let Some(turn) = self.process.as_mut().and_then(|process| process.writing.pop_front())
+        else {
             return Vec::new();
         };
         if !turn.batch.steps.is_empty() {

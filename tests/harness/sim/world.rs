@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use client_core::{ClientCore, LinkId};
 use common::id::{ClientId, ClusterId, Ino, Rank, Seq};
-use common::mds_map::{MdsMap, RankState};
+use common::mds_map::MdsMap;
 use common::name::NameHashKey;
 use common::time::Monotonic;
 use common::wire::admin::AdminReply;
 use common::wire::session::{ToClient, ToMds};
+use mds_core::Input;
 use mds_core::input::{AdminId, ConnId, Fetch};
 use mds_core::message::PeerMsg;
-use mds_core::Input;
 
 use super::client::ClientHost;
 use super::dice::Dice;
@@ -68,6 +68,8 @@ pub struct World {
     pub(super) faults_left: u32,
     /// The last answer to an operation.
     last: Option<Outcome<Ino>>,
+    /// When a rank was last not serving.
+    away_since: Option<Monotonic>,
     admin_last: u64,
     pub(super) admin_replies: BTreeMap<AdminId, AdminReply>,
     /// Inodes whose data was written and not removed.
@@ -93,7 +95,7 @@ pub(super) enum Event {
     Peer { from: Life, to: Life, msg: PeerMsg },
     ClientTimer(usize, client_core::Timer, u64),
     Map(Who, Arc<MdsMap>),
-    Beacon(Life, RankState),
+    Beacon(Life),
     GraceOver(Life),
     Process { client: usize, process: usize },
     Fault(Fault),
@@ -162,6 +164,7 @@ impl World {
             actions_left: settings.actions,
             faults_left: settings.deaths + settings.breaks,
             last: None,
+            away_since: Some(Monotonic(1)),
             admin_last: 0,
             admin_replies: BTreeMap::new(),
             data: BTreeSet::new(),
@@ -171,7 +174,8 @@ impl World {
     }
 
     fn root_disk() -> Disk {
-        let (rows, journal) = mds_core::mds::format_root(RankHost::new(Rank(0), Disk::default()).now(Monotonic(0)));
+        let (rows, journal) =
+            mds_core::mds::format_root(RankHost::new(Rank(0), Disk::default()).now(Monotonic(0)));
         Disk::formatted(rows, journal)
     }
 
@@ -183,7 +187,9 @@ impl World {
         for fault in std::iter::repeat_n(Fault::Death, self.settings.deaths as usize)
             .chain(std::iter::repeat_n(Fault::Break, self.settings.breaks as usize))
         {
-            let wait = Duration::from_nanos(self.dice.below(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)));
+            let wait = Duration::from_nanos(
+                self.dice.below(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+            );
             self.after(Duration::from_secs(1) + wait, Event::Fault(fault));
         }
         for client in 0..self.settings.clients {
@@ -229,12 +235,14 @@ impl World {
         self.after(wait, event);
     }
 
-    /// The next thing happens. Tells whether there was one.
+    /// The next thing happens.
     ///
     /// # Errors
     /// What must not happen.
-    pub fn step(&mut self) -> Result<bool, Violation> {
-        let Some(((at, _), event)) = self.events.pop_first() else { return Ok(false) };
+    pub fn step(&mut self) -> Result<(), Violation> {
+        let Some(((at, _), event)) = self.events.pop_first() else {
+            return Err(Violation::Hung(format!("nothing will ever happen; {}", self.waiting())));
+        };
         self.now = at;
         match event {
             Event::Start(rank) => self.start(rank),
@@ -252,13 +260,15 @@ impl World {
             Event::ToClientEnds(conn) => self.to_client_ends(conn)?,
             Event::NoConnection { client, link } => self.no_connection(client, link)?,
             Event::Peer { from, to, msg } => self.peer(from, to, msg),
-            Event::ClientTimer(client, timer, number) => self.client_timer(client, timer, number)?,
+            Event::ClientTimer(client, timer, number) => {
+                self.client_timer(client, timer, number)?
+            }
             Event::Map(to, map) => self.map_arrives(to, &map)?,
-            Event::Beacon(life, wanted) => self.beacon(life, wanted),
+            Event::Beacon(life) => self.beacon(life),
             Event::GraceOver(life) => self.grace_over(life),
             Event::Process { client, process } => self.process(client, process)?,
             Event::Fault(fault) => self.fault(fault),
         }
-        Ok(true)
+        Ok(())
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use client_core::{Call, CallId, Done, Effect, Effects, Input, LinkEnd, LinkId, ListDetail, Listed, Timer};
+use client_core::{
+    Call, CallId, Done, Effect, Effects, Input, LinkEnd, LinkId, ListDetail, Listed, Timer,
+};
 use common::attr::FileKind;
 use common::error::FsError;
 use common::id::Ino;
@@ -64,7 +66,12 @@ impl World {
     }
 
     /// A connection is made if that life of the rank still listens.
-    pub(super) fn connects(&mut self, client: usize, link: LinkId, life: Life) -> Result<(), Violation> {
+    pub(super) fn connects(
+        &mut self,
+        client: usize,
+        link: LinkId,
+        life: Life,
+    ) -> Result<(), Violation> {
         if self.alive(life).is_none() {
             return self.no_connection(client, link);
         }
@@ -167,7 +174,13 @@ impl World {
         Ok(())
     }
 
-    fn list(&mut self, client: usize, process: usize, dir: Ino, cookie: u64) -> Result<(), Violation> {
+    fn list(
+        &mut self,
+        client: usize,
+        process: usize,
+        dir: Ino,
+        cookie: u64,
+    ) -> Result<(), Violation> {
         let detail = ListDetail::Attributes;
         let entries_max = 2;
         let call = Call::Readdir { dir, cookie, entries_max, detail };
@@ -299,7 +312,9 @@ impl client::ClientHost {
     fn kernel_learns(&mut self, operation: &Operation<Ino>, answer: Option<&Answer<Ino>>) {
         let Some(Answer::Entry { node, kind }) = answer else { return };
         let parent = match operation {
-            Operation::Lookup { dir, .. } | Operation::Create { dir, .. } | Operation::Link { dir, .. } => *dir,
+            Operation::Lookup { dir, .. }
+            | Operation::Create { dir, .. }
+            | Operation::Link { dir, .. } => *dir,
             Operation::Getattr { .. }
             | Operation::Readdir { .. }
             | Operation::Readlink { .. }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::id::{Incarnation, Rank, Seq, Slot};
-use common::mds_map::{MdsMap, RankState};
+use common::mds_map::MdsMap;
 use common::wire::session::ToMds;
 use mds_core::input::{ConnId, Fetch};
 use mds_core::message::PeerMsg;
@@ -40,7 +40,7 @@ impl World {
         let life = self.host(rank).start(now, params);
         self.trace.line(now, Who::Rank(rank), "start", || format!("incarnation {incarnation}"));
         self.along(Lane::Store(life), Event::Written(life));
-        self.soon(BEACON, Event::Beacon(life, RankState::Replay));
+        self.soon(BEACON, Event::Beacon(life));
         // It subscribes before its beacon is heard: the map may still show its last life.
         let map = Arc::new(self.monitor.map().clone());
         self.along(Lane::Map(Who::Rank(rank)), Event::Map(Who::Rank(rank), map));
@@ -58,14 +58,14 @@ impl World {
 
     pub(super) fn turn(&mut self, life: Life) -> Result<(), Violation> {
         let now = self.now;
-        let Some(process) = self.alive(life) else { return Ok(()) };
+        if self.alive(life).is_none() {
+            return Ok(());
+        }
         if self.trace.is_kept() {
             let inputs = self.alive(life).map(|process| process.inbox.clone()).unwrap_or_default();
             for input in inputs {
                 self.trace.line(now, Who::Rank(life.rank), "in", || format!("{input:?}"));
             }
-        } else {
-            let _ = process;
         }
         self.host(life.rank).turn(now);
         checker::check_rank(self.host(life.rank))?;
@@ -137,7 +137,11 @@ impl World {
                 }
             }
             Effect::SyncSoon => self.want_sync(life, Sync::Soon),
-            Effect::WantState(state) => self.soon(BEACON, Event::Beacon(life, state)),
+            Effect::WantState(state) => {
+                if let Some(process) = self.alive(life) {
+                    process.wanted = state;
+                }
+            }
             Effect::Reached(_) => (),
             Effect::Abort { reason } => {
                 let reason = reason.to_string();
@@ -197,9 +201,12 @@ impl World {
 
     pub(super) fn publish(&mut self) {
         let map = Arc::new(self.monitor.map().clone());
+        let since = self.away_since.unwrap_or(self.now);
+        self.away_since = if self.all_active() { None } else { Some(since) };
         self.trace.line(self.now, Who::Monitor, "map", || {
             let ranks = map.ranks.iter();
-            let ranks = ranks.map(|(rank, it)| format!(" {rank}={}.{}", it.state.name(), it.incarnation));
+            let ranks =
+                ranks.map(|(rank, it)| format!(" {rank}={}.{}", it.state.name(), it.incarnation));
             format!("epoch {}{}", map.epoch, ranks.collect::<String>())
         });
         let ranks = (0..self.settings.ranks).map(|rank| Who::Rank(Rank(rank)));
@@ -209,8 +216,10 @@ impl World {
         }
     }
 
-    pub(super) fn beacon(&mut self, life: Life, wanted: RankState) {
-        if self.alive(life).is_some() && self.monitor.beacon(life, wanted) {
+    pub(super) fn beacon(&mut self, life: Life) {
+        let Some(wanted) = self.alive(life).map(|process| process.wanted) else { return };
+        self.after(BEACON, Event::Beacon(life));
+        if self.monitor.beacon(life, wanted) {
             self.publish();
         }
     }

@@ -24,17 +24,26 @@ const SETTLE: Duration = Duration::from_secs(3);
 impl World {
     /// Runs until every process is done and every rank serves.
     pub(super) fn run_until_idle(&mut self) -> Result<(), Violation> {
-        let mut deadline = None;
+        let mut look_again = self.now;
         while !self.is_idle() {
             self.step()?;
-            if self.actions_left == 0 && self.faults_left == 0 {
-                let deadline = *deadline.get_or_insert(self.now.after(PATIENCE));
-                if self.now > deadline {
-                    return Err(Violation::Hung(self.waiting()));
-                }
+            if self.now >= look_again {
+                look_again = self.now.after(SETTLE);
+                self.check_patience()?;
             }
         }
         self.run_for(SETTLE)
+    }
+
+    /// Nobody waits for ever.
+    fn check_patience(&self) -> Result<(), Violation> {
+        let calls = self.clients.iter().flat_map(|host| host.calls.values());
+        let longest = calls.map(|call| self.now.since(call.since)).max().unwrap_or_default();
+        let away = self.away_since.map_or(Duration::ZERO, |since| self.now.since(since));
+        if longest.max(away) > PATIENCE {
+            return Err(Violation::Hung(self.waiting()));
+        }
+        Ok(())
     }
 
     fn is_idle(&self) -> bool {
@@ -47,7 +56,7 @@ impl World {
             && self.all_active()
     }
 
-    fn all_active(&self) -> bool {
+    pub(super) fn all_active(&self) -> bool {
         let map = self.monitor.map();
         self.ranks.iter().all(|host| {
             let life = host.process.as_ref().map(|process| process.life);
@@ -69,17 +78,23 @@ impl World {
         Ok(())
     }
 
-    fn waiting(&self) -> String {
+    pub(super) fn waiting(&self) -> String {
         let calls = self.clients.iter().flat_map(|host| {
             let calls = host.calls.values();
-            calls.map(|call| format!("client {} since {}: {:?}; ", host.number, call.since.0, call.asks))
+            calls.map(|call| {
+                format!("client {} since {}: {:?}; ", host.number, call.since.0, call.asks)
+            })
         });
         let calls: String = calls.collect();
         if calls.is_empty() { format!("{:?}", self.monitor.map().ranks) } else { calls }
     }
 
     /// One client does one thing while nothing else goes on.
-    fn perform(&mut self, client: usize, operation: Operation<Ino>) -> Result<Outcome<Ino>, Violation> {
+    fn perform(
+        &mut self,
+        client: usize,
+        operation: Operation<Ino>,
+    ) -> Result<Outcome<Ino>, Violation> {
         self.last = None;
         self.ask(client, 0, operation)?;
         let deadline = self.now.after(PATIENCE);
