@@ -13,6 +13,7 @@ pub mod input;
 pub mod journal;
 pub mod kill_point;
 pub mod message;
+pub mod monitor;
 pub mod params;
 pub mod row;
 pub mod timer;
