@@ -73,6 +73,7 @@ impl Holdings {
         let holders = self.pins.holders(ino).collect();
         let orphan = Orphan { inode, holders };
         let pinned = self.pins.is_pinned(ino);
+        self.pins.relocate(ino, None);
         if pinned || orphan.inode.attr.kind == FileKind::File {
             self.namespace.put_orphan(ino, orphan, out);
         }

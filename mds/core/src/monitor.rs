@@ -205,7 +205,7 @@ impl Monitor {
     ) -> Result<FromMonitor, MonitorError> {
         require_mds(asker, &beacon.daemon)?;
         let unknown = MonitorError::UnknownSlot(beacon.slot);
-        let slot = self.stored.slots.get_mut(&beacon.slot).ok_or(unknown.clone())?;
+        let slot = self.stored.slots.get_mut(&beacon.slot).ok_or_else(|| unknown.clone())?;
         let rank = match slot.standing {
             SlotStanding::Spare => None,
             SlotStanding::Promised(rank) | SlotStanding::Holds(rank) => Some(rank),

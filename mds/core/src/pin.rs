@@ -4,13 +4,23 @@
 //! Pins are counted: one for each reply that named the inode. A client gives back what it has
 //! counted itself, so a reply that crosses with a forget is not lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{ClientId, Ino};
 
 #[derive(Clone, Debug, Default, Hash)]
 pub struct PinTable {
-    pins: BTreeMap<Ino, BTreeMap<ClientId, u64>>,
+    pins: BTreeMap<Ino, Pinned>,
+    /// Inodes whose pins changed, if somebody copies.
+    changes: Option<BTreeSet<Ino>>,
+}
+
+#[derive(Clone, Debug, Default, Hash)]
+struct Pinned {
+    /// The directory in whose entry the inode is embedded; the pins move with it. `None`: it is at
+    /// its home, or an orphan.
+    dir: Option<Ino>,
+    holders: BTreeMap<ClientId, u64>,
 }
 
 /// What giving back has left.
@@ -22,32 +32,47 @@ pub enum Left {
 }
 
 impl PinTable {
-    pub fn pin(&mut self, ino: Ino, client: ClientId) {
-        *self.pins.entry(ino).or_default().entry(client).or_default() += 1;
+    pub fn pin(&mut self, ino: Ino, dir: Option<Ino>, client: ClientId) {
+        self.note(ino);
+        let pinned = self.pins.entry(ino).or_default();
+        pinned.dir = dir;
+        *pinned.holders.entry(client).or_default() += 1;
     }
 
     /// Sets what a client holds, as it says itself after a broken connection or a restart.
-    pub fn claim(&mut self, ino: Ino, client: ClientId, count: u64) {
-        if count > 0 {
-            self.pins.entry(ino).or_default().insert(client, count);
-        } else {
+    pub fn claim(&mut self, ino: Ino, dir: Option<Ino>, client: ClientId, count: u64) {
+        if count == 0 {
             self.give_back(ino, client, u64::MAX);
+            return;
         }
+        self.note(ino);
+        let pinned = self.pins.entry(ino).or_default();
+        pinned.dir = dir;
+        pinned.holders.insert(client, count);
     }
 
     pub fn give_back(&mut self, ino: Ino, client: ClientId, count: u64) -> Left {
-        let Some(holders) = self.pins.get_mut(&ino) else { return Left::Nobody };
-        if let Some(held) = holders.get_mut(&client) {
+        self.note(ino);
+        let Some(pinned) = self.pins.get_mut(&ino) else { return Left::Nobody };
+        if let Some(held) = pinned.holders.get_mut(&client) {
             *held = held.saturating_sub(count);
             if *held == 0 {
-                holders.remove(&client);
+                pinned.holders.remove(&client);
             }
         }
-        if holders.is_empty() {
+        if pinned.holders.is_empty() {
             self.pins.remove(&ino);
             return Left::Nobody;
         }
         Left::Some
+    }
+
+    /// The inode is embedded elsewhere, or nowhere, from here on.
+    pub fn relocate(&mut self, ino: Ino, dir: Option<Ino>) {
+        self.note(ino);
+        if let Some(pinned) = self.pins.get_mut(&ino) {
+            pinned.dir = dir;
+        }
     }
 
     #[must_use]
@@ -56,29 +81,73 @@ impl PinTable {
     }
 
     pub fn holders(&self, ino: Ino) -> impl Iterator<Item = (ClientId, u64)> + '_ {
-        self.pins.get(&ino).into_iter().flatten().map(|(client, count)| (*client, *count))
+        let pinned = self.pins.get(&ino);
+        pinned
+            .into_iter()
+            .flat_map(|pinned| &pinned.holders)
+            .map(|(client, count)| (*client, *count))
+    }
+
+    /// Where a pinned inode is embedded.
+    #[must_use]
+    pub fn dir_of(&self, ino: Ino) -> Option<Ino> {
+        self.pins.get(&ino)?.dir
+    }
+
+    /// Every pinned inode that is embedded in an entry, with that entry's directory.
+    pub fn embedded(&self) -> impl Iterator<Item = (Ino, Ino)> + '_ {
+        self.pins.iter().filter_map(|(ino, pinned)| Some((*ino, pinned.dir?)))
     }
 
     /// Everything a client holds.
     pub fn of(&self, client: ClientId) -> impl Iterator<Item = (Ino, u64)> + '_ {
-        self.pins.iter().filter_map(move |(ino, holders)| Some((*ino, *holders.get(&client)?)))
+        self.pins
+            .iter()
+            .filter_map(move |(ino, pinned)| Some((*ino, *pinned.holders.get(&client)?)))
     }
 
     /// Takes all pins of an inode away, as when it goes to another rank.
     pub fn take(&mut self, ino: Ino) -> BTreeMap<ClientId, u64> {
-        self.pins.remove(&ino).unwrap_or_default()
+        self.note(ino);
+        self.pins.remove(&ino).map(|pinned| pinned.holders).unwrap_or_default()
     }
 
     /// Adds what another rank has counted.
-    pub fn add(&mut self, ino: Ino, holders: &BTreeMap<ClientId, u64>) {
+    pub fn add(&mut self, ino: Ino, dir: Option<Ino>, holders: &BTreeMap<ClientId, u64>) {
+        if holders.is_empty() {
+            return;
+        }
+        self.note(ino);
+        let pinned = self.pins.entry(ino).or_default();
+        pinned.dir = dir;
         for (client, count) in holders {
-            *self.pins.entry(ino).or_default().entry(*client).or_default() += count;
+            *pinned.holders.entry(*client).or_default() += count;
         }
     }
 
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.pins.values().map(|holders| holders.len() as u64).sum()
+        self.pins.values().map(|pinned| pinned.holders.len() as u64).sum()
+    }
+
+    fn note(&mut self, ino: Ino) {
+        if let Some(changes) = &mut self.changes {
+            changes.insert(ino);
+        }
+    }
+
+    /// From here on inodes whose pins change are kept.
+    pub fn watch_changes(&mut self) {
+        self.changes.get_or_insert_default();
+    }
+
+    pub fn stop_watching(&mut self) {
+        self.changes = None;
+    }
+
+    /// Those whose pins changed since the last time.
+    pub fn take_changes(&mut self) -> BTreeSet<Ino> {
+        self.changes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 
@@ -93,8 +162,8 @@ mod tests {
     #[test]
     fn a_reply_that_crosses_with_a_forget_keeps_the_pin() {
         let mut pins = PinTable::default();
-        pins.pin(INO, A);
-        pins.pin(INO, A);
+        pins.pin(INO, None, A);
+        pins.pin(INO, None, A);
         assert_eq!(pins.give_back(INO, A, 1), Left::Some);
         assert_eq!(pins.give_back(INO, A, 1), Left::Nobody);
         assert!(!pins.is_pinned(INO));
@@ -103,8 +172,8 @@ mod tests {
     #[test]
     fn each_client_holds_its_own() {
         let mut pins = PinTable::default();
-        pins.pin(INO, A);
-        pins.pin(INO, B);
+        pins.pin(INO, None, A);
+        pins.pin(INO, None, B);
         assert_eq!(pins.give_back(INO, A, 7), Left::Some);
         assert_eq!(pins.holders(INO).collect::<Vec<_>>(), [(B, 1)]);
     }
@@ -112,10 +181,10 @@ mod tests {
     #[test]
     fn a_claim_replaces_what_was_counted() {
         let mut pins = PinTable::default();
-        pins.pin(INO, A);
-        pins.claim(INO, A, 5);
+        pins.pin(INO, None, A);
+        pins.claim(INO, None, A, 5);
         assert_eq!(pins.of(A).collect::<Vec<_>>(), [(INO, 5)]);
-        pins.claim(INO, A, 0);
+        pins.claim(INO, None, A, 0);
         assert!(!pins.is_pinned(INO));
     }
 }

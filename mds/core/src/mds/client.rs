@@ -6,7 +6,7 @@ use common::id::{ClientId, Ino, InoRange};
 use common::limit::INO_RANGE_LOW;
 use common::mds_map::RankState;
 use common::time::Now;
-use common::wire::request::Op;
+use common::wire::request::{Op, Place};
 use common::wire::session::{Opened, PinClaim, SessionAge, ToClient, ToMds};
 
 use super::Mds;
@@ -22,7 +22,7 @@ pub(super) struct Clients {
     /// Opened too early in the life of the rank, or before inode numbers can be lent.
     opening: BTreeMap<ClientId, ConnId>,
     /// Claims made so far on the present connection.
-    claims: BTreeMap<ClientId, BTreeMap<Ino, u64>>,
+    claims: BTreeMap<ClientId, BTreeMap<Ino, (Option<Ino>, u64)>>,
     /// Applied by an earlier life, to be applied again in that order.
     replays: Vec<Parked>,
     /// New requests that came before the rank was active.
@@ -169,7 +169,13 @@ impl Mds {
 
     fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>) {
         let claims = self.clients.claims.entry(client).or_default();
-        claims.extend(pins.into_iter().map(|claim| (claim.target.ino, claim.count)));
+        claims.extend(pins.into_iter().map(|claim| {
+            let dir = match claim.target.place {
+                Place::Entry { dir, .. } => Some(dir),
+                Place::Dir | Place::Home | Place::Orphan { .. } => None,
+            };
+            (claim.target.ino, (dir, claim.count))
+        }));
     }
 
     /// The client holds exactly what it has claimed.
@@ -181,8 +187,8 @@ impl Mds {
                 self.own.give_back(ino, client, u64::MAX, out);
             }
         }
-        for (ino, count) in claims {
-            self.own.pins.claim(ino, client, count);
+        for (ino, (dir, count)) in claims {
+            self.own.pins.claim(ino, dir, client, count);
         }
     }
 

@@ -64,13 +64,11 @@ impl Fixture {
 
     fn allocate(&mut self, daemon: &str) -> u16 {
         let msg = ToMonitor::AllocateSlot { daemon: daemon.to_owned() };
-        match self.ask(mds(daemon), msg) {
-            FromMonitor::Slot { slot, map } => {
-                assert_eq!(&map, self.monitor.map());
-                slot.0
-            }
-            other => panic!("{other:?}"),
-        }
+        let FromMonitor::Slot { slot, map } = self.ask(mds(daemon), msg) else {
+            panic!("no slot");
+        };
+        assert_eq!(&map, self.monitor.map());
+        slot.0
     }
 
     fn beacon(&mut self, slot: u16, incarnation: u64, state: RankState) -> FromMonitor {
@@ -244,10 +242,8 @@ fn slots_are_never_given_twice_and_ranks_follow_their_order() {
     assert_eq!(map.rank_of(Slot(0)), Some(Rank(0)));
     assert_eq!(map.rank_of(Slot(1)), Some(Rank(1)));
     assert_eq!(map.rank_of(Slot(2)), None, "a spare");
-    match cluster.beacon(2, 1, RankState::Replay) {
-        FromMonitor::BeaconAck { rank, .. } => assert_eq!(rank, None),
-        other => panic!("{other:?}"),
-    }
+    let answer = cluster.beacon(2, 1, RankState::Replay);
+    assert!(matches!(answer, FromMonitor::BeaconAck { rank: None, .. }), "{answer:?}");
     cluster.ranks_wanted = 3;
     cluster.restart();
     assert_eq!(cluster.monitor.map().rank_of(Slot(2)), Some(Rank(2)));

@@ -47,7 +47,7 @@ fn restore_rows(own: &mut Holdings, params: &Params, rows: Vec<Row>) {
             Row::Completed(client, id) => completed.push((client, id)),
             Row::Orphan(ino, orphan) => {
                 // Until their holders claim again, or have had their time to.
-                own.pins.add(ino, &orphan.holders);
+                own.pins.add(ino, None, &orphan.holders);
                 own.namespace.restore_orphan(ino, orphan);
             }
             Row::InoReserved(used) => own.inos = InoTable::new(params.slot, used),

@@ -11,8 +11,9 @@ use crate::subtree::Intent;
 /// # Errors
 /// Why it does not go on.
 pub fn getattr(cx: &mut Cx<'_>, client: ClientId, target: &Target) -> Step<Done> {
-    let attr = target::find(cx, target, Intent::Read)?.attr();
-    target::pin(cx, client, &attr);
+    let found = target::find(cx, target, Intent::Read)?;
+    let attr = found.attr();
+    target::pin(cx, client, &attr, found.embedded_in());
     Ok(Done::read(Answer::Attr(attr)))
 }
 

@@ -56,11 +56,12 @@ pub fn link(
         let notice = Notice::Moved { ino: attr.ino, place: Place::Home, rank: home };
         awaited = cx.own.notify_holders(attr.ino, &notice, Tell::AllBut(client), cx.out);
     }
+    cx.own.pins.relocate(attr.ino, None);
     cx.own.namespace.put_inode(attr.ino, inode, cx.out);
     cx.own.namespace.put_entry(dir, name, remote, cx.out);
     // The old name may be in the same directory; its row has not changed but for this entry.
     enter(cx, dir, parent, request.at, Subdirs::Same);
-    target::pin(cx, client, &attr);
+    target::pin(cx, client, &attr, None);
     let found = Found::Remote { ino: attr.ino, kind: attr.kind, rank: home, attr: Some(attr) };
     Ok(Done { answer: Answer::Found(found), effect: Changed::Something, awaited })
 }

@@ -163,6 +163,7 @@ fn put_moved(
         Linkage::Primary(inode) => {
             inode.attr.times.ctime = request.at;
             let ino = inode.attr.ino;
+            cx.own.pins.relocate(ino, Some(to.dir));
             let place = Place::Entry { dir: to.dir, name: to.name.clone() };
             let notice = Notice::Moved { ino, place, rank: cx.me() };
             awaited = cx.own.notify_holders(ino, &notice, Tell::AllBut(client), cx.out);

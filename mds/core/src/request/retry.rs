@@ -66,7 +66,7 @@ fn attr(cx: &mut Cx<'_>, client: ClientId, target: &Target) -> Step<Answer> {
     match target::find(cx, target, Intent::Read) {
         Ok(found) => {
             let attr = found.attr();
-            target::pin(cx, client, &attr);
+            target::pin(cx, client, &attr, found.embedded_in());
             Ok(Answer::Attr(attr))
         }
         Err(

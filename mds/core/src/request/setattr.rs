@@ -62,7 +62,8 @@ pub fn wrote(
 
 fn changed(cx: &mut Cx<'_>, client: ClientId, found: target::Found<'_>) -> Step<Done> {
     let attr = found.attr();
+    let dir = found.embedded_in();
     found.store(cx);
-    target::pin(cx, client, &attr);
+    target::pin(cx, client, &attr, dir);
     Ok(Done::changed(Answer::Attr(attr)))
 }

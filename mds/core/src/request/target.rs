@@ -2,7 +2,7 @@
 //! directory of its own. Reads and changes it wherever that is.
 
 use common::attr::{Attr, FileKind};
-use common::id::Ino;
+use common::id::{ClientId, Ino};
 use common::name::Name;
 use common::wire::request::{Place, Target, Xattrs};
 
@@ -43,6 +43,15 @@ impl Found<'_> {
             Self::Dir { dir, .. } => &mut dir.xattrs,
             Self::Entry { inode, .. } | Self::Home { inode } => &mut inode.xattrs,
             Self::Orphan { orphan } => &mut orphan.inode.xattrs,
+        }
+    }
+
+    /// The directory in whose entry the inode is embedded.
+    #[must_use]
+    pub fn embedded_in(&self) -> Option<Ino> {
+        match self {
+            Self::Entry { dir, .. } => Some(*dir),
+            Self::Dir { .. } | Self::Home { .. } | Self::Orphan { .. } => None,
         }
     }
 
@@ -126,8 +135,9 @@ pub fn find<'a>(cx: &mut Cx<'_>, target: &'a Target, intent: Intent) -> Step<Fou
 }
 
 /// A reply names this inode: the client's kernel will refer to it.
-pub fn pin(cx: &mut Cx<'_>, client: common::id::ClientId, attr: &Attr) {
+/// `dir` is where it is embedded, if it is.
+pub fn pin(cx: &mut Cx<'_>, client: ClientId, attr: &Attr, dir: Option<Ino>) {
     if attr.kind != FileKind::Dir {
-        cx.own.pins.pin(attr.ino, client);
+        cx.own.pins.pin(attr.ino, dir, client);
     }
 }
