@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use client_core::{
-    Call, CallId, Done, Effect, Effects, Input, LinkEnd, LinkId, ListDetail, Listed, Timer,
+    Call, CallId, Done, Effect, Effects, Input, LinkEnd, LinkId, ListDetail, Listed, References, Timer,
 };
 use common::attr::FileKind;
 use common::error::FsError;
@@ -157,15 +157,15 @@ impl World {
             }
             Action::Open(ino) => {
                 host.kernel.open(ino);
-                self.call(client, Call::Open { ino })?;
+                self.refer(client, References::Opened { ino })?;
             }
             Action::Release(ino) => {
                 host.kernel.release(ino);
-                self.call(client, Call::Release { ino })?;
+                self.refer(client, References::Released { ino })?;
             }
             Action::Forget(ino) => {
                 let count = host.kernel.forget(ino);
-                self.call(client, Call::Forget { items: vec![(ino, count)] })?;
+                self.refer(client, References::Forgotten { items: vec![(ino, count)] })?;
             }
             Action::Sync => return self.wait_for(client, process, Asks::Sync, Call::Sync),
             Action::List(dir) => return self.list(client, process, dir, 0),
@@ -236,10 +236,9 @@ impl World {
         self.client_input(client, Input::Call { id, caller: Caller::default(), call })
     }
 
-    /// A call that has no answer.
-    pub(super) fn call(&mut self, client: usize, call: Call) -> Result<(), Violation> {
-        let id = self.clients[client].next_call();
-        self.client_input(client, Input::Call { id, caller: Caller::default(), call })
+    /// The kernel refers to more, or to less.
+    pub(super) fn refer(&mut self, client: usize, to: References) -> Result<(), Violation> {
+        self.client_input(client, Input::References(to))
     }
 
     fn answered(
@@ -292,7 +291,7 @@ impl World {
                         entries.push(Listed { ino, kind, name: entry.name.clone(), at });
                     }
                 }
-                self.call(client, Call::Listed { dir, entries })?;
+                self.refer(client, References::Listed { dir, entries })?;
                 let more = listing.end == common::wire::reply::PageEnd::More;
                 listing.entries.last().filter(|_| more).map(|entry| entry.cookie)
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use client_core::Call;
+use client_core::References;
 use common::attr::FileKind;
 use common::id::{Ino, Rank};
 use common::mds_map::RankState;
@@ -158,7 +158,7 @@ impl World {
             for ino in self.clients[client].kernel.opened() {
                 while self.clients[client].kernel.opened().contains(&ino) {
                     self.clients[client].kernel.release(ino);
-                    self.call(client, Call::Release { ino })?;
+                    self.refer(client, References::Released { ino })?;
                 }
             }
             loop {
@@ -168,7 +168,7 @@ impl World {
                 }
                 let kernel = &mut self.clients[client].kernel;
                 let items = idle.into_iter().map(|ino| (ino, kernel.forget(ino))).collect();
-                self.call(client, Call::Forget { items })?;
+                self.refer(client, References::Forgotten { items })?;
             }
         }
         self.run_for(SETTLE)
