@@ -35,7 +35,8 @@ pub struct ClientHost {
 /// A call that is under way.
 #[derive(Clone, Debug)]
 pub struct Waiting {
-    pub process: usize,
+    /// `None`: no process waits for it.
+    pub process: Option<usize>,
     pub since: Monotonic,
     pub asks: Asks,
 }
@@ -45,6 +46,8 @@ pub enum Asks {
     /// Its answer is checked.
     Operation(OperationId, Operation<Ino>),
     Sync,
+    /// Nobody checks its answer.
+    Anything,
     /// A page of a listing, whose answer names what the kernel then refers to.
     Page(Ino),
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client_core::{ClientCore, LinkId};
-use common::id::{ClientId, ClusterId, Ino, Rank, Seq};
+use common::id::{ClientId, ClusterId, Ino, MigrationId, Rank, Seq};
 use common::mds_map::MdsMap;
 use common::name::NameHashKey;
 use common::time::Monotonic;
@@ -46,6 +46,10 @@ pub struct Settings {
     pub deaths: u32,
     /// Connections that break.
     pub breaks: u32,
+    /// Subtrees an operator moves, or tries to; some of these moves are cancelled.
+    pub exports: u32,
+    /// Directories that are pinned to a rank, or freed again.
+    pub pins: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +109,9 @@ pub(super) enum Event {
 pub(super) enum Fault {
     Death,
     Break,
+    Export,
+    Cancel(MigrationId),
+    Pin,
 }
 
 /// What must not happen.
@@ -162,7 +169,7 @@ impl World {
             event_last: 0,
             early: BTreeMap::new(),
             actions_left: settings.actions,
-            faults_left: settings.deaths + settings.breaks,
+            faults_left: settings.deaths + settings.breaks + settings.exports + settings.pins,
             last: None,
             away_since: Some(Monotonic(1)),
             admin_last: 0,
@@ -184,13 +191,18 @@ impl World {
             self.after(Duration::from_micros(u64::from(rank)), Event::Start(Rank(rank)));
         }
         let span = Duration::from_millis(20 * u64::from(self.settings.actions) + 1000);
-        for fault in std::iter::repeat_n(Fault::Death, self.settings.deaths as usize)
-            .chain(std::iter::repeat_n(Fault::Break, self.settings.breaks as usize))
-        {
-            let wait = Duration::from_nanos(
-                self.dice.below(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
-            );
-            self.after(Duration::from_secs(1) + wait, Event::Fault(fault));
+        let Settings { deaths, breaks, exports, pins, .. } = self.settings;
+        for (fault, count) in [
+            (Fault::Death, deaths),
+            (Fault::Break, breaks),
+            (Fault::Export, exports),
+            (Fault::Pin, pins),
+        ] {
+            for _ in 0..count {
+                let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+                let wait = Duration::from_nanos(self.dice.below(span));
+                self.after(Duration::from_secs(1) + wait, Event::Fault(fault));
+            }
         }
         for client in 0..self.settings.clients {
             for process in 0..self.settings.processes {
@@ -267,7 +279,7 @@ impl World {
             Event::Beacon(life) => self.beacon(life),
             Event::GraceOver(life) => self.grace_over(life),
             Event::Process { client, process } => self.process(client, process)?,
-            Event::Fault(fault) => self.fault(fault),
+            Event::Fault(fault) => self.fault(fault)?,
         }
         Ok(())
     }

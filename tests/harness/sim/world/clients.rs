@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use client_core::{
-    Call, CallId, Done, Effect, Effects, Input, LinkEnd, LinkId, ListDetail, Listed, References, Timer,
+    Call, CallId, Done, Effect, Effects, Input, LinkEnd, LinkId, ListDetail, Listed, References,
+    Timer,
 };
 use common::attr::FileKind;
 use common::error::FsError;
@@ -232,7 +233,16 @@ impl World {
         let host = &mut self.clients[client];
         host.processes[process].busy = true;
         let id = host.next_call();
-        host.calls.insert(id, Waiting { process, since, asks });
+        host.calls.insert(id, Waiting { process: Some(process), since, asks });
+        self.client_input(client, Input::Call { id, caller: Caller::default(), call })
+    }
+
+    /// A call of nobody in particular, whatever comes of it.
+    pub(super) fn unchecked(&mut self, client: usize, call: Call) -> Result<(), Violation> {
+        let since = self.now;
+        let host = &mut self.clients[client];
+        let id = host.next_call();
+        host.calls.insert(id, Waiting { process: None, since, asks: Asks::Anything });
         self.client_input(client, Input::Call { id, caller: Caller::default(), call })
     }
 
@@ -251,10 +261,10 @@ impl World {
             let what = format!("client {client} was answered a call twice: {call:?}");
             return Err(Violation::Disagreement(what));
         };
-        let process = waiting.process;
+        let Some(process) = waiting.process else { return Ok(()) };
         self.clients[client].processes[process].busy = false;
         match waiting.asks {
-            Asks::Sync => (),
+            Asks::Sync | Asks::Anything => (),
             Asks::Page(dir) => return self.page(client, process, dir, result),
             Asks::Operation(id, operation) => {
                 let outcome = client::outcome(&operation, result);

@@ -68,8 +68,7 @@ impl World {
             }
         }
         self.host(life.rank).turn(now);
-        checker::check_rank(self.host(life.rank))?;
-        checker::check_all(&self.ranks)?;
+        checker::check(&self.ranks)?;
         let at = self.now.after(self.dice.wait(Duration::from_micros(1), WRITE));
         // One store thread: batches are written in the order of their turns.
         let at = self.network.not_before(Lane::Store(life), at);
@@ -110,6 +109,7 @@ impl World {
             }
             Effect::CloseConnection { conn } => self.close(conn),
             Effect::AnswerAdmin { id, reply } => {
+                self.ordered(&reply);
                 self.admin_replies.insert(id, reply);
             }
             Effect::Fetch(fetch) => {
