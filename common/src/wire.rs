@@ -86,6 +86,12 @@ impl Deframer {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Whether everything that arrived was handed out: the stream may end here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.consumed == self.buffer.len()
+    }
+
     /// The next value, or `None` until more arrives.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ pub mod lock;
 pub mod mds;
 pub mod message;
 pub mod migration;
+pub mod monitor;
 pub mod namespace;
 pub mod params;
 pub mod pin;
