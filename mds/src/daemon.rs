@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use crate::stub::Mds;
 use common::id::{ClusterId, Incarnation};
 use common::mds_map::RankState;
 use common::wire::hello::{Hello, Identity};
+use mds_core::mds::Mds;
 use mds_core::{Effects, Input};
 use quinn::{Endpoint, VarInt};
 use tokio::sync::{mpsc, oneshot};

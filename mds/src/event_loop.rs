@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::stub::Mds;
 use common::limit::TURN_INPUTS_MAX;
 use common::mds_map::MdsMap;
 use common::time::{Monotonic, Now};
+use mds_core::mds::Mds;
 use mds_core::{Effect, Effects, Input};
 use tokio::sync::mpsc;
 

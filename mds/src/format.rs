@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::stub::format_root;
 use common::data_store::{LABEL_FILE, StoreLabel};
 use common::id::{ClusterId, Rank, Seq, Slot};
 use common::mds_map::MdsMap;
 use common::wire::monitor::{FromMonitor, ToMonitor};
+use mds_core::mds::format_root;
 use mds_core::row::Change;
 use tracing::info;
 use transport::client_endpoint;

@@ -20,7 +20,6 @@ pub mod random;
 pub mod readers;
 pub mod shutdown;
 pub mod store;
-pub mod stub;
 pub mod syncer;
 pub mod timers;
 pub mod transport;

@@ -125,10 +125,10 @@ pub(in crate::transport) async fn serve(
             }
         }
     };
-    let Err::<Infallible, Stop>(stop) = (tokio::select! {
+    let Err::<Infallible, Stop>(stop) = tokio::select! {
         stop = control => stop,
         stop = bulk => stop,
-    });
+    };
     debug!(rank = from.0, %stop, "a rank's connection ended");
     connection.close(quinn::VarInt::from_u32(0), b"");
     Ok(())
