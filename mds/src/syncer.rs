@@ -53,7 +53,7 @@ impl Syncer {
 }
 
 fn sync_forever(store: &Store, written: &Written, inbox: &Inbox, wishes: &Receiver<()>) {
-    let mut synced = written.position();
+    let mut synced = Seq::default();
     loop {
         match wishes.recv_timeout(SYNC_INTERVAL) {
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
