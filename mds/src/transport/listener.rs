@@ -76,7 +76,10 @@ pub async fn listen(endpoint: Endpoint, reception: Arc<Reception>) {
     }
 }
 
-async fn receive(connection: Connection, reception: &Reception) -> Result<(), HelloError> {
+pub(super) async fn receive(
+    connection: Connection,
+    reception: &Reception,
+) -> Result<(), HelloError> {
     let stranger = hello::receive(&connection, reception.cluster).await?;
     match admit(&connection, &stranger, reception) {
         Ok(Guest::Client(id)) => {

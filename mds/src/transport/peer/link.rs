@@ -133,8 +133,9 @@ impl Lane {
         Self { messages, last: 0, kept: VecDeque::new() }
     }
 
+    /// Whether the incarnation is over for the core: what still waits is for nobody.
     fn is_dropped(&self) -> bool {
-        self.messages.is_closed() && self.messages.is_empty()
+        self.messages.is_closed()
     }
 
     /// Forgets what the listener has taken.
