@@ -32,7 +32,7 @@ struct Arguments {
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => process::fail("grove-mds", &format_args!("{error:#}")),
+        Err(error) => process::fail("grove-mds", &error),
     }
 }
 
