@@ -120,10 +120,7 @@ impl SessionTable {
 
     pub fn lend(&mut self, client: ClientId, range: InoRange, out: &mut Effects) {
         if let Some(session) = self.sessions.get_mut(&client) {
-            match session.stored.ranges.last_mut() {
-                Some(last) if last.last.0 + 1 == range.first.0 => last.last = range.last,
-                Some(_) | None => session.stored.ranges.push(range),
-            }
+            session.stored.ranges.push(range);
             session.store(client, out);
         }
     }
