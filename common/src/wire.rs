@@ -74,6 +74,12 @@ impl Deframer {
         Self { buffer: Vec::new(), consumed: 0, frame_bytes_max }
     }
 
+    /// The same stream, from here on with another bound on the bytes of a frame.
+    #[must_use]
+    pub fn with_limit(self, frame_bytes_max: usize) -> Self {
+        Self { frame_bytes_max, ..self }
+    }
+
     /// Takes what arrived.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.consumed == self.buffer.len() {
@@ -84,6 +90,12 @@ impl Deframer {
             self.consumed = 0;
         }
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Whether everything that arrived was handed out: the stream may end here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.consumed == self.buffer.len()
     }
 
     /// The next value, or `None` until more arrives.

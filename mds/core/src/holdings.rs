@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use common::attr::FileKind;
-use common::id::{ClientId, Ino, NoticeId, Seq};
+use common::id::{ClientId, DirFragId, Ino, MigrationId, NoticeId, Seq};
 use common::wire::session::Notice;
 
 use crate::effect::{Effect, Effects};
 use crate::ino_table::InoTable;
-use crate::journal::entry::{Entry, SubtreeSnapshot};
+use crate::journal::Journal;
+use crate::journal::entry::{Entry, Release, SubtreeSnapshot};
 use crate::lock::LockTable;
 use crate::namespace::Namespace;
 use crate::pin::{Left, PinTable};
@@ -17,6 +18,7 @@ use crate::row::{Inode, Orphan, Row};
 use crate::session::SessionTable;
 use crate::spine::Spine;
 use crate::subtree::SubtreeMap;
+use crate::sweep::SweepList;
 
 #[derive(Clone, Debug, Hash)]
 pub struct Holdings {
@@ -27,6 +29,13 @@ pub struct Holdings {
     pub spine: Spine,
     pub locks: LockTable,
     pub inos: InoTable,
+    pub journal: Journal,
+    /// Given away, and the importer has not yet said that it knows.
+    pub released: BTreeMap<MigrationId, Release>,
+    /// Which copy brought a fragment here, for those that one did.
+    pub held: BTreeMap<DirFragId, MigrationId>,
+    /// Fragments that are to be deleted.
+    pub sweep: SweepList,
     /// The position of the latest change. Grows with every change of the turn.
     pub seq: Seq,
     pub durable: Seq,
@@ -48,12 +57,19 @@ impl Holdings {
         self.seq
     }
 
+    /// Journals who owns what, so that older facts may go.
+    pub fn checkpoint(&mut self, out: &mut Effects) -> Seq {
+        let snapshot =
+            SubtreeSnapshot { subtrees: self.subtrees.claims(), released: self.released.clone() };
+        let seq = self.advance();
+        out.push(Effect::Journal { seq, entry: Entry::SubtreeMap(snapshot) });
+        self.journal.note_checkpoint(seq);
+        seq
+    }
+
     /// Makes what this rank knows of authority durable, as it is now.
     pub fn journal_subtrees(&mut self, out: &mut Effects) {
-        let seq = self.advance();
-        let subtrees = self.subtrees.claims();
-        let snapshot = SubtreeSnapshot { subtrees, released: BTreeMap::new() };
-        out.push(Effect::Journal { seq, entry: Entry::SubtreeMap(snapshot) });
+        self.checkpoint(out);
         out.put(Row::Clock(self.subtrees.clock()));
     }
 

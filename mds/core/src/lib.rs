@@ -27,6 +27,8 @@ pub mod kill_point;
 pub mod lock;
 pub mod mds;
 pub mod message;
+pub mod migration;
+pub mod monitor;
 pub mod namespace;
 pub mod params;
 pub mod pin;
@@ -37,6 +39,7 @@ pub mod row;
 pub mod session;
 pub mod spine;
 pub mod subtree;
+pub mod sweep;
 pub mod timer;
 pub mod two_phase;
 

@@ -10,6 +10,7 @@ use crate::holdings::Holdings;
 use crate::input::{Input, Restored};
 use crate::journal::entry::Entry;
 use crate::message::PeerMsg;
+use crate::migration::Migrator;
 use crate::namespace::Namespace;
 use crate::params::Params;
 use crate::recovery::{Recovery, replay};
@@ -21,6 +22,7 @@ use crate::two_phase::TwoPhase;
 mod admin;
 mod client;
 mod life;
+mod migration;
 mod two_phase;
 
 /// One metadata server.
@@ -32,6 +34,7 @@ pub struct Mds {
     requests: Requests,
     two_phase: TwoPhase,
     recovery: Recovery,
+    migrator: Migrator,
     clients: client::Clients,
     admin: admin::Questions,
 }
@@ -50,7 +53,7 @@ impl Mds {
     #[must_use]
     pub fn new(params: Params, restored: Restored, now: Now, out: &mut Effects) -> Self {
         let journal = restored.journal.clone();
-        let mut own = replay::replay(&params, restored);
+        let replay::Replayed { mut own, in_doubt } = replay::replay(&params, restored);
         let map = no_map(params.cluster, &params);
         let mut cx = Cx { now, params: &params, map: &map, own: &mut own, out };
         let two_phase = TwoPhase::restore(&mut cx, &journal);
@@ -62,6 +65,7 @@ impl Mds {
             two_phase,
             recovery: Recovery::new(expected),
             requests: Requests::default(),
+            migrator: Migrator::restore(in_doubt),
             clients: client::Clients::default(),
             admin: admin::Questions::default(),
             params,
@@ -87,6 +91,7 @@ impl Mds {
             Input::Timer(timer) => self.on_timer(now, timer, out),
             Input::Admin { id, request } => self.on_admin(now, id, request, out),
         }
+        self.poke_migrations(now, out);
         self.own.namespace.trim(self.params.cache_entries_max);
     }
 
@@ -134,6 +139,7 @@ impl Mds {
         }
     }
 
+    /// What a dead or future incarnation says is not heard: the map decides who is who.
     fn on_peer(
         &mut self,
         now: Now,
@@ -141,9 +147,18 @@ impl Mds {
         msg: PeerMsg,
         out: &mut Effects,
     ) {
+        if self.map.incarnation(from) != Some(incarnation) {
+            tracing::debug!(
+                from = from.0,
+                incarnation = incarnation.0,
+                "message of another incarnation"
+            );
+            return;
+        }
         match msg {
             PeerMsg::Replica(msg) => self.on_replica(now, from, msg, out),
             PeerMsg::TwoPhase(msg) => self.on_two_phase(now, (from, incarnation), msg, out),
+            PeerMsg::Migration(msg) => self.on_migration_msg(now, from, msg, out),
         }
     }
 
@@ -155,6 +170,7 @@ impl Mds {
         let handed_over = requests.wake_durable(through, &mut cx);
         self.begin_two_phase(now, handed_over, out);
         self.two_phase_durable(now, through, out);
+        self.on_migrations_durable(now, through, out);
         self.open_waiting(now, out);
         self.advance_life(out);
     }
@@ -163,7 +179,11 @@ impl Mds {
         match timer {
             Timer::Lease(client) => self.evict(now, client, out),
             Timer::ReconnectWindow => self.on_reconnect_window(now, out),
-            Timer::Exporter(_) | Timer::Importer(_) | Timer::Balancer | Timer::Pins => {}
+            Timer::Exporter(_) | Timer::Importer(_) | Timer::Sweep => {
+                self.on_migration_timer(now, timer, out)
+            }
+            Timer::Pins => self.on_pins_timer(now, out),
+            Timer::Balancer => {}
         }
     }
 
@@ -191,13 +211,27 @@ impl Mds {
         } else {
             self.recovery.state()
         };
+        let dead = deaths(&self.map, &map, self.params.me);
         let before = std::mem::replace(&mut self.map, map);
+        for rank in dead {
+            self.on_rank_down(now, rank, out);
+        }
         if state != self.recovery.state() {
             self.enter(now, state, out);
         }
         self.on_ranks_changed(now, &before, out);
         self.wake(now, &Wait::Map, out);
     }
+}
+
+/// Ranks whose incarnation of the old map is not that of the new one. Maps may be skipped.
+fn deaths(old: &MdsMap, new: &MdsMap, me: Rank) -> Vec<Rank> {
+    old.ranks
+        .keys()
+        .copied()
+        .filter(|rank| *rank != me && old.incarnation(*rank).is_some())
+        .filter(|rank| old.incarnation(*rank) != new.incarnation(*rank))
+        .collect()
 }
 
 fn no_map(cluster: ClusterId, params: &Params) -> MdsMap {

@@ -246,17 +246,23 @@ impl TwoPhase {
 
     /// A rank has a life that was not known before.
     pub fn on_rank_returned(&mut self, cx: &mut Cx<'_>, rank: Rank) {
-        if rank == Rank::ROOT {
-            let held = self.coordinating.iter().filter(|(_, it)| it.holds_rename_lock());
-            let ids = held.map(|(id, _)| *id).collect();
-            self.post.send(cx, rank, TwoPhaseMsg::RenameHolds { ids });
-        }
         for coordinator in self.coordinating.values_mut() {
             coordinator.on_rank_returned(cx, &mut self.post, rank);
         }
+        self.tidy(cx);
+    }
+
+    /// The map is another one. What others did not listen to while their map was older is said
+    /// again: hearing it twice changes nothing.
+    pub fn on_map(&mut self, cx: &mut Cx<'_>) {
+        if cx.map.incarnation(Rank::ROOT).is_some() {
+            let held = self.coordinating.iter().filter(|(_, it)| it.holds_rename_lock());
+            let ids = held.map(|(id, _)| *id).collect();
+            self.post.send(cx, Rank::ROOT, TwoPhaseMsg::RenameHolds { ids });
+        }
         for (operation, participant) in &mut self.taking_part {
-            if operation.coordinator == rank {
-                participant.on_coordinator_returned(cx, &mut self.post);
+            if cx.map.incarnation(operation.coordinator).is_some() {
+                participant.ask_for_verdict(cx, &mut self.post);
             }
         }
         self.tidy(cx);

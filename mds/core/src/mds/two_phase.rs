@@ -106,8 +106,7 @@ impl Mds {
         for wait in woken {
             self.wake(now, &wait, out);
         }
-        // What a rank has to say to be heard by the lock's keeper may just have been said.
-        self.in_two_phase(now, out, |two_phase, cx| two_phase.tidy(cx));
+        self.in_two_phase(now, out, TwoPhase::on_map);
     }
 
     fn in_two_phase(

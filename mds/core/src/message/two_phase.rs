@@ -45,12 +45,13 @@ pub enum TwoPhaseMsg {
     Rollback { id: TwoPhaseId },
     /// participant → coordinator. Done, durable, and known to everybody it concerns.
     Settled { id: TwoPhaseId },
-    /// participant → new incarnation of a coordinator. What became of this? It has promised.
+    /// participant → coordinator. What became of this? It has promised, and one of the two has died
+    /// since.
     Query { id: TwoPhaseId },
     /// coordinator → rank 0. The operation is settled everywhere, or was undone.
     RenameUnlock { id: TwoPhaseId },
-    /// any rank → new incarnation of rank 0, or of itself → rank 0. These of its operations may have
-    /// moved directories and are not settled; no others have.
+    /// any rank → rank 0. These of its operations may have moved directories and are not settled; no
+    /// others have. Counts once for a pair of incarnations.
     RenameHolds { ids: Vec<TwoPhaseId> },
 }
 

@@ -22,7 +22,8 @@ use crate::subtree::Intent;
 pub fn rename(cx: &mut Cx<'_>, client: ClientId, request: &Request, rename: &Rename) -> Step<Done> {
     cx.admit(rename.to_dir, Intent::Change)?;
     match cx.admit(rename.from_dir, Intent::Change) {
-        Err(Stop::Redirect(_) | Stop::Gone(_)) => return Err(Stop::TwoPhase),
+        Err(Stop::Redirect(_)) => return Err(Stop::TwoPhase),
+        Err(Stop::Gone(_)) if rename.from_rank != cx.me() => return Err(Stop::TwoPhase),
         step => step?,
     };
     cx.dir(rename.to_dir)?;

@@ -1,13 +1,15 @@
 //! Deaths in every state of either half. The story is always the same: A renames `/r0/f` to `/r1/g`;
 //! rank 1 coordinates, rank 0 takes part.
 
-use common::id::{Ino, Rank};
+use common::id::{Incarnation, Ino, Rank};
 use common::wire::reply::Outcome;
 use common::wire::request::{Op, RenameMode, Request};
 use common::wire::session::ToMds;
 
 use crate::cluster_fixture::{Cluster, D0, D1, D2, R0, R1, R2};
 use crate::fixture::{A, B, conn, name, rename_op};
+use crate::input::Input;
+use crate::message::two_phase::TwoPhaseMsg;
 
 struct Story {
     cluster: Cluster,
@@ -188,10 +190,21 @@ fn participant_returns_after_prepared() {
     story.kill(R0).revive(R0).assert_done();
 }
 
-/// It comes back before anybody knew it was gone.
+/// Its next life is heard before its death is known.
 #[test]
 fn participant_asks_in_preparing() {
     cov_mark::check!(participant_asks_in_preparing);
+    let mut story = Story::at("Prepared", R0);
+    let id = story.cluster.at(R1).mds.two_phase().states().next().unwrap().0;
+    let msg = TwoPhaseMsg::Query { id }.into();
+    story.cluster.at(R1).input(Input::Peer { from: R0, incarnation: Incarnation(1), msg });
+    story.cluster.run();
+    story.assert_done();
+}
+
+/// It asks while the coordinator's map is older, and is not listened to.
+#[test]
+fn a_question_that_was_not_heard_is_asked_again() {
     let mut story = Story::at("Prepared", R0);
     story.cluster.replace(R0);
     story.cluster.run();

@@ -46,8 +46,12 @@ impl RenameLock {
         self.queue.retain(|other| *other != operation);
     }
 
-    /// What a rank says of its own operations.
+    /// What a rank says of its own operations. It counts once for each of its lives: later it may
+    /// hold the lock without knowing yet.
     pub fn hear(&mut self, rank: Rank, incarnation: Incarnation, ids: Vec<TwoPhaseId>) {
+        if self.heard.get(&rank) == Some(&incarnation) {
+            return;
+        }
         self.holders.retain(|operation| operation.coordinator != rank);
         self.holders.extend(ids.into_iter().map(|id| Operation { coordinator: rank, id }));
         self.heard.insert(rank, incarnation);

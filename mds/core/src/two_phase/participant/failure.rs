@@ -48,8 +48,8 @@ impl Participant {
         };
     }
 
-    /// Also when this rank itself comes back, and hears of the coordinator for the first time.
-    pub fn on_coordinator_returned(&mut self, cx: &mut Cx<'_>, post: &mut Post) {
+    /// The coordinator can be reached, perhaps again; or this rank has come back itself.
+    pub fn ask_for_verdict(&mut self, cx: &mut Cx<'_>, post: &mut Post) {
         match &self.state {
             State::InDoubt { .. } => {
                 cov_mark::hit!(coordinator_returns_after_in_doubt);
