@@ -81,6 +81,8 @@ impl Store {
     /// It is not empty, or cannot be written.
     pub fn create(path: &Path) -> Result<Self, StoreError> {
         format_file::require_vacant(path)?;
+        std::fs::create_dir_all(path)
+            .map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
         let mut options = database_options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);

@@ -108,8 +108,10 @@ pub enum Op {
         dir: Ino,
         name: Name,
     },
+    /// Goes to the authority of `dir`; `rank` is where the client believes the target to be.
     Link {
         target: Target,
+        rank: Rank,
         dir: Ino,
         name: Name,
     },
@@ -187,6 +189,9 @@ pub struct Rename {
     pub to_dir: Ino,
     pub to: Name,
     pub mode: RenameMode,
+    /// The rank the client believes to be the authority for `from_dir`. The request itself goes to
+    /// that of `to_dir`, which need not know.
+    pub from_rank: Rank,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -35,8 +35,11 @@ pub enum ToMds {
     /// All requests to be replayed were sent.
     ReplayDone,
     Request(Request),
-    /// Keeps the lease. Every [`crate::limit::LEASE_RENEW`].
-    Renew,
+    /// Keeps the lease. Every [`crate::limit::LEASE_RENEW`], and at once when fewer than
+    /// [`crate::limit::INO_RANGE_LOW`] numbers of this rank are left.
+    Renew {
+        inos_left: u64,
+    },
     /// What the notice said has taken effect at the client.
     Acked(NoticeId),
     /// The client goes. Its pins are given back.

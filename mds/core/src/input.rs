@@ -71,6 +71,18 @@ pub enum Fetch {
     Orphan(Ino),
 }
 
+impl Fetch {
+    /// The directory of which something is asked.
+    #[must_use]
+    pub fn dir(&self) -> Option<Ino> {
+        match self {
+            Self::Entry(key) => Some(key.dir),
+            Self::Entries { frag, .. } | Self::Dir(frag) => Some(frag.ino),
+            Self::Inode(_) | Self::Orphan(_) => None,
+        }
+    }
+}
+
 /// Entries the store reads for one `Fetch::Entries`.
 pub const FETCH_ENTRIES_MAX: usize = 4096;
 
@@ -87,6 +99,22 @@ pub enum Fetched {
     Dir(DirFragId, Option<Dir>),
     Inode(Ino, Option<Inode>),
     Orphan(Ino, Option<Orphan>),
+}
+
+impl Fetched {
+    /// The question to which this is the answer.
+    #[must_use]
+    pub fn asked(&self) -> Fetch {
+        match self {
+            Self::Entry(key, _) => Fetch::Entry(key.clone()),
+            Self::Entries { frag, after, .. } => {
+                Fetch::Entries { frag: *frag, after: after.clone() }
+            }
+            Self::Dir(id, _) => Fetch::Dir(*id),
+            Self::Inode(ino, _) => Fetch::Inode(*ino),
+            Self::Orphan(ino, _) => Fetch::Orphan(*ino),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

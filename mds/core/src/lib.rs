@@ -8,16 +8,38 @@
 //! [`namespace`], [`subtree`], [`session`], then the verbs [`request`], [`two_phase`],
 //! [`migration`], [`balancer`], [`recovery`], then [`mds`], which dispatches.
 
+#![cfg_attr(
+    test,
+    allow(clippy::wildcard_enum_match_arm, reason = "a test names the case it wants")
+)]
+
+pub mod cx;
 pub mod effect;
+#[cfg(test)]
+mod fixture;
+pub mod holdings;
+pub mod ino_table;
 pub mod input;
 pub mod journal;
 pub mod kill_point;
+pub mod lock;
+pub mod mds;
 pub mod message;
+pub mod migration;
 pub mod monitor;
+pub mod namespace;
 pub mod params;
+pub mod pin;
+pub mod recovery;
+pub mod request;
 pub mod row;
+pub mod session;
+pub mod spine;
+pub mod subtree;
+pub mod sweep;
 pub mod timer;
 
 pub use effect::{Effect, Effects};
 pub use input::Input;
+pub use mds::Mds;
 pub use params::Params;

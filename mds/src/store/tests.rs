@@ -233,9 +233,9 @@ fn completed_requests_are_forgotten_exactly() {
     let kept = |fixture: &Fixture| -> Vec<(u64, u64)> {
         let rows = fixture.store().restore().unwrap().rows;
         rows.iter()
-            .filter_map(|row| match row {
-                Row::Completed(client, id) => Some((client.0, id.0)),
-                _ => None,
+            .filter_map(|row| {
+                let Row::Completed(client, id) = row else { return None };
+                Some((client.0, id.0))
             })
             .collect()
     };

@@ -1,0 +1,359 @@
+//! For unit tests: one rank, its clients' words by hand, and a store that answers at once.
+
+use std::collections::BTreeMap;
+
+use common::attr::SetAttr;
+use common::id::{ClientId, ClusterId, Incarnation, Ino, MapEpoch, Rank, RequestId, Seq, Slot};
+use common::mds_map::{MdsMap, RankEntry, RankState, Switch};
+use common::name::{Name, NameHashKey};
+use common::time::{Monotonic, Now, Timestamp};
+use common::wire::reply::{Answer, Found, Outcome, Reply};
+use common::wire::request::{
+    Caller, Create, IfExists, Node, Op, Place, Rename, RenameMode, Request, Target, Xattrs,
+};
+use common::wire::session::{Opened, ToClient, ToMds};
+
+use crate::effect::{Effect, Effects};
+use crate::input::{ConnId, Fetch, FetchEnd, Fetched, Input, Restored};
+use crate::journal::entry::Entry;
+use crate::mds::{Mds, format_root};
+use crate::params::Params;
+use crate::row::{Change, Key, Row};
+
+pub(crate) const A: ClientId = ClientId(1);
+pub(crate) const B: ClientId = ClientId(2);
+
+pub(crate) struct Fixture {
+    pub(crate) mds: Mds,
+    pub(crate) now: Now,
+    rows: BTreeMap<Key, Row>,
+    journal: BTreeMap<Seq, Entry>,
+    told: BTreeMap<ConnId, Vec<ToClient>>,
+    wanted: Vec<RankState>,
+    pub(crate) purges: Vec<Ino>,
+    last_id: u64,
+    last_ino: BTreeMap<ClientId, u64>,
+    ranges: BTreeMap<ClientId, Opened>,
+    epoch: u64,
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text.as_bytes()).unwrap()
+}
+
+fn params(incarnation: u64) -> Params {
+    Params::new(Rank(0), Slot(0), Incarnation(incarnation), ClusterId(7), NameHashKey(1, 2))
+}
+
+impl Fixture {
+    /// A new file system, served, with clients A and B.
+    pub(crate) fn new() -> Self {
+        let now = Now { monotonic: Monotonic(0), wall: Timestamp::from_secs(1000) };
+        let (rows, entries) = format_root(now);
+        let rows = rows.into_iter().map(|row| (row.key(), row)).collect();
+        let journal = (0..).map(Seq).zip(entries).collect();
+        let mut fixture = Self::start(now, rows, journal, 1, 0);
+        for client in [A, B] {
+            fixture.connect(client, conn(client, 1));
+        }
+        fixture
+    }
+
+    fn start(
+        now: Now,
+        rows: BTreeMap<Key, Row>,
+        journal: BTreeMap<Seq, Entry>,
+        incarnation: u64,
+        epoch: u64,
+    ) -> Self {
+        let restored = Restored {
+            rows: rows.values().cloned().collect(),
+            journal: journal.iter().map(|(seq, entry)| (*seq, entry.clone())).collect(),
+        };
+        let mut out = Effects::default();
+        let mds = Mds::new(params(incarnation), restored, now, &mut out);
+        let mut fixture = Self {
+            mds,
+            now,
+            rows,
+            journal,
+            told: BTreeMap::new(),
+            wanted: Vec::new(),
+            purges: Vec::new(),
+            last_id: 0,
+            last_ino: BTreeMap::new(),
+            ranges: BTreeMap::new(),
+            epoch,
+        };
+        fixture.carry_out(out);
+        fixture.make_durable();
+        fixture.follow_wishes(incarnation);
+        fixture
+    }
+
+    /// `kill -9`: what was applied is there.
+    pub(crate) fn restart(self) -> Self {
+        let incarnation = self.mds.seq().0 >> 40;
+        let mut next = Self::start(self.now, self.rows, self.journal, incarnation + 1, self.epoch);
+        next.last_id = self.last_id;
+        next.last_ino = self.last_ino;
+        next.ranges = self.ranges;
+        next
+    }
+
+    /// A monitor that grants every stage.
+    pub(crate) fn follow_wishes(&mut self, incarnation: u64) {
+        while let Some(state) = self.wanted.pop() {
+            self.wanted.clear();
+            self.epoch += 1;
+            let entry = RankEntry {
+                daemon: "mds-0".into(),
+                incarnation: Incarnation(incarnation),
+                addr: ([127, 0, 0, 1], 1).into(),
+                state,
+            };
+            let map = MdsMap {
+                epoch: MapEpoch(self.epoch),
+                cluster: ClusterId(7),
+                name_hash_key: NameHashKey(1, 2),
+                ranks: [(Rank(0), entry)].into(),
+                slots: [(Slot(0), Rank(0))].into(),
+                data_stores: Vec::new(),
+                balancer: Switch::Off,
+            };
+            self.input(Input::Map(map));
+        }
+    }
+
+    pub(crate) fn connect(&mut self, client: ClientId, conn: ConnId) {
+        self.say(client, conn, ToMds::Open { client, oldest: RequestId(0) });
+        let Some(ToClient::Opened(opened)) = self.told(conn).into_iter().next() else {
+            panic!("the session opens");
+        };
+        self.ranges.insert(client, opened);
+        self.say(client, conn, ToMds::ClaimsDone);
+        self.say(client, conn, ToMds::ReplayDone);
+    }
+
+    pub(crate) fn say(&mut self, client: ClientId, conn: ConnId, msg: ToMds) {
+        self.input(Input::Client { conn, client, msg });
+    }
+
+    pub(crate) fn input(&mut self, input: Input) {
+        let mut out = Effects::default();
+        self.mds.handle(self.now, input, &mut out);
+        self.carry_out(out);
+    }
+
+    fn carry_out(&mut self, mut out: Effects) {
+        let effects: Vec<Effect> = out.drain().collect();
+        for effect in &effects {
+            if let Effect::Write(change) = effect {
+                self.write(change.clone());
+            }
+        }
+        for effect in effects {
+            match effect {
+                Effect::Journal { seq, entry } => {
+                    self.journal.insert(seq, entry);
+                }
+                Effect::TrimJournal { seqs } => self.journal.retain(|seq, _| !seqs.contains(seq)),
+                Effect::Tell { conn, msg } => self.told.entry(conn).or_default().push(msg),
+                Effect::Fetch(fetch) => {
+                    let fetched = self.fetch(fetch);
+                    self.input(Input::Fetched(fetched));
+                }
+                Effect::Purge { ino } => self.purges.push(ino),
+                Effect::WantState(state) => self.wanted.push(state),
+                Effect::Write(_)
+                | Effect::Send { .. }
+                | Effect::SendBulk { .. }
+                | Effect::CloseConnection { .. }
+                | Effect::AnswerAdmin { .. }
+                | Effect::SetTimer { .. }
+                | Effect::StopTimer(_)
+                | Effect::SyncSoon
+                | Effect::Reached(_)
+                | Effect::Abort { .. } => {}
+            }
+        }
+    }
+
+    fn write(&mut self, change: Change) {
+        match change {
+            Change::Put(row) => {
+                self.rows.insert(row.key(), row);
+            }
+            Change::Delete(key) => {
+                self.rows.remove(&key);
+            }
+            Change::DeleteFragment(id) => self.rows.retain(|key, _| match key {
+                Key::Entry(entry) => entry.dir != id.ino || !id.frag.contains(entry.hash),
+                Key::Dir(dir) => *dir != id,
+                _ => true,
+            }),
+            Change::DeleteCompletedBelow(client, oldest) => self.rows.retain(
+                |key, _| !matches!(key, Key::Completed(owner, id) if *owner == client && *id < oldest),
+            ),
+            Change::DeleteCompleted(client) => {
+                self.rows.retain(|key, _| !matches!(key, Key::Completed(owner, _) if *owner == client));
+            }
+        }
+    }
+
+    fn fetch(&self, fetch: Fetch) -> Fetched {
+        match fetch {
+            Fetch::Entry(key) => {
+                let row = self.rows.get(&Key::Entry(key.clone()));
+                Fetched::Entry(
+                    key,
+                    row.map(|row| match row {
+                        Row::Entry(_, linkage) => linkage.clone(),
+                        row => panic!("{row:?} is no entry"),
+                    }),
+                )
+            }
+            Fetch::Entries { frag, after } => {
+                let entries = self
+                    .rows
+                    .values()
+                    .filter_map(|row| match row {
+                        Row::Entry(key, linkage) => Some((key.clone(), linkage.clone())),
+                        _ => None,
+                    })
+                    .filter(|(key, _)| {
+                        key.dir == frag.ino && after.as_ref().is_none_or(|after| key > after)
+                    })
+                    .collect();
+                Fetched::Entries { frag, after, entries, end: FetchEnd::Last }
+            }
+            Fetch::Dir(id) => Fetched::Dir(
+                id,
+                self.rows.get(&Key::Dir(id)).map(|row| match row {
+                    Row::Dir(_, dir) => dir.clone(),
+                    row => panic!("{row:?} is no directory"),
+                }),
+            ),
+            Fetch::Inode(ino) => Fetched::Inode(
+                ino,
+                self.rows.get(&Key::Inode(ino)).map(|row| match row {
+                    Row::Inode(_, inode) => inode.clone(),
+                    row => panic!("{row:?} is no inode"),
+                }),
+            ),
+            Fetch::Orphan(ino) => Fetched::Orphan(ino, None),
+        }
+    }
+
+    pub(crate) fn row(&self, key: &Key) -> Option<&Row> {
+        self.rows.get(key)
+    }
+
+    pub(crate) fn make_durable(&mut self) {
+        let through = self.mds.seq();
+        self.input(Input::Durable { through });
+    }
+
+    pub(crate) fn told(&mut self, conn: ConnId) -> Vec<ToClient> {
+        self.told.remove(&conn).unwrap_or_default()
+    }
+
+    pub(crate) fn new_ino(&mut self, client: ClientId) -> Ino {
+        let used = self.last_ino.entry(client).or_default();
+        *used += 1;
+        Ino(self.ranges[&client].ranges[0].first.0 + *used)
+    }
+
+    pub(crate) fn request(&mut self, op: Op) -> Request {
+        self.last_id += 1;
+        self.now.wall.secs += 1;
+        Request {
+            id: RequestId(self.last_id),
+            oldest: RequestId(0),
+            caller: Caller { uid: 1000, gid: 100 },
+            at: self.now.wall,
+            replay: None,
+            op,
+        }
+    }
+
+    /// Asks, and expects the answer at once.
+    pub(crate) fn ask(&mut self, client: ClientId, op: Op) -> Outcome {
+        let request = self.request(op);
+        let id = request.id;
+        self.say(client, conn(client, 1), ToMds::Request(request));
+        self.reply(client, id).expect("an answer at once").outcome
+    }
+
+    /// The answer to a request, if it has come; keeps everything else.
+    pub(crate) fn reply(&mut self, client: ClientId, id: RequestId) -> Option<Reply> {
+        let told = self.told.entry(conn(client, 1)).or_default();
+        let position =
+            told.iter().position(|msg| matches!(msg, ToClient::Reply(reply) if reply.id == id))?;
+        match told.remove(position) {
+            ToClient::Reply(reply) => Some(reply),
+            msg => unreachable!("{msg:?} was looked for as a reply"),
+        }
+    }
+
+    pub(crate) fn create(&mut self, client: ClientId, dir: Ino, text: &str) -> Ino {
+        let ino = self.new_ino(client);
+        let create = Create {
+            dir,
+            name: name(text),
+            ino,
+            node: Node::File,
+            mode: 0o644,
+            xattrs: Xattrs::new(),
+            existing: IfExists::Refuse,
+        };
+        match self.ask(client, Op::Create(create)) {
+            Outcome::Done(Answer::Found(Found::Here(attr))) => attr.ino,
+            outcome => panic!("create {text}: {outcome:?}"),
+        }
+    }
+
+    pub(crate) fn mkdir(&mut self, client: ClientId, dir: Ino, text: &str) -> Ino {
+        let ino = self.new_ino(client);
+        let op = Op::Mkdir { dir, name: name(text), ino, mode: 0o755, xattrs: Xattrs::new() };
+        match self.ask(client, op) {
+            Outcome::Done(Answer::Found(Found::Dir { ino, .. })) => ino,
+            outcome => panic!("mkdir {text}: {outcome:?}"),
+        }
+    }
+
+    pub(crate) fn rename(
+        &mut self,
+        client: ClientId,
+        from: (Ino, &str),
+        to: (Ino, &str),
+    ) -> Outcome {
+        self.ask(client, rename_op(from, to, RenameMode::Replace))
+    }
+
+    pub(crate) fn truncate(&mut self, client: ClientId, target: Target, size: u64) -> Outcome {
+        self.ask(
+            client,
+            Op::Setattr { target, set: SetAttr { size: Some(size), ..SetAttr::default() } },
+        )
+    }
+}
+
+pub(crate) fn rename_op(from: (Ino, &str), to: (Ino, &str), mode: RenameMode) -> Op {
+    Op::Rename(Rename {
+        from_dir: from.0,
+        from: name(from.1),
+        to_dir: to.0,
+        to: name(to.1),
+        mode,
+        from_rank: Rank(0),
+    })
+}
+
+pub(crate) fn conn(client: ClientId, number: u64) -> ConnId {
+    ConnId(client.0 * 1000 + number)
+}
+
+pub(crate) fn in_entry(ino: Ino, dir: Ino, text: &str) -> Target {
+    Target { ino, place: Place::Entry { dir, name: name(text) } }
+}

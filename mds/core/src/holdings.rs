@@ -1,0 +1,132 @@
+//! `Holdings`: the nouns of one rank, together: what requests, two-rank operations and migrations
+//! work on. It has no behavior of its own beyond what needs several of them at once.
+
+use std::collections::BTreeMap;
+
+use common::attr::FileKind;
+use common::id::{ClientId, DirFragId, Ino, MigrationId, NoticeId, Seq};
+use common::wire::session::Notice;
+
+use crate::effect::{Effect, Effects};
+use crate::ino_table::InoTable;
+use crate::journal::Journal;
+use crate::journal::entry::{Entry, Release, SubtreeSnapshot};
+use crate::lock::LockTable;
+use crate::namespace::Namespace;
+use crate::pin::{Left, PinTable};
+use crate::row::{Inode, Orphan};
+use crate::session::SessionTable;
+use crate::spine::Spine;
+use crate::subtree::SubtreeMap;
+use crate::sweep::SweepList;
+
+#[derive(Clone, Debug, Hash)]
+pub struct Holdings {
+    pub namespace: Namespace,
+    pub subtrees: SubtreeMap,
+    pub sessions: SessionTable,
+    pub pins: PinTable,
+    pub spine: Spine,
+    pub locks: LockTable,
+    pub inos: InoTable,
+    pub journal: Journal,
+    /// Given away, and the importer has not yet said that it knows.
+    pub released: BTreeMap<MigrationId, Release>,
+    /// Which copy brought a fragment here, for those that one did.
+    pub held: BTreeMap<DirFragId, MigrationId>,
+    /// Fragments that are to be deleted.
+    pub sweep: SweepList,
+    /// The position of the latest change. Grows with every change of the turn.
+    pub seq: Seq,
+    pub durable: Seq,
+}
+
+/// Whom of an inode's holders to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tell {
+    /// Everybody, and wait for all but this one: its answer cannot depend on itself.
+    All { but_wait_not_for: ClientId },
+    /// This one knows from its own answer.
+    AllBut(ClientId),
+}
+
+impl Holdings {
+    /// A new position for a change.
+    pub fn advance(&mut self) -> Seq {
+        self.seq = self.seq.next();
+        self.seq
+    }
+
+    /// Journals who owns what, so that older facts may go.
+    pub fn checkpoint(&mut self, out: &mut Effects) -> Seq {
+        let snapshot =
+            SubtreeSnapshot { subtrees: self.subtrees.claims(), released: self.released.clone() };
+        let seq = self.advance();
+        out.push(Effect::Journal { seq, entry: Entry::SubtreeMap(snapshot) });
+        self.journal.note_checkpoint(seq);
+        seq
+    }
+
+    /// Tells an inode's holders, and names the acknowledgements to wait for.
+    pub fn notify_holders(
+        &mut self,
+        ino: Ino,
+        notice: &Notice,
+        tell: Tell,
+        out: &mut Effects,
+    ) -> Vec<(ClientId, NoticeId)> {
+        let holders: Vec<ClientId> = self.pins.holders(ino).map(|(client, _)| client).collect();
+        let mut awaited = Vec::new();
+        for client in holders {
+            if tell == Tell::AllBut(client) {
+                continue;
+            }
+            let Some(id) = self.sessions.notify(client, notice.clone(), out) else { continue };
+            if tell != (Tell::All { but_wait_not_for: client }) {
+                awaited.push((client, id));
+            }
+        }
+        awaited
+    }
+
+    /// The last name of an inode is gone. Held by somebody it becomes an orphan, else its data goes.
+    pub fn let_go(&mut self, inode: Inode, out: &mut Effects) {
+        let ino = inode.attr.ino;
+        let holders = self.pins.holders(ino).collect();
+        let orphan = Orphan { inode, holders };
+        let pinned = self.pins.is_pinned(ino);
+        self.pins.relocate(ino, None);
+        if pinned || orphan.inode.attr.kind == FileKind::File {
+            self.namespace.put_orphan(ino, orphan, out);
+        }
+        if !pinned {
+            self.purge(ino, out);
+        }
+    }
+
+    /// Takes pins back; what nobody refers to any more goes.
+    pub fn give_back(&mut self, ino: Ino, client: ClientId, count: u64, out: &mut Effects) {
+        if self.pins.give_back(ino, client, count) == Left::Nobody {
+            self.purge(ino, out);
+        }
+    }
+
+    /// Orders the data of an orphan that nobody holds to be removed. Its row stays until it is.
+    pub fn purge(&mut self, ino: Ino, out: &mut Effects) {
+        let Some(orphan) = self.namespace.orphan(ino) else { return };
+        if orphan.inode.attr.kind == FileKind::File {
+            out.push(Effect::Purge { ino });
+        } else {
+            self.namespace.remove_orphan(ino, out);
+        }
+    }
+
+    /// A client is gone for good: everything it held is given back.
+    pub fn end_session(&mut self, client: ClientId, out: &mut Effects) {
+        let held: Vec<(Ino, u64)> = self.pins.of(client).collect();
+        for (ino, count) in held {
+            self.give_back(ino, client, count, out);
+        }
+        self.sessions.remove(client, out);
+    }
+}

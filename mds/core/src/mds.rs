@@ -1,0 +1,244 @@
+//! `Mds`: owns the parts and dispatches. No logic of its own.
+
+use common::id::{ClientId, ClusterId, Incarnation, MapEpoch, Rank, Seq};
+use common::mds_map::{MdsMap, RankState, Switch};
+use common::time::Now;
+
+use crate::cx::{Cx, Wait};
+use crate::effect::{AbortReason, Effect, Effects};
+use crate::holdings::Holdings;
+use crate::input::{Input, Restored};
+use crate::journal::entry::Entry;
+use crate::message::PeerMsg;
+use crate::migration::Migrator;
+use crate::namespace::Namespace;
+use crate::params::Params;
+use crate::recovery::{Recovery, replay};
+use crate::request::{Parked, Requests, Verdict};
+use crate::row::Row;
+use crate::timer::Timer;
+
+mod admin;
+mod client;
+mod life;
+mod migration;
+
+/// One metadata server.
+#[derive(Clone, Debug, Hash)]
+pub struct Mds {
+    params: Params,
+    map: MdsMap,
+    own: Holdings,
+    requests: Requests,
+    recovery: Recovery,
+    migrator: Migrator,
+    clients: client::Clients,
+    admin: admin::Questions,
+}
+
+/// What a new file system's store of slot 0 begins with.
+#[must_use]
+pub fn format_root(now: Now) -> (Vec<Row>, Vec<Entry>) {
+    let root = Namespace::root(now.wall);
+    let id = common::id::DirFragId::whole(common::id::Ino::ROOT);
+    (vec![Row::Dir(id, root)], vec![Entry::SubtreeMap(replay::root_claims(Rank::ROOT))])
+}
+
+impl Mds {
+    /// Replays what the store holds. The rank serves nothing until the monitor has led it through
+    /// its stages.
+    #[must_use]
+    pub fn new(params: Params, restored: Restored, _now: Now, out: &mut Effects) -> Self {
+        let replay::Replayed { mut own, in_doubt } = replay::replay(&params, restored);
+        let seq = own.advance();
+        own.inos.reserve(seq, out);
+        let expected = own.sessions.iter().map(|(client, _)| client).collect();
+        Self {
+            map: no_map(params.cluster, &params),
+            recovery: Recovery::new(expected),
+            requests: Requests::default(),
+            migrator: Migrator::restore(in_doubt),
+            clients: client::Clients::default(),
+            admin: admin::Questions::default(),
+            params,
+            own,
+        }
+    }
+
+    /// The only way in. Same state, same `now`, same input: same effects.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Effects) {
+        match input {
+            Input::Client { conn, client, msg } => self.on_client(now, (conn, client), msg, out),
+            Input::ClientGone { conn, client } => self.own.sessions.disconnect(client, conn),
+            Input::Peer { from, incarnation, msg } => {
+                self.on_peer(now, (from, incarnation), msg, out)
+            }
+            Input::Durable { through } => self.on_durable(now, through, out),
+            Input::Fetched(fetched) => {
+                let asked = self.own.namespace.on_fetched(fetched);
+                self.wake(now, &Wait::Fetch(asked), out);
+            }
+            Input::Purged { ino } => self.on_purged(ino, out),
+            Input::Map(map) => self.on_map(now, map, out),
+            Input::Timer(timer) => self.on_timer(now, timer, out),
+            Input::Admin { id, request } => self.on_admin(now, id, request, out),
+        }
+        self.poke_migrations(now, out);
+        self.own.namespace.trim(self.params.cache_entries_max);
+    }
+
+    /// The position reached: what a sync begun after this turn was written makes durable.
+    #[must_use]
+    pub fn seq(&self) -> Seq {
+        self.own.seq
+    }
+
+    #[must_use]
+    pub fn state(&self) -> RankState {
+        self.recovery.state()
+    }
+
+    #[must_use]
+    pub fn holdings(&self) -> &Holdings {
+        &self.own
+    }
+
+    /// Requests that wait, for whatever.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.requests.waiting()
+    }
+
+    fn split<'a>(&'a mut self, now: Now, out: &'a mut Effects) -> (Cx<'a>, &'a mut Requests) {
+        let cx = Cx { now, params: &self.params, map: &self.map, own: &mut self.own, out };
+        (cx, &mut self.requests)
+    }
+
+    /// What requests and questions waited for has come.
+    fn wake(&mut self, now: Now, wait: &Wait, out: &mut Effects) {
+        let (mut cx, requests) = self.split(now, out);
+        let handed_over = requests.wake(wait, &mut cx);
+        self.begin_two_phase(now, handed_over, out);
+        self.retry_questions(now, out);
+    }
+
+    fn run_request(&mut self, now: Now, parked: Parked, out: &mut Effects) {
+        let (mut cx, requests) = self.split(now, out);
+        match requests.admit(parked.client, parked.request, &mut cx) {
+            Verdict::Kept => {}
+            Verdict::TwoPhase(parked) => self.begin_two_phase(now, vec![parked], out),
+        }
+    }
+
+    fn begin_two_phase(&mut self, now: Now, handed_over: Vec<Parked>, out: &mut Effects) {
+        let (mut cx, requests) = self.split(now, out);
+        for parked in handed_over {
+            requests.stop_two_phase(parked, common::error::FsError::NotSupported.into(), &mut cx);
+        }
+    }
+
+    /// What a dead or future incarnation says is not heard: the map decides who is who.
+    fn on_peer(
+        &mut self,
+        now: Now,
+        (from, incarnation): (Rank, Incarnation),
+        msg: PeerMsg,
+        out: &mut Effects,
+    ) {
+        if self.map.incarnation(from) != Some(incarnation) {
+            tracing::debug!(
+                from = from.0,
+                incarnation = incarnation.0,
+                "message of another incarnation"
+            );
+            return;
+        }
+        match msg {
+            PeerMsg::Replica(_) | PeerMsg::TwoPhase(_) => {}
+            PeerMsg::Migration(msg) => self.on_migration_msg(now, from, msg, out),
+        }
+    }
+
+    fn on_durable(&mut self, now: Now, through: Seq, out: &mut Effects) {
+        self.own.durable = self.own.durable.max(through);
+        self.own.inos.on_durable(through);
+        self.own.sessions.tell_durable(through, out);
+        let (mut cx, requests) = self.split(now, out);
+        let handed_over = requests.wake_durable(through, &mut cx);
+        self.begin_two_phase(now, handed_over, out);
+        self.on_migrations_durable(now, through, out);
+        self.open_waiting(now, out);
+        self.advance_life(out);
+    }
+
+    fn on_timer(&mut self, now: Now, timer: Timer, out: &mut Effects) {
+        match timer {
+            Timer::Lease(client) => self.evict(now, client, out),
+            Timer::ReconnectWindow => self.on_reconnect_window(now, out),
+            Timer::Exporter(_) | Timer::Importer(_) | Timer::Sweep => {
+                self.on_migration_timer(now, timer, out)
+            }
+            Timer::Pins => self.on_pins_timer(now, out),
+            Timer::Balancer => {}
+        }
+    }
+
+    /// The session is over: its lease ran out, it broke a rule, or it was left.
+    fn evict(&mut self, now: Now, client: ClientId, out: &mut Effects) {
+        self.clients.forget(client);
+        self.own.end_session(client, out);
+        let (mut cx, requests) = self.split(now, out);
+        requests.forget_client(client, &mut cx);
+        self.on_client_returned(now, client, out);
+    }
+
+    fn on_map(&mut self, now: Now, map: MdsMap, out: &mut Effects) {
+        if map.epoch <= self.map.epoch {
+            return;
+        }
+        let current = map.incarnation(self.params.me);
+        if current.is_some_and(|current| current > self.params.incarnation) {
+            out.push(Effect::Abort { reason: AbortReason::Superseded });
+            return;
+        }
+        let state = if current == Some(self.params.incarnation) {
+            map.state(self.params.me)
+        } else {
+            self.recovery.state()
+        };
+        let dead = deaths(&self.map, &map, self.params.me);
+        self.map = map;
+        for rank in dead {
+            self.on_rank_down(now, rank, out);
+        }
+        if state != self.recovery.state() {
+            self.enter(now, state, out);
+        }
+        self.wake(now, &Wait::Map, out);
+    }
+}
+
+/// Ranks whose incarnation of the old map is not that of the new one. Maps may be skipped.
+fn deaths(old: &MdsMap, new: &MdsMap, me: Rank) -> Vec<Rank> {
+    old.ranks
+        .keys()
+        .copied()
+        .filter(|rank| *rank != me && old.incarnation(*rank).is_some())
+        .filter(|rank| old.incarnation(*rank) != new.incarnation(*rank))
+        .collect()
+}
+
+fn no_map(cluster: ClusterId, params: &Params) -> MdsMap {
+    MdsMap {
+        epoch: MapEpoch(0),
+        cluster,
+        name_hash_key: params.name_hash_key,
+        ranks: std::collections::BTreeMap::new(),
+        slots: std::collections::BTreeMap::new(),
+        data_stores: Vec::new(),
+        balancer: Switch::Off,
+    }
+}
+
+#[cfg(test)]
+mod tests;

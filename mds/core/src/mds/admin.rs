@@ -1,0 +1,218 @@
+//! Operators' questions and orders.
+
+use common::id::{Ino, Rank};
+use common::migration::MigrationCause;
+use common::name::Name;
+use common::time::Now;
+use common::wire::admin::{
+    AdminError, AdminReply, AdminRequest, Bound, Leftovers, Located, SessionEntry, Status,
+    SubtreeEntry,
+};
+
+use super::Mds;
+use crate::cx::{Cx, Step, Stop, Wait};
+use crate::effect::{Effect, Effects};
+use crate::input::AdminId;
+use crate::migration::Order;
+use crate::row::Linkage;
+use crate::subtree::{DirAuth, Freeze, Intent, Subtree};
+
+/// Questions that wait for something to be fetched.
+#[derive(Clone, Debug, Default, Hash)]
+pub(super) struct Questions {
+    waiting: Vec<(AdminId, AdminRequest)>,
+}
+
+impl Mds {
+    pub(super) fn on_admin(
+        &mut self,
+        now: Now,
+        id: AdminId,
+        request: AdminRequest,
+        out: &mut Effects,
+    ) {
+        match self.answer_admin(now, &request, out) {
+            Ok(reply) => out.push(Effect::AnswerAdmin { id, reply }),
+            Err(Stop::Wait(wait)) => {
+                if let Wait::Fetch(fetch) = wait {
+                    self.own.namespace.fetch(fetch, out);
+                }
+                self.admin.waiting.push((id, request));
+            }
+            Err(Stop::Refuse(_) | Stop::Redirect(_) | Stop::Gone(_) | Stop::TwoPhase) => {
+                out.push(Effect::AnswerAdmin {
+                    id,
+                    reply: AdminReply::Refused(AdminError::Malformed),
+                });
+            }
+        }
+    }
+
+    /// Something was fetched: perhaps what a question waited for.
+    pub(super) fn retry_questions(&mut self, now: Now, out: &mut Effects) {
+        for (id, request) in std::mem::take(&mut self.admin.waiting) {
+            self.on_admin(now, id, request, out);
+        }
+    }
+
+    fn answer_admin(
+        &mut self,
+        now: Now,
+        request: &AdminRequest,
+        out: &mut Effects,
+    ) -> Step<AdminReply> {
+        match request {
+            AdminRequest::Status => return Ok(AdminReply::Status(self.status())),
+            AdminRequest::Leftovers => return Ok(AdminReply::Leftovers(self.leftovers())),
+            AdminRequest::Subtrees
+            | AdminRequest::Locate { .. }
+            | AdminRequest::Export { .. }
+            | AdminRequest::Migrations
+            | AdminRequest::CancelMigration { .. } => {}
+        }
+        if !self.recovery.is_serving() {
+            return Ok(AdminReply::Refused(AdminError::NotActive));
+        }
+        match request {
+            AdminRequest::Export { dir, to } => {
+                let order = Order { dir: *dir, to: *to, cause: MigrationCause::Operator };
+                return self.export(now, &order, out);
+            }
+            AdminRequest::CancelMigration { id } => return Ok(self.cancel_migration(now, *id, out)),
+            AdminRequest::Migrations => return Ok(AdminReply::Migrations(self.migrator.records())),
+            AdminRequest::Subtrees
+            | AdminRequest::Locate { .. }
+            | AdminRequest::Status
+            | AdminRequest::Leftovers => {}
+        }
+        let (mut cx, _) = self.split(now, out);
+        match request {
+            AdminRequest::Subtrees => Ok(AdminReply::Subtrees(subtrees(&cx)?)),
+            AdminRequest::Locate { dir, names } => {
+                Ok(AdminReply::Located(locate(&mut cx, *dir, names)?))
+            }
+            AdminRequest::Status
+            | AdminRequest::Leftovers
+            | AdminRequest::Export { .. }
+            | AdminRequest::CancelMigration { .. }
+            | AdminRequest::Migrations => unreachable!("answered above"),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let sessions = self
+            .own
+            .sessions
+            .iter()
+            .map(|(client, _)| SessionEntry {
+                client,
+                pins: self.own.pins.of(client).count() as u64,
+            })
+            .collect();
+        Status {
+            rank: self.params.me,
+            incarnation: self.params.incarnation,
+            state: self.recovery.state(),
+            map_epoch: self.map.epoch,
+            sessions,
+            subtrees: self
+                .own
+                .subtrees
+                .iter()
+                .filter(|(_, subtree)| is_mine(subtree, self.params.me))
+                .count() as u64,
+            cached_dirs: self.own.namespace.cached_dirs(),
+            cached_entries: self.own.namespace.cached_entries(),
+            requests_waiting: self.requests.waiting() + self.clients.waiting(),
+            migrations_running: self.migrator.running(),
+            requests: self.requests.answered(),
+            load: 0,
+        }
+    }
+
+    /// What the core knows; the driver adds the counts of rows.
+    fn leftovers(&self) -> Leftovers {
+        let frozen =
+            self.own.subtrees.iter().filter(|(_, subtree)| subtree.freeze != Freeze::Live).count();
+        Leftovers {
+            pins: self.own.pins.count(),
+            frozen: frozen as u64,
+            auth_pins: self.own.subtrees.auth_pins(),
+            sweeping: self.own.sweep.len(),
+            waiting: self.requests.waiting() + self.clients.waiting(),
+            ..Leftovers::default()
+        }
+    }
+}
+
+fn is_mine(subtree: &Subtree, me: Rank) -> bool {
+    match subtree.auth {
+        DirAuth::Sole(rank) | DirAuth::Ambiguous { first: rank, .. } => rank == me,
+    }
+}
+
+fn presumed(subtree: &Subtree) -> Rank {
+    match subtree.auth {
+        DirAuth::Sole(rank) | DirAuth::Ambiguous { first: rank, .. } => rank,
+    }
+}
+
+fn subtrees(cx: &Cx<'_>) -> Step<Vec<SubtreeEntry>> {
+    let mut entries = Vec::new();
+    for (base, subtree) in
+        cx.own.subtrees.iter().filter(|(_, subtree)| is_mine(subtree, cx.params.me))
+    {
+        let bounds = cx.own.subtrees.bounds(base, &cx.own.namespace)?;
+        let bounds = bounds
+            .into_iter()
+            .filter_map(|base| Some(Bound { base, auth: presumed(cx.own.subtrees.get(base)?) }))
+            .collect();
+        let state = match (subtree.auth, subtree.freeze) {
+            (DirAuth::Ambiguous { .. }, _) => "in doubt",
+            (DirAuth::Sole(_), Freeze::Live) => "live",
+            (DirAuth::Sole(_), Freeze::Freezing) => "freezing",
+            (DirAuth::Sole(_), Freeze::ReadOnly | Freeze::Frozen) => "frozen",
+        };
+        entries.push(SubtreeEntry {
+            base,
+            path: cx.path_of(base.ino)?,
+            auth: presumed(subtree),
+            epoch: subtree.epoch,
+            state: state.to_owned(),
+            pinned: cx.own.namespace.dir(base.ino)?.and_then(|dir| dir.pin),
+            bounds,
+            load: 0,
+        });
+    }
+    Ok(entries)
+}
+
+fn locate(cx: &mut Cx<'_>, dir: Ino, names: &[Name]) -> Step<Located> {
+    let mut here = dir;
+    for (position, name) in (0u32..).zip(names) {
+        match cx.admit(here, Intent::Read) {
+            Ok(_) => {}
+            Err(Stop::Redirect(route)) => {
+                return Ok(Located::Elsewhere { dir: here, rank: route.rank, followed: position });
+            }
+            Err(stop) => return Err(stop),
+        }
+        match cx.entry(here, name)? {
+            None => return Ok(Located::Missing { position }),
+            Some(Linkage::Dir { ino }) => {
+                let rank = cx.rank_of_dir(ino, here)?;
+                if rank != cx.me() {
+                    return Ok(Located::Elsewhere { dir: ino, rank, followed: position + 1 });
+                }
+                here = ino;
+            }
+            Some(Linkage::Primary(_) | Linkage::Remote { .. })
+                if position as usize + 1 < names.len() =>
+            {
+                return Ok(Located::Missing { position: position + 1 });
+            }
+            Some(Linkage::Primary(_) | Linkage::Remote { .. }) => return Ok(Located::NotDirectory),
+        }
+    }
+    Ok(Located::Dir { ino: here })
+}

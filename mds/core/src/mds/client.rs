@@ -1,0 +1,219 @@
+//! The conversation with a client: opening, claims, requests, acknowledgements.
+
+use std::collections::BTreeMap;
+
+use common::id::{ClientId, Ino, InoRange};
+use common::limit::INO_RANGE_LOW;
+use common::mds_map::RankState;
+use common::time::Now;
+use common::wire::request::{Op, Place};
+use common::wire::session::{Opened, PinClaim, SessionAge, ToClient, ToMds};
+
+use super::Mds;
+use crate::effect::{Effect, Effects};
+use crate::input::ConnId;
+use crate::request::Parked;
+use crate::row::StoredSession;
+use crate::timer::Timer;
+
+/// What clients have said that cannot be acted upon yet.
+#[derive(Clone, Debug, Default, Hash)]
+pub(super) struct Clients {
+    /// Opened too early in the life of the rank, or before inode numbers can be lent.
+    opening: BTreeMap<ClientId, ConnId>,
+    /// Claims made so far on the present connection.
+    claims: BTreeMap<ClientId, BTreeMap<Ino, (Option<Ino>, u64)>>,
+    /// Applied by an earlier life, to be applied again in that order.
+    replays: Vec<Parked>,
+    /// New requests that came before the rank was active.
+    early: Vec<Parked>,
+}
+
+impl Clients {
+    pub(super) fn forget(&mut self, client: ClientId) {
+        self.opening.remove(&client);
+        self.claims.remove(&client);
+        self.replays.retain(|parked| parked.client != client);
+        self.early.retain(|parked| parked.client != client);
+    }
+
+    pub(super) fn take_replays(&mut self) -> Vec<Parked> {
+        let mut replays = std::mem::take(&mut self.replays);
+        replays.sort_by_key(|parked| (parked.request.replay, parked.client, parked.request.id));
+        replays
+    }
+
+    pub(super) fn take_early(&mut self) -> Vec<Parked> {
+        std::mem::take(&mut self.early)
+    }
+
+    /// Puts a request off until the rank is active; a repetition replaces what it repeats.
+    fn put_off(&mut self, parked: Parked) {
+        let same =
+            |other: &Parked| other.client == parked.client && other.request.id == parked.request.id;
+        self.replays.retain(|other| !same(other));
+        self.early.retain(|other| !same(other));
+        if parked.request.replay.is_some() {
+            self.replays.push(parked)
+        } else {
+            self.early.push(parked)
+        }
+    }
+
+    pub(super) fn waiting(&self) -> u64 {
+        (self.opening.len() + self.replays.len() + self.early.len()) as u64
+    }
+}
+
+impl Mds {
+    pub(super) fn on_client(
+        &mut self,
+        now: Now,
+        (conn, client): (ConnId, ClientId),
+        msg: ToMds,
+        out: &mut Effects,
+    ) {
+        if let ToMds::Open { client: named, .. } = msg {
+            if named == client {
+                self.clients.opening.insert(client, conn);
+                self.open_waiting(now, out);
+            } else {
+                out.push(Effect::CloseConnection { conn });
+            }
+            return;
+        }
+        if self.own.sessions.on_conn(client, conn).is_none() {
+            // Ended, or never begun on this connection.
+            out.tell(conn, ToClient::Evicted);
+            out.push(Effect::CloseConnection { conn });
+            return;
+        }
+        match msg {
+            ToMds::Open { .. } => unreachable!("handled above"),
+            ToMds::Claim { pins } => self.on_claim(client, pins),
+            ToMds::ClaimsDone => self.on_claims_done(client, out),
+            ToMds::ReplayDone => self.on_client_returned(now, client, out),
+            ToMds::Request(request) => self.on_request(now, Parked { client, request }, out),
+            ToMds::Renew { inos_left } => self.on_renew(now, client, inos_left, out),
+            ToMds::Acked(notice) => {
+                if self.own.sessions.acked(client, notice) {
+                    let (mut cx, requests) = self.split(now, out);
+                    requests.on_acked(client, notice, &mut cx);
+                }
+            }
+            ToMds::Close => {
+                self.evict(now, client, out);
+                out.push(Effect::CloseConnection { conn });
+            }
+        }
+    }
+
+    /// Opens the sessions that waited, if they can be now.
+    pub(super) fn open_waiting(&mut self, now: Now, out: &mut Effects) {
+        if self.recovery.state() < RankState::Reconnect {
+            return;
+        }
+        for (client, conn) in std::mem::take(&mut self.clients.opening) {
+            if !self.open(now, client, conn, out) {
+                self.clients.opening.insert(client, conn);
+            }
+        }
+    }
+
+    fn open(&mut self, now: Now, client: ClientId, conn: ConnId, out: &mut Effects) -> bool {
+        let lent = self
+            .own
+            .sessions
+            .get(client)
+            .is_some_and(|session| !session.stored().ranges.is_empty());
+        if !lent {
+            let seq = self.own.advance();
+            self.own.inos.reserve(seq, out);
+            let Some(range) = self.own.inos.lend() else { return false };
+            let new = self.own.sessions.open(client, conn, out);
+            self.own.sessions.lend(client, range, out);
+            self.say_opened(now, (client, conn), new, out);
+            return true;
+        }
+        let new = self.own.sessions.open(client, conn, out);
+        self.say_opened(now, (client, conn), new, out);
+        true
+    }
+
+    fn say_opened(
+        &mut self,
+        now: Now,
+        (client, conn): (ClientId, ConnId),
+        new: bool,
+        out: &mut Effects,
+    ) {
+        let Some(session) = self.own.sessions.get(client) else { return };
+        let StoredSession { ranges, .. } = session.stored();
+        let opened = Opened {
+            session: if new { SessionAge::New } else { SessionAge::Resumed },
+            lease: self.params.lease,
+            ranges: ranges.clone(),
+            durable: self.own.durable,
+            map_epoch: self.map.epoch,
+        };
+        out.tell(conn, ToClient::Opened(opened));
+        self.own.sessions.repeat_notices(client, out);
+        self.clients.claims.insert(client, BTreeMap::new());
+        self.set_lease(now, client, out);
+    }
+
+    fn set_lease(&self, now: Now, client: ClientId, out: &mut Effects) {
+        let at = now.monotonic.after(self.params.lease);
+        out.push(Effect::SetTimer { timer: Timer::Lease(client), at });
+    }
+
+    fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>) {
+        let claims = self.clients.claims.entry(client).or_default();
+        claims.extend(pins.into_iter().map(|claim| {
+            let dir = match claim.target.place {
+                Place::Entry { dir, .. } => Some(dir),
+                Place::Dir | Place::Home | Place::Orphan { .. } => None,
+            };
+            (claim.target.ino, (dir, claim.count))
+        }));
+    }
+
+    /// The client holds exactly what it has claimed.
+    fn on_claims_done(&mut self, client: ClientId, out: &mut Effects) {
+        let claims = self.clients.claims.remove(&client).unwrap_or_default();
+        let held: Vec<Ino> = self.own.pins.of(client).map(|(ino, _)| ino).collect();
+        for ino in held {
+            if !claims.contains_key(&ino) {
+                self.own.give_back(ino, client, u64::MAX, out);
+            }
+        }
+        for (ino, (dir, count)) in claims {
+            self.own.pins.claim(ino, dir, client, count);
+        }
+    }
+
+    fn on_request(&mut self, now: Now, parked: Parked, out: &mut Effects) {
+        let nothing_to_sync =
+            matches!(parked.request.op, Op::Sync) && self.own.seq <= self.own.durable;
+        if self.recovery.is_serving() || nothing_to_sync {
+            self.run_request(now, parked, out);
+        } else {
+            self.clients.put_off(parked);
+        }
+    }
+
+    fn on_renew(&mut self, now: Now, client: ClientId, inos_left: u64, out: &mut Effects) {
+        self.set_lease(now, client, out);
+        let more = if inos_left < INO_RANGE_LOW { self.lend_more(client, out) } else { None };
+        let renewed = ToClient::Renewed { map_epoch: self.map.epoch, more };
+        self.own.sessions.tell(client, renewed, out);
+    }
+
+    fn lend_more(&mut self, client: ClientId, out: &mut Effects) -> Option<InoRange> {
+        let seq = self.own.advance();
+        self.own.inos.reserve(seq, out);
+        let range = self.own.inos.lend()?;
+        self.own.sessions.lend(client, range, out);
+        Some(range)
+    }
+}

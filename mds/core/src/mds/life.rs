@@ -1,0 +1,99 @@
+//! The stages a rank goes through: what it does on entering one, and when it asks for the next.
+
+use common::id::{ClientId, Ino};
+use common::mds_map::RankState;
+use common::time::Now;
+
+use super::Mds;
+use crate::cx::Wait;
+use crate::effect::{Effect, Effects};
+use crate::timer::Timer;
+
+impl Mds {
+    /// Leaves `Replay` once inode numbers can be lent.
+    pub(super) fn advance_life(&mut self, out: &mut Effects) {
+        if self.recovery.state() == RankState::Replay {
+            let alone = self.map.ranks.len() <= 1;
+            out.push(Effect::WantState(if alone {
+                RankState::Reconnect
+            } else {
+                RankState::Resolve
+            }));
+        }
+    }
+
+    /// The monitor has granted a stage.
+    pub(super) fn enter(&mut self, now: Now, state: RankState, out: &mut Effects) {
+        tracing::debug!(
+            rank = self.params.me.0,
+            from = self.recovery.state().name(),
+            to = state.name(),
+            "life"
+        );
+        self.recovery.enter(state);
+        match state {
+            RankState::Down | RankState::Replay => {}
+            RankState::Resolve => out.push(Effect::WantState(RankState::Reconnect)),
+            RankState::Reconnect => {
+                self.open_waiting(now, out);
+                if self.recovery.expects_clients() {
+                    let at = now.monotonic.after(self.params.reconnect_window);
+                    out.push(Effect::SetTimer { timer: Timer::ReconnectWindow, at });
+                } else {
+                    out.push(Effect::WantState(RankState::Rejoin));
+                }
+            }
+            RankState::Rejoin => out.push(Effect::WantState(RankState::Active)),
+            RankState::Active => self.begin_serving(now, out),
+            RankState::Stopping => {}
+        }
+    }
+
+    /// A client known from before has claimed and replayed, or will not.
+    pub(super) fn on_client_returned(&mut self, _now: Now, client: ClientId, out: &mut Effects) {
+        if self.recovery.on_claims_done(client) && self.recovery.state() == RankState::Reconnect {
+            out.push(Effect::StopTimer(Timer::ReconnectWindow));
+            out.push(Effect::WantState(RankState::Rejoin));
+        }
+    }
+
+    /// Clients that did not come back in time have lost their sessions.
+    pub(super) fn on_reconnect_window(&mut self, now: Now, out: &mut Effects) {
+        for client in self.recovery.take_expected() {
+            tracing::info!(
+                client = client.0,
+                "session ended: the client did not reconnect in time"
+            );
+            self.evict(now, client, out);
+        }
+        if self.recovery.state() == RankState::Reconnect {
+            out.push(Effect::WantState(RankState::Rejoin));
+        }
+    }
+
+    /// First what clients replay, in the order in which it was once applied, then what is new.
+    fn begin_serving(&mut self, now: Now, out: &mut Effects) {
+        self.set_pins_timer(now, out);
+        self.resume_migrations(now, out);
+        self.open_waiting(now, out);
+        for parked in self.clients.take_replays() {
+            self.run_request(now, parked, out);
+        }
+        self.wake(now, &Wait::Active, out);
+        for parked in self.clients.take_early() {
+            self.run_request(now, parked, out);
+        }
+        let orphans: Vec<Ino> = self.own.namespace.orphans().map(|(ino, _)| ino).collect();
+        for ino in orphans {
+            if !self.own.pins.is_pinned(ino) {
+                self.own.purge(ino, out);
+            }
+        }
+    }
+
+    pub(super) fn on_purged(&mut self, ino: Ino, out: &mut Effects) {
+        if self.own.namespace.orphan(ino).is_some() && !self.own.pins.is_pinned(ino) {
+            self.own.namespace.remove_orphan(ino, out);
+        }
+    }
+}

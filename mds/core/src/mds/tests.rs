@@ -1,0 +1,1 @@
+//! One rank, one client, a store that answers at once.

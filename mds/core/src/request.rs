@@ -1,0 +1,322 @@
+//! The life of a client's request: admitted, tried, perhaps parked and tried anew, answered.
+//!
+//! An operation ([`Cx`] in, [`Step`] out; one file each) either happens whole in one turn or has
+//! changed nothing and says why it stops. What waits is a [`Parked`] request under the [`Wait`] that
+//! ends it; when that comes, it is tried from the beginning. So there is no half-done state.
+//!
+//! A change that others must hear of first is applied at once, but its answer is held until they
+//! have acknowledged: [`Held`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::error::FsError;
+use common::id::{ClientId, NoticeId, RequestId, Seq};
+use common::wire::reply::{Answer, Outcome, Reply};
+use common::wire::request::{Op, Request};
+use common::wire::session::ToClient;
+
+use crate::cx::{Cx, Step, Stop, Wait};
+use crate::effect::Effect;
+
+pub mod create;
+pub mod forget;
+pub mod getattr;
+pub mod link;
+pub mod lookup;
+pub mod mkdir;
+pub mod readdir;
+pub mod readlink;
+pub mod rename;
+pub mod retry;
+pub mod rmdir;
+pub mod setattr;
+pub mod target;
+pub mod unlink;
+pub mod xattr;
+
+/// The requests that are under way at this rank.
+#[derive(Clone, Debug, Default, Hash)]
+pub struct Requests {
+    parked: BTreeMap<Wait, Vec<Parked>>,
+    held: BTreeMap<(ClientId, RequestId), Held>,
+    /// Handed over to an operation of several ranks, which answers.
+    handed_over: BTreeSet<(ClientId, RequestId)>,
+    /// Requests answered since the start.
+    answered: u64,
+}
+
+/// A request that waits to be tried anew.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Parked {
+    pub client: ClientId,
+    pub request: Request,
+}
+
+/// Applied; answered once these have acknowledged what it did to them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Held {
+    reply: Reply,
+    awaited: BTreeSet<(ClientId, NoticeId)>,
+}
+
+/// What an operation has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    pub answer: Answer,
+    pub effect: Changed,
+    /// Acknowledgements without which it may not be answered.
+    pub awaited: Vec<(ClientId, NoticeId)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    Nothing,
+    Something,
+}
+
+impl Done {
+    #[must_use]
+    pub fn read(answer: Answer) -> Self {
+        Self { answer, effect: Changed::Nothing, awaited: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn changed(answer: Answer) -> Self {
+        Self { answer, effect: Changed::Something, awaited: Vec::new() }
+    }
+}
+
+/// Whether a request is done with here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Answered, held or parked.
+    Kept,
+    /// Several ranks must take part: the caller hands it to the two-phase coordinator.
+    TwoPhase(Parked),
+}
+
+impl Requests {
+    /// A request arrives from a client with a session.
+    pub fn admit(&mut self, client: ClientId, request: Request, cx: &mut Cx<'_>) -> Verdict {
+        cx.own.sessions.trim_completed(client, request.oldest, cx.out);
+        if self.is_under_way(client, request.id) {
+            // A new connection repeats what the old one may have lost. The answer will come.
+            return Verdict::Kept;
+        }
+        self.run(Parked { client, request }, cx)
+    }
+
+    fn is_under_way(&self, client: ClientId, id: RequestId) -> bool {
+        self.held.contains_key(&(client, id))
+            || self.handed_over.contains(&(client, id))
+            || self
+                .parked
+                .values()
+                .flatten()
+                .any(|parked| parked.client == client && parked.request.id == id)
+    }
+
+    /// Tries a request from the beginning.
+    fn run(&mut self, parked: Parked, cx: &mut Cx<'_>) -> Verdict {
+        let Parked { client, request } = &parked;
+        let Some(session) = cx.own.sessions.get(*client) else { return Verdict::Kept };
+        let step = if request.op.is_change() && session.has_completed(request.id) {
+            retry::answer(cx, *client, request)
+        } else {
+            attempt(cx, *client, request)
+        };
+        match step {
+            Ok(done) => self.finish(&parked, done, cx),
+            Err(Stop::Refuse(error)) => self.reply(&parked, None, Outcome::Refused(error), cx),
+            Err(Stop::Redirect(route)) => self.reply(&parked, None, Outcome::Redirect(route), cx),
+            Err(Stop::Gone(ino)) => self.reply(&parked, None, Outcome::Gone { ino }, cx),
+            Err(Stop::Wait(wait)) => self.park(parked, wait, cx),
+            Err(Stop::TwoPhase) => {
+                self.handed_over.insert((parked.client, parked.request.id));
+                return Verdict::TwoPhase(parked);
+            }
+        }
+        Verdict::Kept
+    }
+
+    fn park(&mut self, parked: Parked, wait: Wait, cx: &mut Cx<'_>) {
+        match &wait {
+            Wait::Fetch(fetch) => cx.own.namespace.fetch(fetch.clone(), cx.out),
+            Wait::Durable(_) => cx.out.push(Effect::SyncSoon),
+            Wait::Thaw(_) | Wait::Unlock(_) | Wait::Spine(_) | Wait::Active | Wait::Map => {}
+        }
+        tracing::trace!(client = parked.client.0, id = parked.request.id.0, ?wait, "parked");
+        self.parked.entry(wait).or_default().push(parked);
+    }
+
+    fn finish(&mut self, parked: &Parked, done: Done, cx: &mut Cx<'_>) {
+        let applied = (done.effect == Changed::Something).then(|| {
+            let seq = cx.own.advance();
+            cx.own.sessions.complete(parked.client, parked.request.id, seq, cx.out);
+            seq
+        });
+        self.answer(parked, applied, done, cx);
+    }
+
+    /// Answers what an operation of several ranks has done.
+    pub fn finish_two_phase(
+        &mut self,
+        parked: &Parked,
+        applied: Option<Seq>,
+        done: Done,
+        cx: &mut Cx<'_>,
+    ) {
+        self.handed_over.remove(&(parked.client, parked.request.id));
+        self.answer(parked, applied, done, cx);
+    }
+
+    /// An operation of several ranks could not be, or is to be tried anew.
+    pub fn stop_two_phase(&mut self, parked: Parked, stop: Stop, cx: &mut Cx<'_>) {
+        self.handed_over.remove(&(parked.client, parked.request.id));
+        match stop {
+            Stop::Refuse(error) => self.reply(&parked, None, Outcome::Refused(error), cx),
+            Stop::Redirect(route) => self.reply(&parked, None, Outcome::Redirect(route), cx),
+            Stop::Gone(ino) => self.reply(&parked, None, Outcome::Gone { ino }, cx),
+            Stop::Wait(wait) => self.park(parked, wait, cx),
+            Stop::TwoPhase => unreachable!("the coordinator is where such operations end up"),
+        }
+    }
+
+    fn answer(&mut self, parked: &Parked, applied: Option<Seq>, done: Done, cx: &mut Cx<'_>) {
+        let outcome = Outcome::Done(done.answer);
+        if done.awaited.is_empty() {
+            self.reply(parked, applied, outcome, cx);
+            return;
+        }
+        let reply = Reply { id: parked.request.id, applied, map_epoch: cx.map.epoch, outcome };
+        let held = Held { reply, awaited: done.awaited.into_iter().collect() };
+        self.held.insert((parked.client, parked.request.id), held);
+    }
+
+    fn reply(&mut self, parked: &Parked, applied: Option<Seq>, outcome: Outcome, cx: &mut Cx<'_>) {
+        self.answered += 1;
+        tracing::trace!(client = parked.client.0, id = parked.request.id.0, ?outcome, "reply");
+        let reply = Reply { id: parked.request.id, applied, map_epoch: cx.map.epoch, outcome };
+        cx.own.sessions.tell(parked.client, ToClient::Reply(reply), cx.out);
+    }
+
+    /// Something that requests waited for has come. Those that need several ranks are returned.
+    #[must_use]
+    pub fn wake(&mut self, wait: &Wait, cx: &mut Cx<'_>) -> Vec<Parked> {
+        let woken = self.parked.remove(wait).unwrap_or_default();
+        self.run_all(woken, cx)
+    }
+
+    /// Everything up to `through` is durable.
+    #[must_use]
+    pub fn wake_durable(&mut self, through: Seq, cx: &mut Cx<'_>) -> Vec<Parked> {
+        let due: Vec<Wait> = self
+            .parked
+            .range(Wait::Durable(Seq(0))..=Wait::Durable(through))
+            .map(|(wait, _)| wait.clone())
+            .collect();
+        due.iter().flat_map(|wait| self.wake(wait, cx)).collect()
+    }
+
+    fn run_all(&mut self, woken: Vec<Parked>, cx: &mut Cx<'_>) -> Vec<Parked> {
+        let mut handed_over = Vec::new();
+        for parked in woken {
+            match self.run(parked, cx) {
+                Verdict::Kept => {}
+                Verdict::TwoPhase(parked) => handed_over.push(parked),
+            }
+        }
+        handed_over
+    }
+
+    /// A client has acknowledged a notice: whoever waited for the last one is answered.
+    pub fn on_acked(&mut self, client: ClientId, notice: NoticeId, cx: &mut Cx<'_>) {
+        self.release_held(|awaited| *awaited == (client, notice), cx);
+    }
+
+    /// A session ended: nobody waits for it, and what it asked is void.
+    pub fn forget_client(&mut self, client: ClientId, cx: &mut Cx<'_>) {
+        for parked in self.parked.values_mut() {
+            parked.retain(|parked| parked.client != client);
+        }
+        self.parked.retain(|_, parked| !parked.is_empty());
+        self.held.retain(|(holder, _), _| *holder != client);
+        self.release_held(|(awaited, _)| *awaited == client, cx);
+    }
+
+    fn release_held(&mut self, matches: impl Fn(&(ClientId, NoticeId)) -> bool, cx: &mut Cx<'_>) {
+        for held in self.held.values_mut() {
+            held.awaited.retain(|awaited| !matches(awaited));
+        }
+        let due: Vec<(ClientId, RequestId)> = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.awaited.is_empty())
+            .map(|(key, _)| *key)
+            .collect();
+        for (client, id) in due {
+            let Some(held) = self.held.remove(&(client, id)) else { continue };
+            self.answered += 1;
+            cx.own.sessions.tell(client, ToClient::Reply(held.reply), cx.out);
+        }
+    }
+
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.answered
+    }
+
+    /// Requests that wait, for whatever.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        (self.parked.values().map(Vec::len).sum::<usize>()
+            + self.held.len()
+            + self.handed_over.len()) as u64
+    }
+}
+
+/// Carries a request out, or says why it does not go on.
+fn attempt(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
+    match &request.op {
+        Op::Lookup { dir, name } => lookup::lookup(cx, client, *dir, name),
+        Op::Getattr { target } => getattr::getattr(cx, client, target),
+        Op::Stat { targets } => getattr::stat(cx, targets),
+        Op::Setattr { target, set } => setattr::setattr(cx, client, request, target, set),
+        Op::Wrote { target, end, kill_privileges } => {
+            setattr::wrote(cx, client, request, target, *end, *kill_privileges)
+        }
+        Op::Readdir { dir, cookie, entries_max } => {
+            readdir::readdir(cx, *dir, *cookie, *entries_max)
+        }
+        Op::Create(create) => create::create(cx, client, request, create),
+        Op::Mkdir { dir, name, ino, mode, xattrs } => {
+            let new = mkdir::NewDir { dir: *dir, name, ino: *ino, mode: *mode, xattrs };
+            mkdir::mkdir(cx, client, request, &new)
+        }
+        Op::Unlink { dir, name } => unlink::unlink(cx, client, request, *dir, name),
+        Op::Rmdir { dir, name } => rmdir::rmdir(cx, request, *dir, name),
+        Op::Link { target, dir, name, .. } => link::link(cx, client, request, target, (*dir, name)),
+        Op::Rename(rename) => rename::rename(cx, client, request, rename),
+        Op::Readlink { target } => readlink::readlink(cx, target),
+        Op::GetXattr { target, name } => xattr::get(cx, target, name),
+        Op::SetXattr { target, name, value, mode } => {
+            xattr::set(cx, request, target, (name, value), *mode)
+        }
+        Op::ListXattr { target } => xattr::list(cx, target),
+        Op::RemoveXattr { target, name } => xattr::remove(cx, request, target, name),
+        Op::Forget { items } => forget::forget(cx, client, items),
+        Op::Sync => sync(cx, client),
+    }
+}
+
+/// Everything this rank has applied for the client is to be durable.
+fn sync(cx: &Cx<'_>, client: ClientId) -> Step<Done> {
+    let Some(session) = cx.own.sessions.get(client) else { return Err(FsError::Stale.into()) };
+    if session.applied() <= cx.own.durable {
+        return Ok(Done::read(Answer::Done));
+    }
+    Err(Stop::Wait(Wait::Durable(session.applied())))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! Answers a change that was applied already: its first answer was lost with a connection or a rank.
+//!
+//! What the request does not determine is read from what is there now. If somebody has changed it
+//! since, that is what the application would see with its next call anyway.
+
+use common::id::ClientId;
+use common::wire::reply::{Answer, Moved, Renamed};
+use common::wire::request::{Op, Request, Target};
+
+use super::{Done, lookup, target};
+use crate::cx::{Cx, Step, Stop};
+use crate::subtree::Intent;
+
+/// # Errors
+/// Where to ask instead, or what to wait for.
+pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
+    let answer = match &request.op {
+        Op::Create(create) => entry(cx, client, create.dir, &create.name)?,
+        Op::Mkdir { dir, name, .. } | Op::Link { dir, name, .. } => entry(cx, client, *dir, name)?,
+        Op::Setattr { target, .. } | Op::Wrote { target, .. } => attr(cx, client, target)?,
+        Op::Rename(rename) => {
+            cx.admit(rename.to_dir, Intent::Read)?;
+            match cx.entry(rename.to_dir, &rename.to)? {
+                None => Answer::Done,
+                Some(linkage) => {
+                    let moved = Moved { ino: linkage.ino(), kind: linkage.kind(), rank: cx.me() };
+                    Answer::Renamed(Renamed { moved, exchanged: None })
+                }
+            }
+        }
+        Op::Unlink { dir, .. } | Op::Rmdir { dir, .. } => {
+            cx.admit(*dir, Intent::Read)?;
+            Answer::Done
+        }
+        Op::SetXattr { target, .. } | Op::RemoveXattr { target, .. } => {
+            attr(cx, client, target)?;
+            Answer::Done
+        }
+        Op::Lookup { .. }
+        | Op::Getattr { .. }
+        | Op::Readdir { .. }
+        | Op::Stat { .. }
+        | Op::Readlink { .. }
+        | Op::GetXattr { .. }
+        | Op::ListXattr { .. }
+        | Op::Forget { .. }
+        | Op::Sync => unreachable!("only changes are completed"),
+    };
+    Ok(Done::read(answer))
+}
+
+fn entry(
+    cx: &mut Cx<'_>,
+    client: ClientId,
+    dir: common::id::Ino,
+    name: &common::name::Name,
+) -> Step<Answer> {
+    cx.admit(dir, Intent::Read)?;
+    match cx.entry(dir, name)? {
+        None => Err(common::error::FsError::NotFound.into()),
+        Some(linkage) => Ok(Answer::Found(lookup::pinned(cx, client, dir, &linkage)?)),
+    }
+}
+
+fn attr(cx: &mut Cx<'_>, client: ClientId, target: &Target) -> Step<Answer> {
+    match target::find(cx, target, Intent::Read) {
+        Ok(found) => {
+            let attr = found.attr();
+            target::pin(cx, client, &attr, found.embedded_in());
+            Ok(Answer::Attr(attr))
+        }
+        Err(
+            stop @ (Stop::Wait(_)
+            | Stop::Redirect(_)
+            | Stop::Gone(_)
+            | Stop::Refuse(_)
+            | Stop::TwoPhase),
+        ) => Err(stop),
+    }
+}

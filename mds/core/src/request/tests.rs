@@ -1,0 +1,255 @@
+use common::error::FsError;
+use common::id::Ino;
+use common::wire::reply::{Answer, Found, Outcome, PageEnd};
+use common::wire::request::{
+    Forget, Op, Place, RenameMode, Target, XattrName, XattrSet, XattrValue,
+};
+use common::wire::session::{Notice, ToClient, ToMds};
+
+use crate::fixture::{A, B, Fixture, conn, in_entry, name, rename_op};
+use crate::row::Key;
+
+const ROOT: Ino = Ino::ROOT;
+
+fn refused(error: FsError) -> Outcome {
+    Outcome::Refused(error)
+}
+
+fn nlink(mds: &mut Fixture, dir: Ino) -> u32 {
+    match mds.ask(A, Op::Getattr { target: Target::dir(dir) }) {
+        Outcome::Done(Answer::Attr(attr)) => attr.nlink,
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
+#[test]
+fn what_was_made_is_found() {
+    let mut mds = Fixture::new();
+    let dir = mds.mkdir(A, ROOT, "d");
+    let file = mds.create(A, dir, "f");
+    match mds.ask(B, Op::Lookup { dir, name: name("f") }) {
+        Outcome::Done(Answer::Found(Found::Here(attr))) => {
+            assert_eq!((attr.ino, attr.nlink, attr.uid), (file, 1, 1000));
+        }
+        outcome => panic!("{outcome:?}"),
+    }
+    assert_eq!(mds.ask(B, Op::Lookup { dir, name: name("g") }), refused(FsError::NotFound));
+    assert_eq!(nlink(&mut mds, ROOT), 3);
+}
+
+#[test]
+fn a_rank_that_was_killed_has_everything_it_answered() {
+    let mut mds = Fixture::new();
+    let dir = mds.mkdir(A, ROOT, "d");
+    let file = mds.create(A, dir, "f");
+    let mut mds = mds.restart();
+    mds.connect(A, conn(A, 1));
+    mds.connect(B, conn(B, 1));
+    mds.follow_wishes(2);
+    match mds.ask(B, Op::Lookup { dir, name: name("f") }) {
+        Outcome::Done(Answer::Found(Found::Here(attr))) => assert_eq!(attr.ino, file),
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
+#[test]
+fn a_request_is_applied_once_however_often_it_comes() {
+    let mut mds = Fixture::new();
+    mds.create(A, ROOT, "f");
+    let request = mds.request(rename_op((ROOT, "f"), (ROOT, "g"), RenameMode::Replace));
+    let id = request.id;
+    for _ in 0..2 {
+        mds.say(A, conn(A, 1), ToMds::Request(request.clone()));
+        let reply = mds.reply(A, id).unwrap();
+        assert!(matches!(reply.outcome, Outcome::Done(Answer::Renamed(_))), "{reply:?}");
+    }
+    let mut mds = mds.restart();
+    mds.connect(A, conn(A, 1));
+    mds.connect(B, conn(B, 1));
+    mds.follow_wishes(2);
+    mds.say(A, conn(A, 1), ToMds::Request(request));
+    let reply = mds.reply(A, id).unwrap();
+    assert!(matches!(reply.outcome, Outcome::Done(Answer::Renamed(_))), "{reply:?}");
+}
+
+#[test]
+fn an_inode_number_that_was_not_lent_is_refused() {
+    let mut mds = Fixture::new();
+    let op = Op::Mkdir {
+        dir: ROOT,
+        name: name("d"),
+        ino: Ino(7),
+        mode: 0o755,
+        xattrs: Default::default(),
+    };
+    assert_eq!(mds.ask(A, op), refused(FsError::Stale));
+}
+
+#[test]
+fn an_unlinked_file_lives_until_the_last_pin_is_given_back() {
+    let mut mds = Fixture::new();
+    let file = mds.create(A, ROOT, "f");
+    assert!(matches!(mds.ask(B, Op::Lookup { dir: ROOT, name: name("f") }), Outcome::Done(_)));
+
+    let request = mds.request(Op::Unlink { dir: ROOT, name: name("f") });
+    let id = request.id;
+    mds.say(A, conn(A, 1), ToMds::Request(request));
+    assert_eq!(mds.reply(A, id), None, "the answer waits until B knows");
+    let told = mds.told(conn(B, 1));
+    let notice = told.iter().find_map(|msg| match msg {
+        ToClient::Notice { id, notice: Notice::Unlinked { ino, .. } } if *ino == file => Some(*id),
+        _ => None,
+    });
+    mds.say(B, conn(B, 1), ToMds::Acked(notice.unwrap()));
+    assert_eq!(mds.reply(A, id).unwrap().outcome, Outcome::Done(Answer::Done));
+
+    let orphan = Target { ino: file, place: Place::Orphan { rank: common::id::Rank(0) } };
+    match mds.truncate(B, orphan.clone(), 5) {
+        Outcome::Done(Answer::Attr(attr)) => assert_eq!((attr.size, attr.nlink), (5, 0)),
+        outcome => panic!("{outcome:?}"),
+    }
+    mds.ask(A, Op::Forget { items: vec![Forget { target: orphan.clone(), count: 1 }] });
+    assert_eq!(mds.purges, []);
+    mds.ask(B, Op::Forget { items: vec![Forget { target: orphan, count: 2 }] });
+    assert_eq!(mds.purges, [file]);
+    mds.input(crate::Input::Purged { ino: file });
+    assert_eq!(mds.row(&Key::Orphan(file)), None);
+}
+
+#[test]
+fn a_second_name_moves_the_inode_to_its_home() {
+    let mut mds = Fixture::new();
+    let file = mds.create(A, ROOT, "f");
+    let link = Op::Link {
+        target: in_entry(file, ROOT, "f"),
+        rank: common::id::Rank(0),
+        dir: ROOT,
+        name: name("g"),
+    };
+    match mds.ask(A, link) {
+        Outcome::Done(Answer::Found(Found::Remote { ino, attr: Some(attr), .. })) => {
+            assert_eq!((ino, attr.nlink), (file, 2));
+        }
+        outcome => panic!("{outcome:?}"),
+    }
+    let at_home = Target { ino: file, place: Place::Home };
+    assert_eq!(mds.truncate(A, in_entry(file, ROOT, "f"), 1), Outcome::Gone { ino: file });
+    assert!(matches!(mds.truncate(A, at_home.clone(), 1), Outcome::Done(_)));
+    mds.ask(A, Op::Unlink { dir: ROOT, name: name("f") });
+    match mds.ask(A, Op::Getattr { target: at_home.clone() }) {
+        Outcome::Done(Answer::Attr(attr)) => assert_eq!(attr.nlink, 1),
+        outcome => panic!("{outcome:?}"),
+    }
+    mds.ask(A, Op::Unlink { dir: ROOT, name: name("g") });
+    assert_eq!(mds.ask(A, Op::Getattr { target: at_home }), Outcome::Gone { ino: file });
+    assert_eq!(mds.row(&Key::Inode(file)), None);
+}
+
+#[test]
+fn rename_over_a_file_replaces_it() {
+    let mut mds = Fixture::new();
+    let (f, g) = (mds.create(A, ROOT, "f"), mds.create(A, ROOT, "g"));
+    mds.rename(A, (ROOT, "f"), (ROOT, "g"));
+    assert_eq!(mds.ask(A, Op::Lookup { dir: ROOT, name: name("f") }), refused(FsError::NotFound));
+    match mds.ask(A, Op::Lookup { dir: ROOT, name: name("g") }) {
+        Outcome::Done(Answer::Found(Found::Here(attr))) => assert_eq!(attr.ino, f),
+        outcome => panic!("{outcome:?}"),
+    }
+    assert!(mds.row(&Key::Orphan(g)).is_some(), "A still holds what was replaced");
+}
+
+#[test]
+fn rename_follows_rename_2() {
+    let mut mds = Fixture::new();
+    let d = mds.mkdir(A, ROOT, "d");
+    let e = mds.mkdir(A, d, "e");
+    mds.create(A, ROOT, "f");
+    assert_eq!(mds.rename(A, (ROOT, "d"), (e, "x")), refused(FsError::Invalid), "below itself");
+    assert_eq!(mds.rename(A, (ROOT, "d"), (ROOT, "f")), refused(FsError::NotDirectory));
+    assert_eq!(mds.rename(A, (ROOT, "f"), (ROOT, "d")), refused(FsError::IsDirectory));
+    mds.mkdir(A, ROOT, "g");
+    assert_eq!(mds.rename(A, (ROOT, "g"), (ROOT, "d")), refused(FsError::NotEmpty));
+    assert_eq!(mds.rename(A, (ROOT, "none"), (ROOT, "x")), refused(FsError::NotFound));
+    let no_replace = rename_op((ROOT, "f"), (ROOT, "g"), RenameMode::NoReplace);
+    assert_eq!(mds.ask(A, no_replace), refused(FsError::Exists));
+    let exchange = rename_op((ROOT, "f"), (ROOT, "d"), RenameMode::Exchange);
+    assert!(matches!(mds.ask(A, exchange), Outcome::Done(_)));
+    assert!(matches!(
+        mds.ask(A, Op::Lookup { dir: ROOT, name: name("f") }),
+        Outcome::Done(Answer::Found(Found::Dir { ino, .. })) if ino == d
+    ));
+    assert_eq!(nlink(&mut mds, ROOT), 4);
+}
+
+#[test]
+fn a_directory_moved_to_another_parent_is_counted_there() {
+    let mut mds = Fixture::new();
+    let (d, e) = (mds.mkdir(A, ROOT, "d"), mds.mkdir(A, ROOT, "e"));
+    assert!(matches!(mds.rename(A, (ROOT, "d"), (e, "d")), Outcome::Done(_)));
+    assert_eq!((nlink(&mut mds, ROOT), nlink(&mut mds, e)), (3, 3));
+    assert_eq!(mds.ask(A, Op::Rmdir { dir: ROOT, name: name("e") }), refused(FsError::NotEmpty));
+    assert_eq!(mds.ask(A, Op::Rmdir { dir: e, name: name("d") }), Outcome::Done(Answer::Done));
+    assert_eq!(mds.ask(A, Op::Getattr { target: Target::dir(d) }), Outcome::Gone { ino: d });
+    assert_eq!(mds.ask(A, Op::Rmdir { dir: ROOT, name: name("e") }), Outcome::Done(Answer::Done));
+    assert_eq!(nlink(&mut mds, ROOT), 2);
+}
+
+#[test]
+fn readdir_pages_show_every_entry_once() {
+    let mut mds = Fixture::new();
+    let mut made: Vec<String> = (0..100).map(|number| format!("f{number}")).collect();
+    for text in &made {
+        mds.create(A, ROOT, text);
+    }
+    let mut mds = mds.restart();
+    mds.connect(A, conn(A, 1));
+    mds.connect(B, conn(B, 1));
+    mds.follow_wishes(2);
+    let (mut listed, mut cookie) = (Vec::new(), 0);
+    loop {
+        let op = Op::Readdir { dir: ROOT, cookie, entries_max: 7 };
+        let Outcome::Done(Answer::Page(page)) = mds.ask(A, op) else { panic!("a page") };
+        listed.extend(page.entries.iter().map(|entry| entry.name.to_string()));
+        if page.end == PageEnd::Last {
+            break;
+        }
+        cookie = page.entries.last().unwrap().cookie;
+    }
+    listed.sort();
+    made.sort();
+    assert_eq!(listed, made);
+}
+
+#[test]
+fn extended_attributes_follow_setxattr_2() {
+    let mut mds = Fixture::new();
+    let file = mds.create(A, ROOT, "f");
+    let target = in_entry(file, ROOT, "f");
+    let attribute = XattrName(b"user.a"[..].into());
+    let set = |mode, value: &[u8]| Op::SetXattr {
+        target: target.clone(),
+        name: attribute.clone(),
+        value: XattrValue(value.into()),
+        mode,
+    };
+    assert_eq!(mds.ask(A, set(XattrSet::Replace, b"1")), refused(FsError::NoAttribute));
+    assert_eq!(mds.ask(A, set(XattrSet::Create, b"1")), Outcome::Done(Answer::Done));
+    assert_eq!(mds.ask(A, set(XattrSet::Create, b"2")), refused(FsError::Exists));
+    assert_eq!(mds.ask(A, set(XattrSet::Any, &[0; 65_537])), refused(FsError::TooBig));
+    let get = Op::GetXattr { target: target.clone(), name: attribute.clone() };
+    assert_eq!(mds.ask(A, get.clone()), Outcome::Done(Answer::Xattr(XattrValue(b"1"[..].into()))));
+    mds.ask(A, Op::RemoveXattr { target, name: attribute });
+    assert_eq!(mds.ask(A, get), refused(FsError::NoAttribute));
+}
+
+#[test]
+fn sync_waits_until_everything_is_durable() {
+    let mut mds = Fixture::new();
+    mds.create(A, ROOT, "f");
+    let request = mds.request(Op::Sync);
+    let id = request.id;
+    mds.say(A, conn(A, 1), ToMds::Request(request));
+    assert_eq!(mds.reply(A, id), None);
+    mds.make_durable();
+    assert_eq!(mds.reply(A, id).unwrap().outcome, Outcome::Done(Answer::Done));
+}

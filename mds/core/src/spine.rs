@@ -1,0 +1,218 @@
+//! `Spine`: structure-only replicas of directories, ours of others' and others' of ours.
+//!
+//! A rank that holds a subtree knows the directories from its base up to the root, and those
+//! between its subtree and the ones nested in it, by their number, name and parent alone. Each
+//! replica is registered with the directory's authority under a [`Nonce`]; a message about another
+//! nonce is stale. In memory only: after a restart they are fetched anew.
+//!
+//! Invariant **S15** a replica is registered with the authority, or a message that registers or
+//! drops it is under way.
+
+use std::collections::BTreeMap;
+
+use common::id::{Ino, Nonce, Rank};
+
+use crate::cx::{Cx, Step, Stop, Wait};
+use crate::row::Parent;
+
+/// A directory of another rank, as far as we need to know it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Replica {
+    /// `None`: the root.
+    pub parent: Option<Parent>,
+    /// Who granted it.
+    pub authority: Rank,
+    pub nonce: Nonce,
+}
+
+#[derive(Clone, Debug, Default, Hash)]
+pub struct Spine {
+    /// Of others' directories, here.
+    replicas: BTreeMap<Ino, Replica>,
+    /// Of our directories, elsewhere.
+    registered: BTreeMap<Ino, BTreeMap<Rank, Nonce>>,
+    last_nonce: u64,
+}
+
+impl Spine {
+    #[must_use]
+    pub fn replica(&self, dir: Ino) -> Option<&Replica> {
+        self.replicas.get(&dir)
+    }
+
+    pub fn replicas(&self) -> impl Iterator<Item = (Ino, &Replica)> {
+        self.replicas.iter().map(|(dir, replica)| (*dir, replica))
+    }
+
+    pub fn keep(&mut self, dir: Ino, replica: Replica) {
+        self.replicas.insert(dir, replica);
+    }
+
+    pub fn drop_replica(&mut self, dir: Ino) -> Option<Replica> {
+        self.replicas.remove(&dir)
+    }
+
+    /// Another name or parent, if the message is about the grant we hold.
+    pub fn moved(&mut self, dir: Ino, parent: Parent, nonce: Nonce) {
+        if let Some(replica) = self.replicas.get_mut(&dir)
+            && replica.nonce == nonce
+        {
+            replica.parent = Some(parent);
+        }
+    }
+
+    /// Somebody else answers for the directory from here on.
+    pub fn set_authority(&mut self, dir: Ino, rank: Rank) {
+        if let Some(replica) = self.replicas.get_mut(&dir) {
+            replica.authority = rank;
+        }
+    }
+
+    /// A rank gets a replica of a directory of ours.
+    pub fn register(&mut self, dir: Ino, holder: Rank) -> Nonce {
+        self.last_nonce += 1;
+        let nonce = Nonce(self.last_nonce);
+        self.registered.entry(dir).or_default().insert(holder, nonce);
+        nonce
+    }
+
+    /// A holder has dropped its replica, if it speaks of its latest grant.
+    pub fn expire(&mut self, dir: Ino, holder: Rank, nonce: Nonce) {
+        if let Some(holders) = self.registered.get_mut(&dir)
+            && holders.get(&holder) == Some(&nonce)
+        {
+            holders.remove(&holder);
+            if holders.is_empty() {
+                self.registered.remove(&dir);
+            }
+        }
+    }
+
+    /// Who has replicas of a directory of ours.
+    pub fn holders(&self, dir: Ino) -> impl Iterator<Item = (Rank, Nonce)> + '_ {
+        self.registered.get(&dir).into_iter().flatten().map(|(rank, nonce)| (*rank, *nonce))
+    }
+
+    /// Every directory of ours of which others have replicas.
+    pub fn registered(&self) -> impl Iterator<Item = (Ino, &BTreeMap<Rank, Nonce>)> {
+        self.registered.iter().map(|(dir, holders)| (*dir, holders))
+    }
+
+    /// Takes a directory's registrations away, as when its authority moves.
+    pub fn take_holders(&mut self, dir: Ino) -> BTreeMap<Rank, Nonce> {
+        self.registered.remove(&dir).unwrap_or_default()
+    }
+
+    /// Registrations another rank has kept until now. Their nonces stay valid: ours must not
+    /// collide with them.
+    pub fn adopt_holders(&mut self, dir: Ino, holders: BTreeMap<Rank, Nonce>) {
+        let highest = holders.values().map(|nonce| nonce.0).max().unwrap_or_default();
+        self.last_nonce = self.last_nonce.max(highest);
+        if !holders.is_empty() {
+            self.registered.entry(dir).or_default().extend(holders);
+        }
+    }
+
+    /// A rank has died: its replicas are gone.
+    pub fn forget_rank(&mut self, rank: Rank) {
+        for holders in self.registered.values_mut() {
+            holders.remove(&rank);
+        }
+        self.registered.retain(|_, holders| !holders.is_empty());
+    }
+}
+
+impl Cx<'_> {
+    /// The directories above one, nearest first, up to the root: own rows, then replicas.
+    ///
+    /// # Errors
+    /// `Wait::Spine` for the first directory about which nothing is known here.
+    pub fn ancestors(&self, dir: Ino) -> Step<Vec<Ino>> {
+        let mut ancestors = Vec::new();
+        let mut here = dir;
+        while here != Ino::ROOT {
+            here = match self.parent_of(here)? {
+                Some(parent) => parent.dir,
+                None => return Err(Stop::Wait(Wait::Spine(here))),
+            };
+            ancestors.push(here);
+        }
+        Ok(ancestors)
+    }
+
+    /// Where a directory's name is, from a replica or from its row, if that is ours. `None`: not
+    /// known here (or the root).
+    ///
+    /// # Errors
+    /// What must be fetched first.
+    pub fn parent_of(&self, dir: Ino) -> Step<Option<Parent>> {
+        if let Some(replica) = self.own.spine.replica(dir) {
+            return Ok(replica.parent.clone());
+        }
+        if self.own.subtrees.rank_of(dir, &self.own.namespace)? != Some(self.me()) {
+            // What may still be stored of it is of the past.
+            return Ok(None);
+        }
+        Ok(self.own.namespace.parent(dir)?.cloned())
+    }
+
+    /// The path of a directory, as far as the way up is known here; for people.
+    ///
+    /// # Errors
+    /// What must be fetched first.
+    pub fn path_of(&self, dir: Ino) -> Step<String> {
+        let mut names = Vec::new();
+        let mut here = dir;
+        while here != Ino::ROOT {
+            let Some(parent) = self.parent_of(here)? else {
+                names.push(format!("…{here}"));
+                break;
+            };
+            names.push(parent.name.to_string());
+            here = parent.dir;
+        }
+        names.reverse();
+        Ok(format!("/{}", names.join("/")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::name::Name;
+
+    use super::*;
+
+    const DIR: Ino = Ino(0x100);
+
+    fn parent(text: &str) -> Parent {
+        Parent { dir: Ino::ROOT, name: Name::new(text.as_bytes()).unwrap() }
+    }
+
+    #[test]
+    fn an_expire_of_an_older_grant_is_ignored() {
+        let mut spine = Spine::default();
+        let old = spine.register(DIR, Rank(1));
+        let new = spine.register(DIR, Rank(1));
+        spine.expire(DIR, Rank(1), old);
+        assert_eq!(spine.holders(DIR).collect::<Vec<_>>(), [(Rank(1), new)]);
+        spine.expire(DIR, Rank(1), new);
+        assert_eq!(spine.holders(DIR).count(), 0);
+    }
+
+    #[test]
+    fn a_move_of_an_older_grant_is_ignored() {
+        let mut spine = Spine::default();
+        spine.keep(DIR, Replica { parent: Some(parent("a")), authority: Rank(0), nonce: Nonce(2) });
+        spine.moved(DIR, parent("b"), Nonce(1));
+        assert_eq!(spine.replica(DIR).unwrap().parent, Some(parent("a")));
+        spine.moved(DIR, parent("b"), Nonce(2));
+        assert_eq!(spine.replica(DIR).unwrap().parent, Some(parent("b")));
+    }
+
+    #[test]
+    fn nonces_of_adopted_registrations_are_not_given_again() {
+        let mut spine = Spine::default();
+        spine.adopt_holders(DIR, [(Rank(1), Nonce(41))].into());
+        assert_eq!(spine.register(DIR, Rank(2)), Nonce(42));
+    }
+}

@@ -1,0 +1,309 @@
+//! `SubtreeMap`: who is the authority. The only place where that is known.
+//!
+//! A rank knows its own subtrees, the bases nested in them with the authority beyond each, and bases
+//! it once gave away - never the whole tree. What is no base inherits from the nearest base above.
+//!
+//! Invariants. **S1** of all ranks at most one lists itself alone for a base. **S3** ambiguous
+//! implies frozen. **S21** a frozen region has no auth pins.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::id::{DirFragId, Epoch, Ino, Rank};
+use common::wire::reply::Route;
+use serde::{Deserialize, Serialize};
+
+use crate::input::Fetch;
+use crate::journal::entry::SubtreeClaim;
+use crate::namespace::Namespace;
+
+/// The authority for a subtree, or the doubt during a migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum DirAuth {
+    Sole(Rank),
+    /// `first` is presumed to be the owner.
+    Ambiguous {
+        first: Rank,
+        second: Rank,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subtree {
+    pub auth: DirAuth,
+    pub epoch: Epoch,
+    /// The directory that holds the base's name. `None` for the root.
+    pub parent: Option<Ino>,
+    pub freeze: Freeze,
+    /// A migration or a pin keeps it apart from an equal neighbour.
+    pub apart: bool,
+}
+
+/// Whether operations go on below a base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Freeze {
+    Live,
+    /// No operation that changes something begins; those under way drain.
+    Freezing,
+    /// Nothing changes. At an exporter what it holds can still be read.
+    ReadOnly,
+    /// Nothing is served.
+    Frozen,
+}
+
+/// What an operation wants of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    Read,
+    Change,
+}
+
+/// Whether this rank may do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Granted {
+        base: DirFragId,
+    },
+    /// When the freeze of this base ends, ask again.
+    Frozen {
+        base: DirFragId,
+    },
+    Elsewhere(Route),
+    /// This rank has never heard of the directory, or has it no longer.
+    Unknown,
+}
+
+#[derive(Clone, Debug, Hash)]
+pub struct SubtreeMap {
+    me: Rank,
+    bases: BTreeMap<DirFragId, Subtree>,
+    /// Directories that operations of several turns work in, and how many do.
+    auth_pins: BTreeMap<Ino, u32>,
+    clock: Epoch,
+}
+
+impl SubtreeMap {
+    #[must_use]
+    pub fn new(me: Rank) -> Self {
+        Self { me, bases: BTreeMap::new(), auth_pins: BTreeMap::new(), clock: Epoch(0) }
+    }
+
+    pub fn insert(&mut self, base: DirFragId, subtree: Subtree) {
+        self.see_epoch(subtree.epoch);
+        self.bases.insert(base, subtree);
+    }
+
+    pub fn remove(&mut self, base: DirFragId) -> Option<Subtree> {
+        self.bases.remove(&base)
+    }
+
+    #[must_use]
+    pub fn get(&self, base: DirFragId) -> Option<&Subtree> {
+        self.bases.get(&base)
+    }
+
+    pub fn get_mut(&mut self, base: DirFragId) -> Option<&mut Subtree> {
+        self.bases.get_mut(&base)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (DirFragId, &Subtree)> {
+        self.bases.iter().map(|(base, subtree)| (*base, subtree))
+    }
+
+    /// The nearest base at or above a directory. `None`: the way up leaves what this rank knows.
+    ///
+    /// # Errors
+    /// What must be fetched first.
+    pub fn base_of(&self, dir: Ino, namespace: &Namespace) -> Result<Option<DirFragId>, Fetch> {
+        let mut here = dir;
+        loop {
+            let base = DirFragId::whole(here);
+            if self.bases.contains_key(&base) {
+                return Ok(Some(base));
+            }
+            match namespace.parent(here)? {
+                Some(parent) => here = parent.dir,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The nearest base strictly above a base.
+    ///
+    /// # Errors
+    /// What must be fetched first.
+    pub fn base_above(
+        &self,
+        base: DirFragId,
+        namespace: &Namespace,
+    ) -> Result<Option<DirFragId>, Fetch> {
+        match self.get(base).and_then(|subtree| subtree.parent) {
+            Some(parent) => self.base_of(parent, namespace),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether this rank may do it, and if not, what then.
+    ///
+    /// # Errors
+    /// What must be fetched first.
+    pub fn access(&self, dir: Ino, intent: Intent, namespace: &Namespace) -> Result<Access, Fetch> {
+        let Some(base) = self.base_of(dir, namespace)? else { return Ok(Access::Unknown) };
+        let subtree = &self.bases[&base];
+        Ok(match (subtree.auth, subtree.freeze, intent) {
+            (DirAuth::Sole(rank), _, _) if rank != self.me => {
+                Access::Elsewhere(Route { base, rank, epoch: subtree.epoch })
+            }
+            (_, Freeze::Live, _) | (_, Freeze::Freezing | Freeze::ReadOnly, Intent::Read) => {
+                Access::Granted { base }
+            }
+            (_, Freeze::Freezing | Freeze::ReadOnly, Intent::Change) | (_, Freeze::Frozen, _) => {
+                Access::Frozen { base }
+            }
+        })
+    }
+
+    /// Who is the authority for a directory, as far as this rank knows: the presumed one in doubt.
+    ///
+    /// # Errors
+    /// What must be fetched first.
+    pub fn rank_of(&self, dir: Ino, namespace: &Namespace) -> Result<Option<Rank>, Fetch> {
+        Ok(self.base_of(dir, namespace)?.map(|base| match self.bases[&base].auth {
+            DirAuth::Sole(rank) => rank,
+            DirAuth::Ambiguous { first, .. } => first,
+        }))
+    }
+
+    /// The bases directly below a base: where its region ends.
+    ///
+    /// # Errors
+    /// What must be fetched first.
+    pub fn bounds(
+        &self,
+        base: DirFragId,
+        namespace: &Namespace,
+    ) -> Result<BTreeSet<DirFragId>, Fetch> {
+        let mut bounds = BTreeSet::new();
+        for (other, subtree) in &self.bases {
+            if let Some(parent) = subtree.parent
+                && *other != base
+                && self.base_of(parent, namespace)? == Some(base)
+            {
+                bounds.insert(*other);
+            }
+        }
+        Ok(bounds)
+    }
+
+    /// Makes a directory in one of our subtrees a base of its own, with the same authority.
+    pub fn split(&mut self, base: DirFragId, above: DirFragId, parent: Option<Ino>) {
+        let Some(above) = self.bases.get(&above) else { return };
+        let (auth, epoch) = (above.auth, above.epoch);
+        self.bases.entry(base).or_insert(Subtree {
+            auth,
+            epoch,
+            parent,
+            freeze: Freeze::Live,
+            apart: true,
+        });
+    }
+
+    /// Undoes a split where nothing tells a base from the one above it.
+    ///
+    /// # Errors
+    /// What must be fetched first.
+    pub fn merge(&mut self, base: DirFragId, namespace: &Namespace) -> Result<(), Fetch> {
+        let Some(above) = self.base_above(base, namespace)? else { return Ok(()) };
+        let (here, above) = (&self.bases[&base], &self.bases[&above]);
+        let alike = here.auth == above.auth
+            && here.auth == DirAuth::Sole(self.me)
+            && here.freeze == Freeze::Live
+            && above.freeze == Freeze::Live;
+        if alike && !here.apart {
+            self.bases.remove(&base);
+        }
+        Ok(())
+    }
+
+    /// An operation of several turns begins to work in a directory.
+    pub fn auth_pin(&mut self, dir: Ino) {
+        *self.auth_pins.entry(dir).or_default() += 1;
+    }
+
+    /// It has ended.
+    ///
+    /// # Panics
+    /// If it never began: pins and their ends come in pairs.
+    pub fn auth_unpin(&mut self, dir: Ino) {
+        let count = self.auth_pins.get_mut(&dir).expect("an auth pin is taken before it is let go");
+        *count -= 1;
+        if *count == 0 {
+            self.auth_pins.remove(&dir);
+        }
+    }
+
+    /// Whether operations of several turns work below a base.
+    ///
+    /// # Errors
+    /// What must be fetched first.
+    pub fn has_auth_pins(&self, base: DirFragId, namespace: &Namespace) -> Result<bool, Fetch> {
+        for dir in self.auth_pins.keys() {
+            if self.base_of(*dir, namespace)? == Some(base) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    #[must_use]
+    pub fn auth_pins(&self) -> u64 {
+        self.auth_pins.values().map(|count| u64::from(*count)).sum()
+    }
+
+    #[must_use]
+    pub fn clock(&self) -> Epoch {
+        self.clock
+    }
+
+    /// Somebody knows of this epoch: ours must not be behind.
+    pub fn see_epoch(&mut self, epoch: Epoch) {
+        self.clock = self.clock.max(epoch);
+    }
+
+    /// A new claim, higher than all that went before.
+    pub fn stamp(&mut self) -> Epoch {
+        self.clock = Epoch(self.clock.0 + 1);
+        self.clock
+    }
+
+    /// What the journal's `SubtreeMap` says: doubts and splits without meaning left out.
+    #[must_use]
+    pub fn claims(&self) -> BTreeMap<DirFragId, SubtreeClaim> {
+        self.bases
+            .iter()
+            .filter_map(|(base, subtree)| match subtree.auth {
+                DirAuth::Sole(auth) => Some((
+                    *base,
+                    SubtreeClaim { auth, epoch: subtree.epoch, parent: subtree.parent },
+                )),
+                DirAuth::Ambiguous { .. } => None,
+            })
+            .collect()
+    }
+
+    /// A restored claim.
+    pub fn restore(&mut self, base: DirFragId, claim: &SubtreeClaim) {
+        self.insert(
+            base,
+            Subtree {
+                auth: DirAuth::Sole(claim.auth),
+                epoch: claim.epoch,
+                parent: claim.parent,
+                freeze: Freeze::Live,
+                apart: false,
+            },
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;
