@@ -16,6 +16,7 @@
 mod convert;
 mod io;
 mod listing;
+mod profile;
 mod reply;
 
 use std::ffi::OsStr;
@@ -27,49 +28,24 @@ use std::time::SystemTime;
 use client_core::{Call, ListDetail, References};
 use common::attr::{PERMISSION_BITS, SetAttr};
 use common::error::FsError;
-use common::id::Ino;
+use common::id::{Ino, Rank};
 use common::limit::SYMLINK_BYTES_MAX;
 use common::name::Name;
 use common::wire::request::{
     Caller, IfExists, Node, Rename, RenameMode, XattrName, XattrSet, XattrValue,
 };
 use fuser::{
-    BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, KernelConfig,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
-    ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo, KernelConfig, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
+
+pub use profile::{Acl, Locks, Profile};
 
 use crate::client::Client;
 use crate::data::DataStore;
 use crate::pool::Pool;
-
-/// Bytes of one READ or WRITE.
-const IO_BYTES_MAX: u32 = 1024 * 1024;
-/// Requests of readahead and the like that the kernel keeps under way.
-const BACKGROUND_MAX: u16 = 64;
-
-/// What a mount's options choose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Profile {
-    pub locks: Locks,
-    pub acl: Acl,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Locks {
-    /// OPEN, CREATE and FLUSH reach us.
-    Cluster,
-    /// They do not: faster, and errors surface at fsync alone.
-    Local,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acl {
-    On,
-    /// No POSIX ACLs: spares the question for a default ACL before each creation.
-    Off,
-}
 
 #[derive(Debug)]
 pub struct Fuse {
@@ -92,14 +68,6 @@ impl Fuse {
 
     fn call(&self, req: &Request, call: Call, reply: impl reply::OnDone) {
         self.client.call(waiter(req), call, reply);
-    }
-
-    /// The umask is ours to apply only if the kernel leaves it to us.
-    fn umask(&self, umask: u32) -> u16 {
-        match self.profile.acl {
-            Acl::On => convert::permissions(umask),
-            Acl::Off => 0,
-        }
     }
 }
 
@@ -124,26 +92,7 @@ macro_rules! name {
 
 impl Filesystem for Fuse {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        let mut wanted = InitFlags::FUSE_PARALLEL_DIROPS
-            | InitFlags::FUSE_DO_READDIRPLUS
-            | InitFlags::FUSE_READDIRPLUS_AUTO
-            | InitFlags::FUSE_MAX_PAGES
-            | InitFlags::FUSE_CACHE_SYMLINKS
-            | InitFlags::FUSE_HANDLE_KILLPRIV_V2
-            | InitFlags::FUSE_AUTO_INVAL_DATA
-            | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
-        if self.profile.acl == Acl::On {
-            wanted |= InitFlags::FUSE_POSIX_ACL | InitFlags::FUSE_DONT_MASK;
-        }
-        if self.profile.locks == Locks::Local {
-            wanted |= InitFlags::FUSE_NO_OPEN_SUPPORT;
-        }
-        if let Err(missing) = config.add_capabilities(wanted) {
-            tracing::warn!(?missing, "this kernel lacks something; it works, but not as well");
-            let _ = config.add_capabilities(wanted & !missing);
-        }
-        let _ = config.set_max_write(IO_BYTES_MAX);
-        let _ = config.set_max_background(BACKGROUND_MAX);
+        self.profile.negotiate(config);
         Ok(())
     }
 
@@ -216,7 +165,7 @@ impl Filesystem for Fuse {
             name,
             node,
             mode: convert::permissions(mode),
-            umask: self.umask(umask),
+            umask: self.profile.umask(umask),
             existing: IfExists::Refuse,
         };
         self.call(req, call, reply::made_node(reply));
@@ -232,7 +181,7 @@ impl Filesystem for Fuse {
         reply: ReplyEntry,
     ) {
         let name = name!(name, reply);
-        let (mode, umask) = (convert::permissions(mode), self.umask(umask));
+        let (mode, umask) = (convert::permissions(mode), self.profile.umask(umask));
         self.call(req, Call::Mkdir { dir: Ino(parent.0), name, mode, umask }, reply::entry(reply));
     }
 
@@ -291,7 +240,9 @@ impl Filesystem for Fuse {
             return reply.error(Errno::EINVAL);
         };
         let (from_dir, to_dir) = (Ino(parent.0), Ino(newparent.0));
-        let rename = Rename { from_dir, from, to_dir, to, mode };
+        // The core knows where the other directory is.
+        let from_rank = Rank::ROOT;
+        let rename = Rename { from_dir, from, to_dir, to, mode, from_rank };
         self.call(req, Call::Rename(rename), reply::empty(reply));
     }
 
@@ -486,7 +437,7 @@ impl Filesystem for Fuse {
             name: name!(name, reply),
             node: Node::File,
             mode: convert::permissions(mode),
-            umask: self.umask(umask),
+            umask: self.profile.umask(umask),
             existing: IfExists::Refuse,
         };
         let exclusive = flags & libc::O_EXCL != 0;
