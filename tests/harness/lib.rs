@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the tests share: a simulated cluster, and one of real daemons and mounts.
+
+pub mod sim;

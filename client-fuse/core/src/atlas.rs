@@ -1,0 +1,165 @@
+//! `Atlas`: where things are, as far as this client has been told: map, routes and inodes.
+
+use common::attr::{Attr, FileKind};
+use common::id::{Ino, Rank};
+use common::mds_map::MdsMap;
+use common::name::Name;
+use common::wire::reply::{Answer, Found, Moved};
+use common::wire::request::{Op, Place, Rename, RenameMode, Target};
+use common::wire::session::Notice;
+
+use crate::inode_table::InodeTable;
+use crate::route::RouteTable;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Atlas {
+    pub(crate) map: Option<MdsMap>,
+    pub(crate) routes: RouteTable,
+    pub(crate) inodes: InodeTable,
+}
+
+impl Atlas {
+    pub(crate) fn rank_of_dir(&self, dir: Ino) -> Rank {
+        self.routes.rank(dir, &self.inodes)
+    }
+
+    /// The believed authority. `at`: who was named as that, for what no route leads to.
+    pub(crate) fn rank_of(&self, target: &Target, at: Option<Rank>) -> Rank {
+        match &target.place {
+            Place::Dir => self.rank_of_dir(target.ino),
+            Place::Entry { dir, .. } => match at {
+                Some(rank) if !self.leads_to(*dir) => rank,
+                Some(_) | None => self.rank_of_dir(*dir),
+            },
+            Place::Home => {
+                let home = self.map.as_ref().and_then(|map| map.rank_of(target.ino.slot()));
+                home.or(at).unwrap_or(Rank::ROOT)
+            }
+            Place::Orphan { rank } => *rank,
+        }
+    }
+
+    /// Whether anything is known of the way to a directory.
+    fn leads_to(&self, dir: Ino) -> bool {
+        dir == Ino::ROOT || self.routes.is_known(dir) || self.inodes.get(dir).is_some()
+    }
+
+    pub(crate) fn target(&self, ino: Ino) -> Target {
+        Target { ino, place: self.inodes.place(ino) }
+    }
+
+    /// Takes in what an answer says about where things are.
+    pub(crate) fn learn(&mut self, op: &Op, answer: &Answer, rank: Rank) {
+        match (op, answer) {
+            (
+                Op::Lookup { dir, name } | Op::Mkdir { dir, name, .. } | Op::Link { dir, name, .. },
+                Answer::Found(found),
+            ) => self.found(*dir, name, found),
+            (Op::Create(create), Answer::Found(found)) => {
+                self.found(create.dir, &create.name, found);
+            }
+            (Op::Unlink { dir, name }, Answer::Done) => self.inodes.name_removed(*dir, name, rank),
+            (Op::Rmdir { dir, name }, Answer::Done) => self.inodes.name_removed(*dir, name, rank),
+            (Op::Rename(rename), Answer::Renamed(renamed)) => {
+                if rename.mode != RenameMode::Exchange {
+                    self.inodes.name_removed(rename.to_dir, &rename.to, rank);
+                }
+                self.renamed(&renamed.moved, (rename.to_dir, &rename.to));
+                if let Some(exchanged) = &renamed.exchanged {
+                    let Rename { from_dir, from, .. } = rename;
+                    self.renamed(exchanged, (*from_dir, from));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn found(&mut self, dir: Ino, name: &Name, found: &Found) {
+        let named = (dir, name.clone());
+        match found {
+            Found::Here(attr) => {
+                let place = Place::Entry { dir, name: name.clone() };
+                self.inodes.meet(attr.ino, attr.kind, place, named, None);
+            }
+            Found::Dir { ino, rank, .. } => {
+                self.inodes.meet(*ino, FileKind::Dir, Place::Dir, named, None);
+                self.routes.learn(*ino, *rank, &self.inodes);
+            }
+            Found::Remote { ino, kind, rank, .. } => {
+                self.inodes.meet(*ino, *kind, Place::Home, named, Some(*rank));
+            }
+        }
+    }
+
+    /// An entry of a listing is handed to the kernel.
+    pub(crate) fn listed(
+        &mut self,
+        ino: Ino,
+        kind: FileKind,
+        (dir, name): (Ino, Name),
+        at: Option<Rank>,
+    ) {
+        let place = match (kind, at) {
+            (FileKind::Dir, _) => Place::Dir,
+            (_, None) => Place::Entry { dir, name: name.clone() },
+            (_, Some(_)) => Place::Home,
+        };
+        self.inodes.list(ino, kind, place, (dir, name), at);
+        if let (FileKind::Dir, Some(rank)) = (kind, at) {
+            self.routes.learn(ino, rank, &self.inodes);
+        }
+    }
+
+    /// We gave something another name.
+    fn renamed(&mut self, moved: &Moved, (dir, name): (Ino, &Name)) {
+        let was_home = self.inodes.get(moved.ino).is_some_and(|inode| inode.place == Place::Home);
+        if moved.kind == FileKind::Dir {
+            self.inodes.renamed(moved.ino, (dir, name.clone()));
+            self.routes.learn(moved.ino, moved.rank, &self.inodes);
+        } else if was_home {
+            self.inodes.renamed(moved.ino, (dir, name.clone()));
+        } else {
+            let place = Place::Entry { dir, name: name.clone() };
+            self.inodes.moved(moved.ino, place, moved.rank);
+        }
+    }
+
+    /// Somebody else did something to an inode the kernel refers to.
+    pub(crate) fn noticed(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Moved { ino, place, rank } => {
+                self.inodes.moved(*ino, place.clone(), *rank);
+                if let Place::Entry { dir, .. } = place
+                    && self.inodes.get(*dir).is_some()
+                {
+                    self.routes.learn(*dir, *rank, &self.inodes);
+                }
+            }
+            Notice::Unlinked { ino, rank } => {
+                self.inodes.moved(*ino, Place::Orphan { rank: *rank }, *rank);
+            }
+            Notice::Expect { .. } => {}
+        }
+    }
+}
+
+/// The inode that a reply pins: one that carries the attributes of a non-directory.
+pub(crate) fn pinned_by(answer: &Answer) -> Option<&Attr> {
+    let attr = match answer {
+        Answer::Found(Found::Here(attr)) | Answer::Attr(attr) => attr,
+        Answer::Found(Found::Remote { attr, .. }) => attr.as_ref()?,
+        Answer::Found(Found::Dir { .. })
+        | Answer::Done
+        | Answer::Page(_)
+        | Answer::Stats(_)
+        | Answer::Symlink(_)
+        | Answer::Xattr(_)
+        | Answer::XattrNames(_)
+        | Answer::Renamed(_)
+        | Answer::NotHere(_) => return None,
+    };
+    (attr.kind != FileKind::Dir).then_some(attr)
+}
+
+#[cfg(test)]
+mod tests;

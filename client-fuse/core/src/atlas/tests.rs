@@ -1,0 +1,112 @@
+//! What answers and notices teach about `/d/f` and `/e/g`.
+
+use common::attr::FileKind;
+use common::wire::reply::Renamed;
+
+use super::*;
+use crate::fixture::{R0, R1, R2, file, name};
+
+const D: Ino = Ino(10);
+const E: Ino = Ino(11);
+const F: Ino = Ino(20);
+const G: Ino = Ino(21);
+
+fn entry(dir: Ino, text: &str) -> Place {
+    Place::Entry { dir, name: name(text) }
+}
+
+/// `/d` (rank 1) and `/e` (rank 2), `/d/f` and `/e/g`.
+fn atlas() -> Atlas {
+    let mut atlas = Atlas::default();
+    for (dir, text, rank) in [(D, "d", R1), (E, "e", R2)] {
+        let found = Found::Dir { ino: dir, rank, attr: None };
+        let op = Op::Lookup { dir: Ino::ROOT, name: name(text) };
+        atlas.learn(&op, &Answer::Found(found), R0);
+    }
+    for (dir, text, ino, rank) in [(D, "f", F, R1), (E, "g", G, R2)] {
+        let op = Op::Lookup { dir, name: name(text) };
+        atlas.learn(&op, &Answer::Found(Found::Here(file(ino.0))), rank);
+    }
+    atlas
+}
+
+fn rename(mode: RenameMode) -> Op {
+    Op::Rename(Rename { from_dir: D, from: name("f"), to_dir: E, to: name("g"), mode })
+}
+
+fn moved(ino: Ino, kind: FileKind, rank: Rank) -> Moved {
+    Moved { ino, kind, rank }
+}
+
+#[test]
+fn an_entry_is_with_its_directory() {
+    let atlas = atlas();
+    assert_eq!(atlas.rank_of(&atlas.target(F), None), R1);
+    assert_eq!(atlas.rank_of(&atlas.target(E), None), R2);
+}
+
+#[test]
+fn what_no_route_leads_to_is_where_we_were_told() {
+    let atlas = atlas();
+    let target = Target { ino: F, place: entry(Ino(99), "f") };
+    assert_eq!(atlas.rank_of(&target, Some(R2)), R2);
+    assert_eq!(atlas.rank_of(&target, None), R0);
+}
+
+#[test]
+fn our_rename_moves_what_we_know_and_orphans_what_it_replaced() {
+    let mut atlas = atlas();
+    let renamed = Renamed { moved: moved(F, FileKind::File, R2), exchanged: None };
+    atlas.learn(&rename(RenameMode::Replace), &Answer::Renamed(renamed), R2);
+    assert_eq!(atlas.inodes.place(F), entry(E, "g"));
+    assert_eq!(atlas.inodes.place(G), Place::Orphan { rank: R2 });
+}
+
+#[test]
+fn our_exchange_moves_both() {
+    let mut atlas = atlas();
+    let renamed = Renamed {
+        moved: moved(F, FileKind::File, R2),
+        exchanged: Some(moved(G, FileKind::File, R1)),
+    };
+    atlas.learn(&rename(RenameMode::Exchange), &Answer::Renamed(renamed), R2);
+    assert_eq!(atlas.inodes.place(F), entry(E, "g"));
+    assert_eq!(atlas.inodes.place(G), entry(D, "f"));
+}
+
+#[test]
+fn a_renamed_directory_keeps_its_authority() {
+    let mut atlas = atlas();
+    let op = Op::Rename(Rename {
+        from_dir: Ino::ROOT,
+        from: name("d"),
+        to_dir: E,
+        to: name("d"),
+        mode: RenameMode::Replace,
+    });
+    let renamed = Renamed { moved: moved(D, FileKind::Dir, R1), exchanged: None };
+    atlas.learn(&op, &Answer::Renamed(renamed), R2);
+    assert_eq!(atlas.inodes.parent(D), Some(E));
+    assert_eq!(atlas.rank_of_dir(D), R1);
+}
+
+#[test]
+fn notices_say_where_things_went() {
+    let mut atlas = atlas();
+    atlas.noticed(&Notice::Moved { ino: F, place: entry(E, "x"), rank: R2 });
+    assert_eq!(atlas.rank_of(&atlas.target(F), atlas.inodes.is_at(F)), R2);
+    atlas.noticed(&Notice::Moved { ino: F, place: Place::Home, rank: R0 });
+    assert_eq!(atlas.rank_of(&atlas.target(F), atlas.inodes.is_at(F)), R0);
+    atlas.noticed(&Notice::Unlinked { ino: F, rank: R1 });
+    assert_eq!(atlas.inodes.place(F), Place::Orphan { rank: R1 });
+}
+
+#[test]
+fn only_attributes_of_non_directories_pin() {
+    let dir = crate::fixture::attr(10, FileKind::Dir);
+    assert!(pinned_by(&Answer::Attr(file(20))).is_some());
+    assert!(pinned_by(&Answer::Attr(dir)).is_none());
+    assert!(pinned_by(&Answer::Stats(vec![Some(file(20))])).is_none());
+    let link = Found::Remote { ino: F, kind: FileKind::File, rank: R0, attr: None };
+    assert!(pinned_by(&Answer::Found(link)).is_none());
+}

@@ -1,0 +1,224 @@
+//! `CallTable`: operations of the kernel, made of one request or several.
+//!
+//! A call is begun in [`begin`]; each answer takes it a step further, until the kernel is
+//! answered. Listings, which may need many requests, are in [`listing`].
+
+mod begin;
+mod listing;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::error::FsError;
+use common::id::{Ino, RequestId};
+use common::name::Name;
+use common::wire::reply::{Answer, Found};
+use common::wire::request::{Caller, Op, Place, Target};
+
+use crate::call::listing::Partial;
+use crate::cx::Cx;
+use crate::effect::Done;
+use crate::give_back::{GiveBack, release_if_unused};
+use crate::input::{Call, CallId, Signal};
+use crate::pending::{Finished, Owner, Pending};
+
+/// How often a name is looked up for one call, when what it stood for is gone before we get there.
+const LOOKUPS_MAX: u32 = 8;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct CallTable {
+    calls: BTreeMap<CallId, Active>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Active {
+    caller: Caller,
+    call: Call,
+    step: Step,
+    /// What it waits for.
+    requests: BTreeSet<RequestId>,
+    lookups: u32,
+}
+
+/// What the next answer is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Step {
+    /// Waits for the one answer there is.
+    Asking,
+    /// Waits for the default ACL of the directory in which something is to be made.
+    Inheriting,
+    /// A name stands for this inode, which another rank holds. Waits for its attributes.
+    Completing(Ino),
+    /// Waits for attributes of a page's entries from the ranks that hold them.
+    Listing(Partial),
+    /// Waits for every rank to be durable.
+    Syncing,
+}
+
+impl CallTable {
+    /// Takes an answer to whoever asked.
+    pub(crate) fn on_finished(
+        &mut self,
+        id: CallId,
+        finished: Finished,
+        pending: &mut Pending,
+        give_back: &mut GiveBack,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(active) = self.calls.get_mut(&id) else { return };
+        active.requests.remove(&finished.id);
+        let step = std::mem::replace(&mut active.step, Step::Asking);
+        let completing = match &step {
+            Step::Completing(ino) => Some(*ino),
+            Step::Asking | Step::Inheriting | Step::Listing(_) | Step::Syncing => None,
+        };
+        let next = match step {
+            Step::Asking => active.on_answer(id, finished, pending, cx),
+            Step::Inheriting => active.make(id, finished.result, pending, cx),
+            Step::Completing(ino) => active.complete(id, ino, finished.result, pending, cx),
+            Step::Listing(partial) => active.on_attributes(id, partial, finished, pending, cx),
+            Step::Syncing => active.on_synced(finished.result),
+        };
+        match next {
+            Next::Step(step) => active.step = step,
+            Next::Answer(result) => {
+                self.calls.remove(&id);
+                if let Ok(Done::Entry(attr)) = &result {
+                    cx.atlas.inodes.looked_up(attr.ino);
+                }
+                if let Some(ino) = completing {
+                    release_if_unused(ino, give_back, cx);
+                }
+                cx.out.answer(id, result);
+            }
+        }
+    }
+
+    /// The process that waits has a signal pending: answers EINTR where that is no lie.
+    pub(crate) fn cancel(
+        &mut self,
+        id: CallId,
+        signal: Signal,
+        pending: &mut Pending,
+        give_back: &mut GiveBack,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(active) = self.calls.get(&id) else { return };
+        let harmless = active.requests.iter().all(|request| pending.is_harmless(*request));
+        if signal == Signal::Handled && !harmless {
+            return;
+        }
+        let Some(active) = self.calls.remove(&id) else { return };
+        for request in active.requests {
+            pending.abandon(request);
+        }
+        if let Step::Completing(ino) = active.step {
+            release_if_unused(ino, give_back, cx);
+        }
+        cx.out.answer(id, Err(FsError::Interrupted));
+    }
+}
+
+enum Next {
+    Step(Step),
+    Answer(Result<Done, FsError>),
+}
+
+impl Active {
+    fn ask(&mut self, id: CallId, op: Op, pending: &mut Pending, cx: &mut Cx<'_>) {
+        let request = pending.begin(Owner::Call(id), self.caller, op, cx);
+        self.requests.insert(request);
+    }
+
+    fn on_answer(
+        &mut self,
+        id: CallId,
+        finished: Finished,
+        pending: &mut Pending,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        let answer = match finished.result {
+            Ok(answer) => answer,
+            Err(error) => return Next::Answer(Err(error)),
+        };
+        match answer {
+            Answer::Found(found) => self.on_found(id, found, pending, cx),
+            Answer::Page(page) => self.on_page(id, page, finished.rank, pending, cx),
+            Answer::Attr(attr) => Next::Answer(Ok(Done::Attr(attr))),
+            Answer::Symlink(target) => Next::Answer(Ok(Done::Symlink(target))),
+            Answer::Xattr(value) => Next::Answer(Ok(Done::Xattr(value))),
+            Answer::XattrNames(names) => Next::Answer(Ok(Done::XattrNames(names))),
+            Answer::Done | Answer::Renamed(_) => Next::Answer(Ok(Done::Nothing)),
+            Answer::Stats(_) | Answer::NotHere(_) => Next::Answer(Err(FsError::Io)),
+        }
+    }
+
+    /// A name stands for something. Its attributes may be with another rank.
+    fn on_found(
+        &mut self,
+        id: CallId,
+        found: Found,
+        pending: &mut Pending,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        let (ino, place) = match found {
+            Found::Here(attr)
+            | Found::Dir { attr: Some(attr), .. }
+            | Found::Remote { attr: Some(attr), .. } => {
+                return Next::Answer(Ok(Done::Entry(attr)));
+            }
+            Found::Dir { ino, attr: None, .. } => (ino, Place::Dir),
+            Found::Remote { ino, attr: None, .. } => (ino, Place::Home),
+        };
+        self.ask(id, Op::Getattr { target: Target { ino, place } }, pending, cx);
+        Next::Step(Step::Completing(ino))
+    }
+
+    /// The attributes of what a name stands for have come, or it is gone meanwhile.
+    fn complete(
+        &mut self,
+        id: CallId,
+        ino: Ino,
+        result: Result<Answer, FsError>,
+        pending: &mut Pending,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        match result {
+            Ok(Answer::Attr(attr)) if attr.ino == ino => Next::Answer(Ok(Done::Entry(attr))),
+            Ok(_) => Next::Answer(Err(FsError::Io)),
+            Err(FsError::NotFound | FsError::Stale) if self.lookups < LOOKUPS_MAX => {
+                let Some((dir, name)) = self.name() else {
+                    return Next::Answer(Err(FsError::NotFound));
+                };
+                self.lookups += 1;
+                self.ask(id, Op::Lookup { dir, name }, pending, cx);
+                Next::Step(Step::Asking)
+            }
+            Err(FsError::Stale) => Next::Answer(Err(FsError::NotFound)),
+            Err(error) => Next::Answer(Err(error)),
+        }
+    }
+
+    /// The name a call is about, if it answers with what that stands for.
+    fn name(&self) -> Option<(Ino, Name)> {
+        if let Call::Lookup { dir, name }
+        | Call::Create { dir, name, .. }
+        | Call::Mkdir { dir, name, .. }
+        | Call::Link { dir, name, .. } = &self.call
+        {
+            Some((*dir, name.clone()))
+        } else {
+            None
+        }
+    }
+
+    fn on_synced(&self, result: Result<Answer, FsError>) -> Next {
+        match result {
+            Err(error) => Next::Answer(Err(error)),
+            Ok(_) if self.requests.is_empty() => Next::Answer(Ok(Done::Nothing)),
+            Ok(_) => Next::Step(Step::Syncing),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

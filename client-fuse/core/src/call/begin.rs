@@ -1,0 +1,152 @@
+//! The first request of each operation.
+
+use common::attr::{FileKind, SetAttr};
+use common::error::FsError;
+use common::id::Ino;
+use common::limit::PAGE_ENTRIES_MAX;
+use common::name::Name;
+use common::wire::reply::Answer;
+use common::wire::request::{
+    Caller, Create, IfExists, Node, Op, Target, XattrName, XattrValue, Xattrs,
+};
+
+use crate::acl::{self, Made};
+use crate::atlas::Atlas;
+use crate::call::{Active, CallTable, Next, Step};
+use crate::cx::Cx;
+use crate::effect::Done;
+use crate::input::{Call, CallId};
+use crate::pending::{Owner, Pending, UNNUMBERED};
+
+impl CallTable {
+    /// Begins what the kernel asks for.
+    pub(crate) fn begin(
+        &mut self,
+        id: CallId,
+        (caller, call): (Caller, Call),
+        pending: &mut Pending,
+        cx: &mut Cx<'_>,
+    ) {
+        let (op, step) = match first(&call, cx.atlas) {
+            First::Op(op) => (op, Step::Asking),
+            First::DefaultAclOf(dir) => (default_acl(dir), Step::Inheriting),
+            First::Sync => return self.sync(id, caller, pending, cx),
+        };
+        let request = pending.begin(Owner::Call(id), caller, op, cx);
+        let requests = [request].into();
+        self.calls.insert(id, Active { caller, call, step, requests, lookups: 0 });
+    }
+
+    fn sync(&mut self, id: CallId, caller: Caller, pending: &mut Pending, cx: &mut Cx<'_>) {
+        let ranks = pending.ranks_with_changes();
+        if ranks.is_empty() {
+            return cx.out.answer(id, Ok(Done::Nothing));
+        }
+        let requests = ranks
+            .into_iter()
+            .map(|rank| pending.begin_at(rank, Owner::Call(id), Op::Sync, cx))
+            .collect();
+        let call = Call::Sync;
+        self.calls.insert(id, Active { caller, call, step: Step::Syncing, requests, lookups: 0 });
+    }
+}
+
+impl Active {
+    /// The directory's default ACL is known: makes the entry.
+    pub(super) fn make(
+        &mut self,
+        id: CallId,
+        default: Result<Answer, FsError>,
+        pending: &mut Pending,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        let default = match default {
+            Ok(Answer::Xattr(value)) => Some(value),
+            Ok(_) | Err(FsError::NoAttribute | FsError::NotSupported) => None,
+            Err(error) => return Next::Answer(Err(error)),
+        };
+        let Some(op) = making(&self.call, default.as_ref()) else {
+            return Next::Answer(Err(FsError::Io));
+        };
+        self.ask(id, op, pending, cx);
+        Next::Step(Step::Asking)
+    }
+}
+
+enum First {
+    Op(Op),
+    DefaultAclOf(Ino),
+    /// To every rank that has changes of ours.
+    Sync,
+}
+
+fn default_acl(dir: Ino) -> Op {
+    Op::GetXattr { target: Target::dir(dir), name: XattrName(acl::DEFAULT.into()) }
+}
+
+fn first(call: &Call, atlas: &Atlas) -> First {
+    let op = match call.clone() {
+        Call::Create { dir, name, node: Node::Symlink(to), existing, .. } => {
+            // A symlink has neither permissions of its own nor ACLs.
+            create(dir, &name, &Node::Symlink(to), (0o777, Xattrs::new()), existing)
+        }
+        Call::Create { dir, .. } | Call::Mkdir { dir, .. } => return First::DefaultAclOf(dir),
+        Call::Sync => return First::Sync,
+        Call::Lookup { dir, name } => Op::Lookup { dir, name },
+        Call::Getattr { ino } => Op::Getattr { target: atlas.target(ino) },
+        Call::Setattr { ino, set } => {
+            let set = keep_directory_privileges(ino, set, atlas);
+            Op::Setattr { target: atlas.target(ino), set }
+        }
+        Call::Unlink { dir, name } => Op::Unlink { dir, name },
+        Call::Rmdir { dir, name } => Op::Rmdir { dir, name },
+        Call::Link { ino, dir, name } => Op::Link { target: atlas.target(ino), dir, name },
+        Call::Rename(rename) => Op::Rename(rename),
+        Call::Readlink { ino } => Op::Readlink { target: atlas.target(ino) },
+        Call::Readdir { dir, cookie, entries_max, .. } => {
+            let most = u32::try_from(PAGE_ENTRIES_MAX).unwrap_or(u32::MAX);
+            Op::Readdir { dir, cookie, entries_max: entries_max.clamp(1, most) }
+        }
+        Call::GetXattr { ino, name } => Op::GetXattr { target: atlas.target(ino), name },
+        Call::SetXattr { ino, name, value, mode } => {
+            Op::SetXattr { target: atlas.target(ino), name, value, mode }
+        }
+        Call::ListXattr { ino } => Op::ListXattr { target: atlas.target(ino) },
+        Call::RemoveXattr { ino, name } => Op::RemoveXattr { target: atlas.target(ino), name },
+        Call::Wrote { ino, end, kill_privileges } => {
+            Op::Wrote { target: atlas.target(ino), end, kill_privileges }
+        }
+    };
+    First::Op(op)
+}
+
+/// The request that makes an entry, once it is known what the entry inherits.
+fn making(call: &Call, default: Option<&XattrValue>) -> Option<Op> {
+    if let Call::Create { dir, name, node, mode, umask, existing } = call {
+        let inherited = acl::inherit(default, *mode, *umask, Made::Other);
+        Some(create(*dir, name, node, (inherited.mode, inherited.xattrs), *existing))
+    } else if let Call::Mkdir { dir, name, mode, umask } = call {
+        let inherited = acl::inherit(default, *mode, *umask, Made::Directory);
+        let (dir, name, ino) = (*dir, name.clone(), UNNUMBERED);
+        Some(Op::Mkdir { dir, name, ino, mode: inherited.mode, xattrs: inherited.xattrs })
+    } else {
+        None
+    }
+}
+
+fn create(
+    dir: Ino,
+    name: &Name,
+    node: &Node,
+    (mode, xattrs): (u16, Xattrs),
+    existing: IfExists,
+) -> Op {
+    let (name, node) = (name.clone(), node.clone());
+    Op::Create(Create { dir, name, ino: UNNUMBERED, node, mode, xattrs, existing })
+}
+
+/// Set-group-id of a directory is no privilege: a new owner does not clear it.
+fn keep_directory_privileges(ino: Ino, set: SetAttr, atlas: &Atlas) -> SetAttr {
+    let is_file = atlas.inodes.get(ino).is_some_and(|inode| inode.kind != FileKind::Dir);
+    SetAttr { kill_privileges: set.kill_privileges && is_file, ..set }
+}

@@ -1,0 +1,195 @@
+//! Operations of several requests; the test plays the ranks.
+
+use common::attr::{FileKind, SetAttr};
+use common::id::{Rank, Seq};
+use common::wire::reply::{Outcome, Page, PageEnd, PageEntry};
+use common::wire::request::{XattrName, XattrValue};
+use common::wire::session::ToClient;
+
+use super::*;
+use crate::fixture::{Fixture, R0, R1, R2, attr, create, dir_here, file, here, name};
+use crate::input::ListDetail;
+
+fn dir_attr(ino: u64) -> common::attr::Attr {
+    attr(ino, FileKind::Dir)
+}
+
+fn dir_elsewhere(ino: u64, rank: Rank) -> Found {
+    Found::Dir { ino: Ino(ino), rank, attr: None }
+}
+
+fn link_elsewhere(ino: u64, rank: Rank) -> Found {
+    Found::Remote { ino: Ino(ino), kind: FileKind::File, rank, attr: None }
+}
+
+fn answer(answer: Answer) -> Outcome {
+    Outcome::Done(answer)
+}
+
+#[test]
+fn a_lookup_asks_the_authority_of_a_directory_for_its_attributes() {
+    let mut world = Fixture::new();
+    let call = world.call(Call::Lookup { dir: Ino(1), name: name("d") });
+    world.serve(R0, answer(Answer::Found(dir_elsewhere(10, R2))));
+    let asked = world.serve(R2, answer(Answer::Attr(dir_attr(10))));
+    assert_eq!(asked.op, Op::Getattr { target: Target::dir(Ino(10)) });
+    assert_eq!(world.answer(call), Ok(Done::Entry(dir_attr(10))));
+}
+
+#[test]
+fn a_lookup_asks_the_home_of_a_hard_link() {
+    let mut world = Fixture::new();
+    let ino = Ino::new(common::id::Slot(2), 0x500);
+    let call = world.call(Call::Lookup { dir: Ino(1), name: name("f") });
+    world.serve(R0, answer(Answer::Found(link_elsewhere(ino.0, R2))));
+    world.serve(R2, answer(Answer::Attr(file(ino.0))));
+    assert_eq!(world.answer(call), Ok(Done::Entry(file(ino.0))));
+}
+
+#[test]
+fn a_directory_removed_between_the_two_questions_is_not_there() {
+    let mut world = Fixture::new();
+    let call = world.call(Call::Lookup { dir: Ino(1), name: name("d") });
+    world.serve(R0, answer(Answer::Found(dir_elsewhere(10, R2))));
+    world.serve(R2, Outcome::Gone { ino: Ino(10) });
+    // Once to find the directory, once more to begin anew.
+    world.serve(R0, Outcome::Refused(FsError::NotFound));
+    world.serve(R0, Outcome::Refused(FsError::NotFound));
+    assert_eq!(world.answer(call), Err(FsError::NotFound));
+}
+
+#[test]
+fn the_umask_is_applied_where_no_default_acl_is() {
+    let mut world = Fixture::new();
+    let request = world.make("f", 20, 1);
+    let Op::Create(create) = request.op else { panic!() };
+    assert_eq!((create.mode, create.xattrs.len()), (0o644, 0));
+}
+
+#[test]
+fn a_default_acl_is_inherited() {
+    let mut world = Fixture::new();
+    let call = world.call(create(1, "f"));
+    let acl: &[u8] = &[
+        2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 4, 0, 5, 0, 255, 255, 255, 255, 32, 0, 0, 0,
+        255, 255, 255, 255,
+    ];
+    let asked = world.serve(R0, answer(Answer::Xattr(XattrValue(acl.into()))));
+    let acl_name = XattrName(crate::acl::DEFAULT.into());
+    assert_eq!(asked.op, Op::GetXattr { target: Target::dir(Ino(1)), name: acl_name });
+    let made = world.serve(R0, here(20));
+    let Op::Create(made) = made.op else { panic!() };
+    assert_eq!(made.mode, 0o640);
+    assert_eq!(world.answer(call), Ok(Done::Entry(file(20))));
+}
+
+fn page(entries: &[(&str, u64, Found)], end: PageEnd) -> Outcome {
+    let entries = entries
+        .iter()
+        .map(|(text, cookie, found)| PageEntry {
+            name: name(text),
+            cookie: *cookie,
+            found: found.clone(),
+        })
+        .collect();
+    answer(Answer::Page(Page { entries, end }))
+}
+
+fn list(detail: ListDetail) -> Call {
+    Call::Readdir { dir: Ino(1), cookie: 0, entries_max: 100, detail }
+}
+
+fn listing(result: Result<Done, FsError>) -> Vec<(Ino, bool)> {
+    let Ok(Done::Listing(listing)) = result else { panic!("{result:?}") };
+    listing.entries.iter().map(|entry| (entry.ino, entry.attr.is_some())).collect()
+}
+
+#[test]
+fn a_listing_with_attributes_asks_each_other_rank_once() {
+    let mut world = Fixture::new();
+    let call = world.call(list(ListDetail::Attributes));
+    let entries = [
+        ("a", 3, Found::Here(file(20))),
+        ("b", 4, dir_elsewhere(10, R1)),
+        ("c", 5, dir_elsewhere(11, R1)),
+        ("d", 6, link_elsewhere(21, R2)),
+    ];
+    world.serve(R0, page(&entries, PageEnd::Last));
+    let stat = world.serve(R1, answer(Answer::Stats(vec![Some(dir_attr(10)), Some(dir_attr(11))])));
+    let targets = vec![Target::dir(Ino(10)), Target::dir(Ino(11))];
+    assert_eq!(stat.op, Op::Stat { targets });
+    world.assert_waiting(call);
+    world.serve(R2, answer(Answer::Stats(vec![Some(file(21))])));
+    let all = [(Ino(20), true), (Ino(10), true), (Ino(11), true), (Ino(21), true)];
+    assert_eq!(listing(world.answer(call)), all);
+}
+
+#[test]
+fn what_moved_during_a_listing_is_asked_for_by_itself() {
+    let mut world = Fixture::new();
+    let call = world.call(list(ListDetail::Attributes));
+    let entries = [("b", 4, dir_elsewhere(10, R1)), ("c", 5, dir_elsewhere(11, R1))];
+    world.serve(R0, page(&entries, PageEnd::Last));
+    world.serve(R1, answer(Answer::Stats(vec![None, None])));
+    world.serve(R0, answer(Answer::Attr(dir_attr(10))));
+    world.serve(R0, Outcome::Gone { ino: Ino(11) });
+    world.serve(R0, Outcome::Refused(FsError::NotFound));
+    assert_eq!(listing(world.answer(call)), [(Ino(10), true)]);
+}
+
+#[test]
+fn a_page_of_which_nothing_is_left_is_not_the_end() {
+    let mut world = Fixture::new();
+    let call = world.call(list(ListDetail::Attributes));
+    world.serve(R0, page(&[("c", 5, dir_elsewhere(11, R1))], PageEnd::More));
+    world.serve(R1, answer(Answer::Stats(vec![None])));
+    world.serve(R0, Outcome::Gone { ino: Ino(11) });
+    world.serve(R0, Outcome::Refused(FsError::NotFound));
+    let next = world.serve(R0, page(&[("d", 7, Found::Here(file(20)))], PageEnd::Last));
+    assert_eq!(next.op, Op::Readdir { dir: Ino(1), cookie: 5, entries_max: 100 });
+    assert_eq!(listing(world.answer(call)), [(Ino(20), true)]);
+}
+
+#[test]
+fn names_alone_ask_nobody_else() {
+    let mut world = Fixture::new();
+    let call = world.call(list(ListDetail::Names));
+    world.serve(R0, page(&[("b", 4, dir_elsewhere(10, R1))], PageEnd::Last));
+    assert_eq!(listing(world.answer(call)), [(Ino(10), false)]);
+}
+
+#[test]
+fn sync_asks_every_rank_that_has_changes_of_ours() {
+    let mut world = Fixture::new();
+    let nothing = world.call(Call::Sync);
+    assert_eq!(world.answer(nothing), Ok(Done::Nothing));
+
+    world.look_up(1, "d", R0, dir_here(10, R1));
+    world.make("f", 20, 5);
+    let unlink = world.call(Call::Unlink { dir: Ino(10), name: name("g") });
+    world.apply(R1, 7, answer(Answer::Done));
+    assert!(world.answer(unlink).is_ok());
+    world.sent.clear();
+
+    let call = world.call(Call::Sync);
+    assert_eq!(world.serve(R0, answer(Answer::Done)).op, Op::Sync);
+    world.assert_waiting(call);
+    assert_eq!(world.serve(R1, answer(Answer::Done)).op, Op::Sync);
+    assert_eq!(world.answer(call), Ok(Done::Nothing));
+
+    world.tell(R0, ToClient::Durable { through: Seq(5) });
+    world.tell(R1, ToClient::Durable { through: Seq(7) });
+    let nothing = world.call(Call::Sync);
+    assert_eq!(world.answer(nothing), Ok(Done::Nothing));
+}
+
+#[test]
+fn set_group_id_of_a_directory_survives_a_new_owner() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    let set = SetAttr { uid: Some(5), kill_privileges: true, ..SetAttr::default() };
+    world.call(Call::Setattr { ino: Ino(10), set });
+    let (_, request) = world.request();
+    let Op::Setattr { set, .. } = request.op else { panic!() };
+    assert!(!set.kill_privileges);
+}

@@ -1,0 +1,294 @@
+//! `ClientCore`: owns the parts, and hands each input to the part it concerns.
+
+use common::id::{ClientId, Ino, NoticeId, Rank};
+use common::mds_map::MdsMap;
+use common::time::Now;
+use common::wire::reply::{Answer, Found};
+use common::wire::request::{Op, Place, Target};
+use common::wire::session::{Notice, Opened, ToClient, ToMds};
+
+use crate::atlas::{Atlas, pinned_by};
+use crate::call::CallTable;
+use crate::cx::Cx;
+use crate::effect::Effects;
+use crate::give_back::{GiveBack, on_references, release_if_unused};
+use crate::inode_table::Released;
+use crate::input::{Input, LinkEnd, LinkId};
+use crate::number::NumberPool;
+use crate::pending::{Finished, Owner, Pending};
+use crate::session::{Readiness, SessionTable};
+use crate::timer::Timer;
+
+/// Claims in one message.
+const CLAIMS_MAX: usize = 1024;
+
+/// What is decided when the file system is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Params {
+    /// Chosen at random; no other mount has it.
+    pub client: ClientId,
+}
+
+/// One mount's view of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientCore {
+    atlas: Atlas,
+    sessions: SessionTable,
+    numbers: NumberPool,
+    pending: Pending,
+    calls: CallTable,
+    give_back: GiveBack,
+}
+
+/// Splits the core into what bringing requests to their answers may touch, and the rest.
+macro_rules! cx {
+    ($core:ident, $now:expr, $out:expr) => {
+        &mut Cx {
+            now: $now,
+            atlas: &mut $core.atlas,
+            sessions: &mut $core.sessions,
+            numbers: &mut $core.numbers,
+            out: $out,
+        }
+    };
+}
+
+impl ClientCore {
+    #[must_use]
+    pub fn new(params: Params) -> Self {
+        Self {
+            atlas: Atlas::default(),
+            sessions: SessionTable::new(params.client),
+            numbers: NumberPool::default(),
+            pending: Pending::default(),
+            calls: CallTable::default(),
+            give_back: GiveBack::default(),
+        }
+    }
+
+    /// The only way in. Same state, same `now`, same input: same effects.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Effects) {
+        match input {
+            Input::Call { id, caller, call } => {
+                let cx = cx!(self, now, out);
+                self.calls.begin(id, (caller, call), &mut self.pending, cx);
+            }
+            Input::References(change) => {
+                on_references(change, &mut self.give_back, cx!(self, now, out));
+            }
+            Input::Cancel { id, signal } => {
+                let cx = cx!(self, now, out);
+                self.calls.cancel(id, signal, &mut self.pending, &mut self.give_back, cx);
+            }
+            Input::Connected { link } => {
+                self.sessions.on_connected(link, self.pending.oldest(), out);
+            }
+            Input::Disconnected { link, end } => self.on_disconnected(link, end, now, out),
+            Input::FromMds { link, message } => self.on_message(link, message, now, out),
+            Input::Map(map) => self.on_map(map, now, out),
+            Input::Timer(timer) => self.on_timer(timer, now, out),
+            Input::Close => self.sessions.close(out),
+        }
+        self.settle(now, out);
+    }
+
+    /// The map by which ranks are found. None before the first.
+    #[must_use]
+    pub fn map(&self) -> Option<&MdsMap> {
+        self.atlas.map.as_ref()
+    }
+
+    fn on_message(&mut self, link: LinkId, message: ToClient, now: Now, out: &mut Effects) {
+        let Some(rank) = self.sessions.rank_at(link) else { return };
+        match message {
+            ToClient::Opened(opened) => self.on_opened(rank, link, &opened, now, out),
+            ToClient::Reply(reply) => {
+                self.pending.on_reply(rank, reply, cx!(self, now, out));
+            }
+            ToClient::Renewed { more, .. } => {
+                self.sessions.on_renewed(rank, now, out);
+                if let Some(range) = more {
+                    self.numbers.add(rank, range);
+                }
+                self.pending.on_numbers(rank, cx!(self, now, out));
+            }
+            ToClient::Notice { id, notice } => self.on_notice(rank, link, (id, &notice), out),
+            ToClient::Durable { through } => self.pending.on_durable(rank, through),
+            ToClient::Route(route) => self.atlas.routes.told(route),
+            ToClient::Evicted => {
+                if let Some(rank) = self.sessions.on_evicted(link, out) {
+                    self.on_evicted(rank);
+                }
+            }
+        }
+    }
+
+    /// Claims come first, then what may be lost, then everything else.
+    fn on_opened(
+        &mut self,
+        rank: Rank,
+        link: LinkId,
+        opened: &Opened,
+        now: Now,
+        out: &mut Effects,
+    ) {
+        if !self.sessions.on_opened(link, now, out) {
+            return;
+        }
+        for range in &opened.ranges {
+            self.numbers.add(rank, *range);
+        }
+        let claims = self.give_back.claims(rank, &self.atlas, &self.pending);
+        for pins in claims.chunks(CLAIMS_MAX) {
+            out.send(link, ToMds::Claim { pins: pins.to_vec() });
+        }
+        out.send(link, ToMds::ClaimsDone);
+        self.pending.replay(rank, link, cx!(self, now, out));
+        out.send(link, ToMds::ReplayDone);
+        self.pending.on_open(rank, cx!(self, now, out));
+        for (from, notice) in self.sessions.take_expected(rank) {
+            if let Some(link) = self.sessions.open_link(from) {
+                out.send(link, ToMds::Acked(notice));
+            }
+        }
+    }
+
+    fn on_notice(
+        &mut self,
+        from: Rank,
+        link: LinkId,
+        (id, notice): (NoticeId, &Notice),
+        out: &mut Effects,
+    ) {
+        self.atlas.noticed(notice);
+        match notice {
+            Notice::Moved { ino, place, rank } => self.give_back.moved(*ino, place, *rank),
+            Notice::Unlinked { ino, rank } => {
+                self.give_back.moved(*ino, &Place::Orphan { rank: *rank }, *rank);
+            }
+            Notice::Expect { rank } => {
+                match self.sessions.want(*rank, self.atlas.map.as_ref(), out) {
+                    Readiness::NotYet => return self.sessions.expect(*rank, from, id),
+                    Readiness::Open(_) | Readiness::Evicted => {}
+                }
+            }
+        }
+        out.send(link, ToMds::Acked(id));
+    }
+
+    fn on_disconnected(&mut self, link: LinkId, end: LinkEnd, now: Now, out: &mut Effects) {
+        let Some(rank) = self.sessions.on_disconnected(link, end, now, out) else { return };
+        match end {
+            LinkEnd::Broken => self.pending.on_lost(rank),
+            LinkEnd::Evicted => self.on_evicted(rank),
+        }
+    }
+
+    fn on_evicted(&mut self, rank: Rank) {
+        let lost = self.pending.on_evicted(rank);
+        tracing::error!(rank = rank.0, changes_not_durable = lost, "session ended by the rank");
+    }
+
+    fn on_map(&mut self, map: MdsMap, now: Now, out: &mut Effects) {
+        if self.atlas.map.as_ref().is_some_and(|known| known.epoch >= map.epoch) {
+            return;
+        }
+        for lost in self.sessions.on_map(&map, out) {
+            self.pending.on_lost(lost);
+        }
+        self.atlas.map = Some(map);
+        self.pending.on_map(cx!(self, now, out));
+    }
+
+    fn on_timer(&mut self, timer: Timer, now: Now, out: &mut Effects) {
+        match timer {
+            Timer::Renew(rank) => self.sessions.renew(rank, now, out),
+            Timer::Lease(rank) => {
+                if self.sessions.on_lease_timer(rank, now, out) {
+                    self.pending.on_lost(rank);
+                }
+            }
+            Timer::Reconnect(rank) => {
+                self.sessions.on_reconnect_timer(rank, self.atlas.map.as_ref(), out);
+            }
+            Timer::Retry(id) => self.pending.on_retry_timer(id, cx!(self, now, out)),
+            Timer::GiveBack => self.give_back.on_timer(&mut self.pending, cx!(self, now, out)),
+        }
+    }
+
+    /// Takes answers to those who wait for them, until nobody has one left.
+    fn settle(&mut self, now: Now, out: &mut Effects) {
+        while let Some(finished) = self.pending.take_finished() {
+            self.count_pin(&finished, now, out);
+            let cx = cx!(self, now, out);
+            match finished.owner {
+                Owner::Call(id) => {
+                    let (pending, give_back) = (&mut self.pending, &mut self.give_back);
+                    self.calls.on_finished(id, finished, pending, give_back, cx);
+                }
+                Owner::Finder { request, ino } => {
+                    self.pending.on_found(request, ino, &finished.result, finished.rank, cx);
+                    self.release_found(&finished, now, out);
+                }
+                Owner::GiveBack { attempt } => {
+                    if let (Op::Forget { items }, Ok(Answer::NotHere(targets))) =
+                        (&finished.op, &finished.result)
+                    {
+                        let pending = &mut self.pending;
+                        self.give_back.on_not_here(items, targets, attempt, pending, cx);
+                    }
+                }
+                Owner::Replay => {
+                    if let Err(error) = finished.result {
+                        tracing::warn!(request = finished.id.0, %error, "a replay was refused");
+                    }
+                    self.release_found(&finished, now, out);
+                }
+                Owner::Scout | Owner::Nobody => self.release_found(&finished, now, out),
+            }
+        }
+    }
+
+    /// A reply that carries the attributes of a non-directory pins it, also if nobody waits.
+    fn count_pin(&mut self, finished: &Finished, now: Now, out: &mut Effects) {
+        let Ok(answer) = &finished.result else { return };
+        let Some(attr) = pinned_by(answer) else { return };
+        if !self.atlas.inodes.pin(attr.ino) {
+            let place = place_of(finished, answer);
+            let target = Target { ino: attr.ino, place };
+            let released = Released { target, at: Some(finished.rank), count: 1 };
+            self.give_back.add(released, cx!(self, now, out));
+        }
+    }
+
+    /// What an answer names may be of no interest any more.
+    fn release_found(&mut self, finished: &Finished, now: Now, out: &mut Effects) {
+        let ino = match &finished.result {
+            Ok(Answer::Found(Found::Here(attr)) | Answer::Attr(attr)) => attr.ino,
+            Ok(Answer::Found(Found::Dir { ino, .. } | Found::Remote { ino, .. })) => *ino,
+            Ok(_) | Err(_) => return,
+        };
+        if ino != Ino::ROOT {
+            release_if_unused(ino, &mut self.give_back, cx!(self, now, out));
+        }
+    }
+}
+
+/// Where an inode lies that only this answer names.
+fn place_of(finished: &Finished, answer: &Answer) -> Place {
+    match (&finished.op, answer) {
+        (Op::Lookup { dir, name } | Op::Link { dir, name, .. }, Answer::Found(Found::Here(_))) => {
+            Place::Entry { dir: *dir, name: name.clone() }
+        }
+        (Op::Create(create), Answer::Found(Found::Here(_))) => {
+            Place::Entry { dir: create.dir, name: create.name.clone() }
+        }
+        (Op::Getattr { target } | Op::Setattr { target, .. } | Op::Wrote { target, .. }, _) => {
+            target.place.clone()
+        }
+        _ => Place::Home,
+    }
+}
+
+#[cfg(test)]
+mod tests;

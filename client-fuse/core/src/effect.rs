@@ -1,0 +1,121 @@
+//! `Effect`: everything a client can ask for.
+
+use std::net::SocketAddr;
+
+use common::attr::{Attr, FileKind};
+use common::error::FsError;
+use common::id::{Incarnation, Ino, Rank};
+use common::name::Name;
+use common::time::Monotonic;
+use common::wire::reply::PageEnd;
+use common::wire::request::{XattrName, XattrValue};
+use common::wire::session::ToMds;
+
+use crate::input::{CallId, LinkId};
+use crate::timer::Timer;
+
+/// Closed and complete. Drivers carry effects out in order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Connect, say hello, report `Connected` or `Disconnected`.
+    Connect {
+        link: LinkId,
+        rank: Rank,
+        incarnation: Incarnation,
+        addr: SocketAddr,
+    },
+    /// Close the connection after what was sent. Nothing more is expected of it.
+    Disconnect {
+        link: LinkId,
+    },
+    /// Ordered among all messages of that link.
+    Send {
+        link: LinkId,
+        message: ToMds,
+    },
+    Answer {
+        call: CallId,
+        result: Result<Done, FsError>,
+    },
+    /// Setting a timer again moves it.
+    SetTimer {
+        timer: Timer,
+        at: Monotonic,
+    },
+    StopTimer(Timer),
+    /// Neither the kernel nor a handle refers to the file any more: what is open of it may close.
+    Forgotten {
+        ino: Ino,
+    },
+}
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Done {
+    Nothing,
+    /// To lookup, create, mkdir, link: the kernel refers to it once more.
+    Entry(Attr),
+    Attr(Attr),
+    Listing(Listing),
+    Symlink(Vec<u8>),
+    Xattr(XattrValue),
+    XattrNames(Vec<XattrName>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Listing {
+    /// What `..` stands for, as far as it is known.
+    pub parent: Ino,
+    pub entries: Vec<Entry>,
+    pub end: PageEnd,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Entry {
+    pub name: Name,
+    pub cookie: u64,
+    pub ino: Ino,
+    pub kind: FileKind,
+    pub at: Option<Rank>,
+    /// Of every entry if they were asked for.
+    pub attr: Option<Attr>,
+}
+
+/// The effects of one input, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Effects {
+    list: Vec<Effect>,
+}
+
+impl Effects {
+    /// For drivers: takes everything out.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Effect> {
+        self.list.drain(..)
+    }
+
+    #[must_use]
+    pub fn as_slice(&self) -> &[Effect] {
+        &self.list
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.list.push(effect);
+    }
+
+    pub(crate) fn send(&mut self, link: LinkId, message: ToMds) {
+        self.push(Effect::Send { link, message });
+    }
+
+    pub(crate) fn answer(&mut self, call: CallId, result: Result<Done, FsError>) {
+        self.push(Effect::Answer { call, result });
+    }
+
+    pub(crate) fn set_timer(&mut self, timer: Timer, at: Monotonic) {
+        self.push(Effect::SetTimer { timer, at });
+    }
+}

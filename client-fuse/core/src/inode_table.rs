@@ -1,0 +1,225 @@
+//! `InodeTable`: what the kernel refers to, where it lies, and how often ranks have named it to us.
+
+use std::collections::BTreeMap;
+
+use common::attr::FileKind;
+use common::id::{Ino, Rank};
+use common::name::Name;
+use common::wire::request::{Place, Target};
+
+/// Steps from a directory to the root after which what is known of its parents is a circle
+/// (renames by others leave such behind until the kernel looks the names up again).
+const PATH_STEPS_MAX: usize = 4096;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct InodeTable {
+    inodes: BTreeMap<Ino, Inode>,
+    /// Which of them was last known by this name.
+    names: BTreeMap<(Ino, Name), Ino>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Inode {
+    pub(crate) kind: FileKind,
+    pub(crate) place: Place,
+    /// By which name it was found last. Of a directory: its parent.
+    named: Option<(Ino, Name)>,
+    /// The rank last named as its authority, for what no route leads to.
+    at: Option<Rank>,
+    /// The kernel's count.
+    lookups: u64,
+    /// Open file handles.
+    handles: u64,
+    /// Replies that named it, each of which pins it at its authority.
+    pins: u64,
+}
+
+/// Pins to be given back.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Released {
+    pub(crate) target: Target,
+    pub(crate) at: Option<Rank>,
+    pub(crate) count: u64,
+}
+
+impl InodeTable {
+    pub(crate) fn get(&self, ino: Ino) -> Option<&Inode> {
+        self.inodes.get(&ino)
+    }
+
+    pub(crate) fn parent(&self, ino: Ino) -> Option<Ino> {
+        self.name_of(ino).map(|(dir, _)| *dir)
+    }
+
+    pub(crate) fn name_of(&self, ino: Ino) -> Option<&(Ino, Name)> {
+        self.inodes.get(&ino)?.named.as_ref()
+    }
+
+    /// The directory itself, its parent, and so on, as far as is known.
+    pub(crate) fn path_up(&self, dir: Ino) -> impl Iterator<Item = Ino> + '_ {
+        std::iter::successors(Some(dir), |dir| self.parent(*dir)).take(PATH_STEPS_MAX)
+    }
+
+    /// Something was found under a name.
+    pub(crate) fn meet(
+        &mut self,
+        ino: Ino,
+        kind: FileKind,
+        place: Place,
+        name: (Ino, Name),
+        at: Option<Rank>,
+    ) {
+        self.unname(ino);
+        self.names.insert(name.clone(), ino);
+        let inode = self.inodes.entry(ino).or_insert_with(|| Inode {
+            kind,
+            place: place.clone(),
+            named: None,
+            at,
+            lookups: 0,
+            handles: 0,
+            pins: 0,
+        });
+        inode.named = Some(name);
+        inode.place = place;
+        inode.at = at;
+    }
+
+    /// A listing named it. What is pinned is told of every move, and so is known better.
+    pub(crate) fn list(
+        &mut self,
+        ino: Ino,
+        kind: FileKind,
+        place: Place,
+        name: (Ino, Name),
+        at: Option<Rank>,
+    ) {
+        if self.inodes.get(&ino).is_none_or(|inode| inode.pins == 0) {
+            self.meet(ino, kind, place, name, at);
+        }
+        self.looked_up(ino);
+    }
+
+    pub(crate) fn looked_up(&mut self, ino: Ino) {
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.lookups += 1;
+        }
+    }
+
+    pub(crate) fn opened(&mut self, ino: Ino) {
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.handles += 1;
+        }
+    }
+
+    pub(crate) fn released(&mut self, ino: Ino) {
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.handles = inode.handles.saturating_sub(1);
+        }
+    }
+
+    pub(crate) fn forgotten(&mut self, ino: Ino, count: u64) {
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.lookups = inode.lookups.saturating_sub(count);
+        }
+    }
+
+    /// Counts a pin; tells whether the inode is known.
+    pub(crate) fn pin(&mut self, ino: Ino) -> bool {
+        let Some(inode) = self.inodes.get_mut(&ino) else { return false };
+        inode.pins += 1;
+        true
+    }
+
+    /// Takes the inode out if nothing refers to it.
+    pub(crate) fn take_unused(&mut self, ino: Ino) -> Option<Released> {
+        let inode = self.inodes.get(&ino)?;
+        if inode.lookups > 0 || inode.handles > 0 {
+            return None;
+        }
+        self.unname(ino);
+        let inode = self.inodes.remove(&ino)?;
+        let target = Target { ino, place: inode.place };
+        Some(Released { target, at: inode.at, count: inode.pins })
+    }
+
+    /// What it is known by, for a request about it.
+    pub(crate) fn place(&self, ino: Ino) -> Place {
+        match self.inodes.get(&ino) {
+            Some(inode) => inode.place.clone(),
+            // The root, or something the kernel knows from before: only directories are so.
+            None => Place::Dir,
+        }
+    }
+
+    pub(crate) fn is_at(&self, ino: Ino) -> Option<Rank> {
+        self.inodes.get(&ino)?.at
+    }
+
+    /// Somebody, or we, moved it.
+    pub(crate) fn moved(&mut self, ino: Ino, place: Place, at: Rank) {
+        if !self.inodes.contains_key(&ino) {
+            return;
+        }
+        if let Place::Entry { dir, name } = &place {
+            let name = (*dir, name.clone());
+            self.unname(ino);
+            self.names.insert(name.clone(), ino);
+            if let Some(inode) = self.inodes.get_mut(&ino) {
+                inode.named = Some(name);
+            }
+        }
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.place = place;
+            inode.at = Some(at);
+        }
+    }
+
+    /// A directory, or a hard-linked file, has another name now. It lies where it lay.
+    pub(crate) fn renamed(&mut self, ino: Ino, name: (Ino, Name)) {
+        if !self.inodes.contains_key(&ino) {
+            return;
+        }
+        self.unname(ino);
+        self.names.insert(name.clone(), ino);
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.named = Some(name);
+        }
+    }
+
+    /// We removed this name. A file that was embedded in it lives on as an orphan at `rank`.
+    pub(crate) fn name_removed(&mut self, dir: Ino, name: &Name, rank: Rank) {
+        let Some(ino) = self.names.remove(&(dir, name.clone())) else { return };
+        let Some(inode) = self.inodes.get_mut(&ino) else { return };
+        inode.named = None;
+        let was_here = match &inode.place {
+            Place::Entry { dir: in_dir, name: known } => *in_dir == dir && known == name,
+            Place::Dir | Place::Home | Place::Orphan { .. } => false,
+        };
+        if was_here {
+            inode.place = Place::Orphan { rank };
+            inode.at = Some(rank);
+        }
+    }
+
+    /// Everything that ranks believe us to refer to.
+    pub(crate) fn pinned(&self) -> impl Iterator<Item = Released> + '_ {
+        self.inodes.iter().filter(|(_, inode)| inode.pins > 0).map(|(ino, inode)| Released {
+            target: Target { ino: *ino, place: inode.place.clone() },
+            at: inode.at,
+            count: inode.pins,
+        })
+    }
+
+    fn unname(&mut self, ino: Ino) {
+        let Some(inode) = self.inodes.get_mut(&ino) else { return };
+        if let Some(name) = inode.named.take()
+            && self.names.get(&name) == Some(&ino)
+        {
+            self.names.remove(&name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

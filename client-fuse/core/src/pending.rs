@@ -1,0 +1,372 @@
+//! `Pending`: every request until it is answered, and every change until it is durable.
+//!
+//! ```text
+//!             ┌──────────────┬───────────┬──────────┐
+//!  begin ─▶ Waiting ─▶ Numbers ─▶ Sent ─┼─▶ Applied ─▶ (durable: gone)
+//!             ▲                     │    │     ▲│
+//!             │   redirect, broken  │    │     │▼
+//!             └── Paused, Finding ◀─┘    │  Replayed
+//!                                        └─▶ (answered: gone)
+//! ```
+//!
+//! A request keeps its id through all of this, and the cluster applies an id at most once: so it
+//! may be sent again whenever its fate is unknown. Where it goes is decided anew each time.
+//! What sends a request astray, and what then becomes of it, is in [`astray`];
+//! how an operation finds its way, in [`way`].
+
+mod astray;
+mod way;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use common::error::FsError;
+use common::id::{Ino, Rank, RequestId, Seq};
+use common::time::Timestamp;
+use common::wire::reply::{Answer, Outcome, Reply};
+use common::wire::request::{Caller, Forget, Op};
+use common::wire::session::ToMds;
+
+use crate::cx::Cx;
+use crate::input::{CallId, LinkId};
+use crate::session::Readiness;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Pending {
+    requests: BTreeMap<RequestId, Pended>,
+    /// Those in state `Applied` or `Replayed`, in the order in which their rank applied them.
+    applied: BTreeSet<(Rank, Seq, RequestId)>,
+    last_id: u64,
+    finished: VecDeque<Finished>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Pended {
+    owner: Owner,
+    caller: Caller,
+    at: Timestamp,
+    op: Op,
+    /// Where it must go, whatever the atlas says.
+    forced: Option<Rank>,
+    state: State,
+    /// Copies sent that were not answered: while there are any, it may have been applied.
+    unanswered: u32,
+    redirects: u32,
+    /// How often its inode was looked up again.
+    found_again: u32,
+}
+
+/// Who wants the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    Call(CallId),
+    /// A request that was told `Gone`: where is that inode?
+    Finder {
+        request: RequestId,
+        ino: Ino,
+    },
+    /// Pins on their way back, for so many times.
+    GiveBack {
+        attempt: u32,
+    },
+    /// Asked only for what the way to the answer teaches.
+    Scout,
+    /// It was answered before, and its rank came back without it, maybe.
+    Replay,
+    /// Its caller was interrupted.
+    Nobody,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum State {
+    /// Waits for the session with the rank to be open.
+    Waiting(Rank),
+    /// Waits for the rank to lend inode numbers.
+    Numbers(Rank),
+    /// Waits for the rank's reply.
+    Sent(Rank),
+    /// Waits for a timer: it went in circles.
+    Paused,
+    /// Waits for a lookup to say where its inode is.
+    Finding,
+    /// Answered. Waits for the rank to say that it is durable.
+    Applied(Rank, Seq),
+    /// Sent again to a rank that came back. Waits for the reply.
+    Replayed(Rank, Seq),
+}
+
+/// A request and its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Finished {
+    pub(crate) id: RequestId,
+    pub(crate) owner: Owner,
+    pub(crate) op: Op,
+    pub(crate) result: Result<Answer, FsError>,
+    /// Who answered.
+    pub(crate) rank: Rank,
+}
+
+impl Pending {
+    /// Begins a request. Where it goes follows from what it is about.
+    pub(crate) fn begin(
+        &mut self,
+        owner: Owner,
+        caller: Caller,
+        op: Op,
+        cx: &mut Cx<'_>,
+    ) -> RequestId {
+        self.insert(owner, caller, op, None, cx)
+    }
+
+    /// Begins a request that concerns one rank and no other.
+    pub(crate) fn begin_at(
+        &mut self,
+        rank: Rank,
+        owner: Owner,
+        op: Op,
+        cx: &mut Cx<'_>,
+    ) -> RequestId {
+        self.insert(owner, Caller::default(), op, Some(rank), cx)
+    }
+
+    fn insert(
+        &mut self,
+        owner: Owner,
+        caller: Caller,
+        op: Op,
+        forced: Option<Rank>,
+        cx: &mut Cx<'_>,
+    ) -> RequestId {
+        self.last_id += 1;
+        let id = RequestId(self.last_id);
+        let pended = Pended {
+            owner,
+            caller,
+            at: cx.now.wall,
+            op,
+            forced,
+            state: State::Paused,
+            unanswered: 0,
+            redirects: 0,
+            found_again: 0,
+        };
+        self.requests.insert(id, pended);
+        self.dispatch(id, cx);
+        id
+    }
+
+    /// Answers that came, for those who wait.
+    pub(crate) fn take_finished(&mut self) -> Option<Finished> {
+        self.finished.pop_front()
+    }
+
+    /// The lowest id we may still ask about.
+    pub(crate) fn oldest(&self) -> RequestId {
+        self.requests.keys().next().copied().unwrap_or(RequestId(self.last_id + 1))
+    }
+
+    /// Sends a request to where its inode is believed to be, or waits for the session there.
+    fn dispatch(&mut self, id: RequestId, cx: &mut Cx<'_>) {
+        let Some(pended) = self.requests.get_mut(&id) else { return };
+        pended.refresh(cx);
+        let rank = pended.goes_to(cx);
+        pended.state = State::Waiting(rank);
+        match cx.sessions.want(rank, cx.atlas.map.as_ref(), cx.out) {
+            Readiness::Open(link) => self.send(id, rank, link, cx),
+            Readiness::NotYet => {}
+            Readiness::Evicted => self.finish(id, rank, Err(FsError::Stale)),
+        }
+    }
+
+    fn send(&mut self, id: RequestId, rank: Rank, link: LinkId, cx: &mut Cx<'_>) {
+        let oldest = self.oldest();
+        let Some(pended) = self.requests.get_mut(&id) else { return };
+        if !pended.number(rank, cx) {
+            pended.state = State::Numbers(rank);
+            return;
+        }
+        pended.state = State::Sent(rank);
+        pended.unanswered += 1;
+        cx.out.send(link, ToMds::Request(pended.request(id, oldest, None)));
+    }
+
+    pub(crate) fn on_reply(&mut self, rank: Rank, reply: Reply, cx: &mut Cx<'_>) {
+        let Some(pended) = self.requests.get_mut(&reply.id) else { return };
+        let expected = match pended.state {
+            State::Sent(at) => at == rank,
+            State::Replayed(at, seq) if at == rank => {
+                self.applied.remove(&(at, seq, reply.id));
+                pended.owner = Owner::Replay;
+                true
+            }
+            State::Replayed(..)
+            | State::Waiting(_)
+            | State::Numbers(_)
+            | State::Paused
+            | State::Finding
+            | State::Applied(..) => false,
+        };
+        if !expected {
+            return;
+        }
+        pended.unanswered = pended.unanswered.saturating_sub(1);
+        match reply.outcome {
+            Outcome::Done(answer) => self.on_done(reply.id, rank, answer, reply.applied, cx),
+            Outcome::Refused(error) => self.finish(reply.id, rank, Err(error)),
+            Outcome::Redirect(route) => self.on_redirect(reply.id, rank, route, cx),
+            Outcome::Gone { ino } => self.on_gone(reply.id, rank, ino, cx),
+        }
+    }
+
+    fn on_done(
+        &mut self,
+        id: RequestId,
+        rank: Rank,
+        answer: Answer,
+        applied: Option<Seq>,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(pended) = self.requests.get_mut(&id) else { return };
+        if pended.owner != Owner::Replay {
+            // What was answered before says nothing about where things are by now.
+            cx.atlas.learn(&pended.op, &answer, rank);
+        }
+        match applied {
+            Some(seq) if pended.op.is_change() => {
+                let owner = std::mem::replace(&mut pended.owner, Owner::Nobody);
+                let op = pended.op.clone();
+                pended.state = State::Applied(rank, seq);
+                self.applied.insert((rank, seq, id));
+                self.finished.push_back(Finished { id, owner, op, result: Ok(answer), rank });
+            }
+            Some(_) | None => self.finish(id, rank, Ok(answer)),
+        }
+    }
+
+    fn finish(&mut self, id: RequestId, rank: Rank, result: Result<Answer, FsError>) {
+        if let Some(Pended { owner, op, .. }) = self.requests.remove(&id) {
+            self.finished.push_back(Finished { id, owner, op, result, rank });
+        }
+    }
+
+    /// Everything the rank has applied up to there survives power loss.
+    pub(crate) fn on_durable(&mut self, rank: Rank, through: Seq) {
+        let first = (rank, Seq(0), RequestId(0));
+        let last = (rank, through, RequestId(u64::MAX));
+        let durable: Vec<_> = self.applied.range(first..=last).copied().collect();
+        for entry @ (_, _, id) in durable {
+            // What is being replayed has a position in a life that is over.
+            if matches!(self.requests.get(&id).map(|p| &p.state), Some(State::Applied(..))) {
+                self.applied.remove(&entry);
+                self.requests.remove(&id);
+            }
+        }
+    }
+
+    /// Sends again, in their order, the changes that the rank may have lost.
+    pub(crate) fn replay(&mut self, rank: Rank, link: LinkId, cx: &mut Cx<'_>) {
+        let first = (rank, Seq(0), RequestId(0));
+        let last = (rank, Seq(u64::MAX), RequestId(u64::MAX));
+        let oldest = self.oldest();
+        for (_, seq, id) in self.applied.range(first..=last).copied() {
+            if let Some(pended) = self.requests.get_mut(&id) {
+                pended.state = State::Replayed(rank, seq);
+                cx.out.send(link, ToMds::Request(pended.request(id, oldest, Some(seq))));
+            }
+        }
+    }
+
+    /// Sends what has waited for the session.
+    pub(crate) fn on_open(&mut self, rank: Rank, cx: &mut Cx<'_>) {
+        self.dispatch_all(|state| *state == State::Waiting(rank), cx);
+    }
+
+    /// Sends what has waited for inode numbers.
+    pub(crate) fn on_numbers(&mut self, rank: Rank, cx: &mut Cx<'_>) {
+        self.dispatch_all(|state| *state == State::Numbers(rank), cx);
+    }
+
+    /// Ranks may have become reachable, slots may be served by others.
+    pub(crate) fn on_map(&mut self, cx: &mut Cx<'_>) {
+        self.dispatch_all(|state| matches!(state, State::Waiting(_)), cx);
+    }
+
+    fn dispatch_all(&mut self, wanted: impl Fn(&State) -> bool, cx: &mut Cx<'_>) {
+        let ids: Vec<RequestId> =
+            self.requests.iter().filter(|(_, p)| wanted(&p.state)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.dispatch(id, cx);
+        }
+    }
+
+    /// The connection is gone: what was sent waits to be sent again.
+    pub(crate) fn on_lost(&mut self, rank: Rank) {
+        for pended in self.requests.values_mut() {
+            match pended.state {
+                State::Sent(at) | State::Numbers(at) if at == rank => {
+                    pended.state = State::Waiting(rank);
+                }
+                State::Replayed(at, seq) if at == rank => pended.state = State::Applied(at, seq),
+                State::Sent(_)
+                | State::Numbers(_)
+                | State::Replayed(..)
+                | State::Waiting(_)
+                | State::Paused
+                | State::Finding
+                | State::Applied(..) => {}
+            }
+        }
+    }
+
+    /// The session is over: nothing more will be answered, nothing can be replayed. Returns how
+    /// many changes may be lost.
+    pub(crate) fn on_evicted(&mut self, rank: Rank) -> usize {
+        let concerned = |state: &State| match state {
+            State::Waiting(at) | State::Numbers(at) | State::Sent(at) => *at == rank,
+            State::Paused | State::Finding | State::Applied(..) | State::Replayed(..) => false,
+        };
+        let ids: Vec<RequestId> =
+            self.requests.iter().filter(|(_, p)| concerned(&p.state)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.finish(id, rank, Err(FsError::Stale));
+        }
+        let lost: Vec<_> = self.applied.iter().filter(|(at, ..)| *at == rank).copied().collect();
+        for entry @ (_, _, id) in &lost {
+            self.applied.remove(entry);
+            self.requests.remove(id);
+        }
+        lost.len()
+    }
+
+    /// The ranks that have applied something of ours which is not durable.
+    pub(crate) fn ranks_with_changes(&self) -> BTreeSet<Rank> {
+        self.applied.iter().map(|(rank, ..)| *rank).collect()
+    }
+
+    /// Whether a request can be given up without its caller being told a lie.
+    pub(crate) fn is_harmless(&self, id: RequestId) -> bool {
+        self.requests.get(&id).is_none_or(|p| p.unanswered == 0 || !p.op.is_change())
+    }
+
+    /// Nobody waits for it any more. What was sent is brought to its end all the same.
+    pub(crate) fn abandon(&mut self, id: RequestId) {
+        let Some(pended) = self.requests.get_mut(&id) else { return };
+        if pended.unanswered == 0 && pended.state != State::Finding {
+            self.requests.remove(&id);
+        } else {
+            pended.owner = Owner::Nobody;
+        }
+    }
+
+    /// Pins that are on their way back.
+    pub(crate) fn given_back(&self) -> impl Iterator<Item = &Forget> + '_ {
+        self.requests.values().flat_map(|pended| {
+            if let Op::Forget { items } = &pended.op { items.as_slice() } else { &[] }
+        })
+    }
+}
+
+/// Stands for the number of what is made until the rank is known that lends one.
+pub(crate) const UNNUMBERED: Ino = Ino(0);
+
+#[cfg(test)]
+mod tests;

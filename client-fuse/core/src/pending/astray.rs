@@ -1,0 +1,129 @@
+//! What becomes of a request that did not find its authority.
+//!
+//! A redirect teaches a route, and the request follows it. `Gone` means that its inode is not
+//! where we believed: what has been told since decides, else its name is looked up once more. No
+//! errno comes of the authority having moved.
+
+use std::time::Duration;
+
+use common::error::FsError;
+use common::id::{Ino, Rank, RequestId};
+use common::limit::REDIRECTS_BEFORE_WARNING;
+use common::wire::reply::{Answer, Found, Route};
+use common::wire::request::{Caller, Op, Place};
+
+use crate::cx::Cx;
+use crate::pending::{Owner, Pending, State};
+use crate::timer::Timer;
+
+/// How long a request rests that goes in circles.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often one request's inode is looked up again before it is taken to be gone.
+const FOUND_AGAIN_MAX: u32 = 32;
+
+impl Pending {
+    pub(super) fn on_redirect(&mut self, id: RequestId, from: Rank, route: Route, cx: &mut Cx<'_>) {
+        let Some(pended) = self.requests.get_mut(&id) else { return };
+        pended.redirects += 1;
+        if pended.redirects == REDIRECTS_BEFORE_WARNING {
+            tracing::warn!(request = id.0, base = %route.base, "routing does not settle");
+        }
+        if pended.is_bound() {
+            return self.finish(id, from, Err(FsError::NotFound));
+        }
+        match pended.by_dir() {
+            Some(dir) => cx.atlas.routes.redirected(dir, route, &cx.atlas.inodes),
+            None => pended.forced = Some(route.rank),
+        }
+        if route.rank == from || pended.redirects >= REDIRECTS_BEFORE_WARNING {
+            self.pause(id, cx);
+        } else {
+            self.dispatch(id, cx);
+        }
+    }
+
+    fn pause(&mut self, id: RequestId, cx: &mut Cx<'_>) {
+        if let Some(pended) = self.requests.get_mut(&id) {
+            pended.state = State::Paused;
+            cx.out.set_timer(Timer::Retry(id), cx.now.monotonic.after(PAUSE));
+        }
+    }
+
+    pub(crate) fn on_retry_timer(&mut self, id: RequestId, cx: &mut Cx<'_>) {
+        if self.requests.get(&id).is_some_and(|pended| pended.state == State::Paused) {
+            self.dispatch(id, cx);
+        }
+    }
+
+    /// The rank does not have the inode, and does not know where it is.
+    pub(super) fn on_gone(&mut self, id: RequestId, from: Rank, ino: Ino, cx: &mut Cx<'_>) {
+        let Some(pended) = self.requests.get_mut(&id) else { return };
+        if ino == Ino::ROOT {
+            // It cannot be gone: whoever said so is not rank 0.
+            cx.atlas.routes.forget(ino);
+            return self.pause(id, cx);
+        }
+        if pended.is_bound() {
+            return self.finish(id, from, Err(FsError::NotFound));
+        }
+        let sent = pended.target().filter(|target| target.ino == ino).map(|t| t.place.clone());
+        let place = cx.atlas.inodes.place(ino);
+        if place != Place::Dir && sent.is_some_and(|sent| sent != place) {
+            // We were told where it went while the request was under way.
+            return self.dispatch(id, cx);
+        }
+        pended.forced = None;
+        pended.found_again += 1;
+        let name = match &place {
+            Place::Entry { dir, name } => Some((*dir, name.clone())),
+            Place::Dir | Place::Home => cx.atlas.inodes.name_of(ino).cloned(),
+            Place::Orphan { .. } => None,
+        };
+        match name {
+            Some((dir, name)) if pended.found_again <= FOUND_AGAIN_MAX => {
+                pended.state = State::Finding;
+                let owner = Owner::Finder { request: id, ino };
+                self.begin(owner, Caller::default(), Op::Lookup { dir, name }, cx);
+            }
+            Some(_) | None => self.finish(id, from, Err(gone(&place))),
+        }
+    }
+
+    /// The lookup for a request has ended.
+    pub(crate) fn on_found(
+        &mut self,
+        id: RequestId,
+        ino: Ino,
+        result: &Result<Answer, FsError>,
+        from: Rank,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(pended) = self.requests.get(&id) else { return };
+        if pended.state != State::Finding {
+            return;
+        }
+        let found = match result {
+            Ok(Answer::Found(Found::Here(attr))) => Some(attr.ino),
+            Ok(Answer::Found(Found::Dir { ino, .. } | Found::Remote { ino, .. })) => Some(*ino),
+            Ok(_) | Err(_) => None,
+        };
+        let is_first = pended.found_again == 1;
+        if found != Some(ino) {
+            let place = cx.atlas.inodes.place(ino);
+            self.finish(id, from, Err(gone(&place)));
+        } else if is_first {
+            self.dispatch(id, cx);
+        } else {
+            self.pause(id, cx);
+        }
+    }
+}
+
+/// What the caller hears of an inode that is nowhere: a directory was removed; a file we refer to
+/// would be an orphan, so our session has missed something.
+fn gone(place: &Place) -> FsError {
+    match place {
+        Place::Dir => FsError::NotFound,
+        Place::Entry { .. } | Place::Home | Place::Orphan { .. } => FsError::Stale,
+    }
+}

@@ -1,0 +1,323 @@
+//! Requests that go astray, break off, are replayed and withdrawn; the test plays the ranks.
+
+use std::time::Duration;
+
+use common::attr::FileKind;
+use common::id::Incarnation;
+use common::wire::reply::Answer;
+use common::wire::request::Place;
+use common::wire::session::ToClient;
+
+use super::*;
+use crate::effect::Done;
+use crate::fixture::{
+    Fixture, R0, R1, R2, attr, create, dir_here, file, here, lent, name, redirect,
+};
+use crate::input::{Call, References, Signal};
+
+const SOON: Duration = Duration::from_millis(100);
+
+fn unlink(dir: u64, text: &str) -> Call {
+    Call::Unlink { dir: Ino(dir), name: name(text) }
+}
+
+fn gone(ino: u64) -> Outcome {
+    Outcome::Gone { ino: Ino(ino) }
+}
+
+fn done() -> Outcome {
+    Outcome::Done(Answer::Done)
+}
+
+#[test]
+fn a_redirect_is_followed_under_the_same_id() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    let call = world.call(unlink(10, "f"));
+    let first = world.serve(R0, redirect(10, R1, 3));
+    let second = world.serve(R1, done());
+    assert_eq!(second.id, first.id);
+    assert_eq!(world.answer(call), Ok(Done::Nothing));
+    world.call(unlink(10, "g"));
+    assert_eq!(world.request().0, R1);
+}
+
+#[test]
+fn what_is_made_elsewhere_gets_a_number_from_there() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    world.call(create(10, "f"));
+    world.no_acl(R0);
+    let first = world.serve(R0, redirect(10, R1, 3));
+    let (rank, second) = world.request();
+    let (Op::Create(first), Op::Create(second)) = (first.op, second.op) else { panic!() };
+    assert_eq!(rank, R1);
+    assert!(lent(R0).contains(first.ino) && lent(R1).contains(second.ino));
+    // The number that was turned away is used for the next.
+    world.call(create(1, "g"));
+    world.no_acl(R0);
+    let (_, third) = world.request();
+    let Op::Create(third) = third.op else { panic!() };
+    assert_eq!(third.ino, first.ino);
+}
+
+#[test]
+fn a_number_that_may_be_in_use_is_not_used_again() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    world.call(create(10, "f"));
+    world.no_acl(R0);
+    let (_, lost) = world.request();
+    world.break_link(R0);
+    world.pass(SOON);
+    let again = world.serve(R0, redirect(10, R1, 3));
+    assert_eq!(again.op, lost.op);
+    world.sent.clear();
+    world.call(create(1, "g"));
+    world.no_acl(R0);
+    let (_, next) = world.request();
+    let (Op::Create(lost), Op::Create(next)) = (lost.op, next.op) else { panic!() };
+    assert_ne!(lost.ino, next.ino);
+}
+
+#[test]
+fn a_redirect_to_where_it_came_from_is_not_followed_at_once() {
+    let mut world = Fixture::new();
+    let call = world.call(unlink(1, "f"));
+    world.serve(R0, redirect(1, R0, 3));
+    world.assert_nothing_sent_but_session();
+    world.pass(SOON);
+    world.serve(R0, done());
+    assert_eq!(world.answer(call), Ok(Done::Nothing));
+}
+
+#[test]
+fn ranks_that_disagree_for_long_are_asked_slowly() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    let call = world.call(unlink(10, "f"));
+    let mut asked = 0;
+    for turn in 0..40_u64 {
+        if world.sent.iter().all(|(_, message)| !matches!(message, ToMds::Request(_))) {
+            world.pass(SOON);
+        }
+        let (rank, request) = world.request();
+        let other = if rank == R1 { R2 } else { R1 };
+        world.reply(rank, request.id, None, redirect(10, other, turn));
+        asked += 1;
+    }
+    assert_eq!(asked, 40);
+    world.assert_waiting(call);
+    world.pass(SOON);
+    let (rank, request) = world.request();
+    world.reply(rank, request.id, None, done());
+    assert_eq!(world.answer(call), Ok(Done::Nothing));
+}
+
+#[test]
+fn a_directory_that_is_gone_is_looked_for_under_its_name() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    let call = world.call(unlink(10, "f"));
+    let first = world.serve(R0, gone(10));
+    let lookup = world.serve(R0, dir_elsewhere(10, R2));
+    assert_eq!(lookup.op, Op::Lookup { dir: Ino::ROOT, name: name("d") });
+    let second = world.serve(R2, done());
+    assert_eq!(second.id, first.id);
+    assert_eq!(world.answer(call), Ok(Done::Nothing));
+}
+
+#[test]
+fn a_directory_whose_name_stands_for_another_is_no_more() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    let call = world.call(unlink(10, "f"));
+    world.serve(R0, gone(10));
+    world.serve(R0, dir_here(11, R0));
+    assert_eq!(world.answer(call), Err(FsError::NotFound));
+}
+
+#[test]
+fn a_file_that_was_moved_meanwhile_is_asked_for_where_it_went() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R1));
+    world.look_up(1, "f", R0, here(20));
+    let call = world.call(Call::Getattr { ino: Ino(20) });
+    let place = Place::Entry { dir: Ino(10), name: name("g") };
+    let moved = common::wire::session::Notice::Moved { ino: Ino(20), place, rank: R1 };
+    world.notice(R0, 1, moved);
+    world.serve(R0, gone(20));
+    world.serve(R1, Outcome::Done(Answer::Attr(file(20))));
+    assert_eq!(world.answer(call), Ok(Done::Attr(file(20))));
+}
+
+#[test]
+fn a_file_that_is_nowhere_is_stale() {
+    let mut world = Fixture::new();
+    world.look_up(1, "f", R0, here(20));
+    let call = world.call(Call::Getattr { ino: Ino(20) });
+    world.serve(R0, gone(20));
+    world.serve(R0, Outcome::Refused(FsError::NotFound));
+    assert_eq!(world.answer(call), Err(FsError::Stale));
+}
+
+#[test]
+fn a_request_whose_connection_broke_is_sent_again_under_the_same_id() {
+    let mut world = Fixture::new();
+    let call = world.call(unlink(1, "f"));
+    let (_, first) = world.request();
+    world.break_link(R0);
+    world.assert_waiting(call);
+    world.pass(SOON);
+    let (_, second) = world.request();
+    assert_eq!(second, first);
+}
+
+#[test]
+fn changes_that_are_not_durable_are_replayed_in_their_order_before_all_else() {
+    let mut world = Fixture::new();
+    let first = world.make("a", 0x1000, 5);
+    let durable = world.make("b", 0x1001, 3);
+    let third = world.make("c", 0x1002, 6);
+    world.tell(R0, ToClient::Durable { through: Seq(4) });
+    let waiting = world.call(unlink(1, "a"));
+    world.kill(R0);
+    world.restart(R0);
+
+    let (_, replayed) = world.request();
+    assert_eq!((replayed.id, replayed.replay), (first.id, Some(Seq(5))));
+    let (_, replayed) = world.request();
+    assert_eq!((replayed.id, replayed.replay), (third.id, Some(Seq(6))));
+    assert_eq!(replayed.oldest, first.id);
+    assert!(replayed.oldest < durable.id);
+    let done_at = world.sent.iter().position(|(_, m)| *m == ToMds::ReplayDone).unwrap();
+    let new_at = world.sent.iter().position(|(_, m)| matches!(m, ToMds::Request(_))).unwrap();
+    assert!(done_at < new_at);
+    world.serve(R0, done());
+    assert_eq!(world.answer(waiting), Ok(Done::Nothing));
+}
+
+#[test]
+fn a_replay_is_durable_only_when_its_new_life_says_so() {
+    let mut world = Fixture::new();
+    let made = world.make("a", 0x1000, 5);
+    world.kill(R0);
+    world.restart(R0);
+    let new_life = Seq::first_of(Incarnation(2));
+    world.tell(R0, ToClient::Durable { through: new_life });
+    // The reply to the replay got lost: it is sent once more.
+    world.break_link(R0);
+    world.pass(SOON);
+    let (_, replayed) = world.request();
+    assert_eq!((replayed.id, replayed.replay), (made.id, Some(Seq(5))));
+    world.reply(R0, replayed.id, Some(new_life.next()), here(0x1000));
+    world.tell(R0, ToClient::Durable { through: new_life.next() });
+    world.sent.clear();
+    world.break_link(R0);
+    world.pass(SOON);
+    world.assert_nothing_sent_but_session();
+}
+
+#[test]
+fn a_replay_follows_a_redirect() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    let call = world.call(unlink(10, "f"));
+    world.apply(R0, 5, done());
+    assert_eq!(world.answer(call), Ok(Done::Nothing));
+    world.kill(R0);
+    world.restart(R0);
+    let replayed = world.serve(R0, redirect(10, R1, 9));
+    let again = world.serve(R1, done());
+    assert_eq!((again.id, again.replay), (replayed.id, None));
+}
+
+#[test]
+fn creation_waits_for_numbers() {
+    let mut world = Fixture::new();
+    let mut used = 0;
+    while world.core_has_numbers(used) {
+        used += 1;
+    }
+    world.sent.clear();
+    let call = world.call(create(1, "last"));
+    world.no_acl(R0);
+    world.assert_waiting(call);
+    assert!(world.sent.iter().all(|(_, message)| !matches!(message, ToMds::Request(_))));
+    let more = Some(common::id::InoRange { first: Ino(0x9000), last: Ino(0x9001) });
+    world.tell(R0, ToClient::Renewed { map_epoch: world.map.epoch, more });
+    let (_, request) = world.request();
+    let Op::Create(request) = request.op else { panic!() };
+    assert_eq!(request.ino, Ino(0x9000));
+}
+
+#[test]
+fn what_was_never_sent_is_withdrawn_without_a_trace() {
+    let mut world = Fixture::new();
+    world.kill(R0);
+    let call = world.call(unlink(1, "f"));
+    world.cancel(call, Signal::Handled);
+    assert_eq!(world.answer(call), Err(FsError::Interrupted));
+    world.restart(R0);
+    assert!(world.sent.iter().all(|(_, message)| !matches!(message, ToMds::Request(_))));
+}
+
+#[test]
+fn a_change_under_way_is_not_withdrawn_for_a_signal_that_is_handled() {
+    let mut world = Fixture::new();
+    let call = world.call(unlink(1, "f"));
+    world.cancel(call, Signal::Handled);
+    world.assert_waiting(call);
+    world.serve(R0, done());
+    assert_eq!(world.answer(call), Ok(Done::Nothing));
+}
+
+#[test]
+fn a_killed_process_is_let_go_and_its_change_brought_to_an_end() {
+    let mut world = Fixture::new();
+    let call = world.call(unlink(1, "f"));
+    let (_, first) = world.request();
+    world.kill(R0);
+    world.cancel(call, Signal::Fatal);
+    assert_eq!(world.answer(call), Err(FsError::Interrupted));
+    world.restart(R0);
+    let (_, second) = world.request();
+    assert_eq!(second.id, first.id);
+}
+
+fn dir_elsewhere(ino: u64, rank: Rank) -> Outcome {
+    use common::wire::reply::Found;
+    Outcome::Done(Answer::Found(Found::Dir { ino: Ino(ino), rank, attr: None }))
+}
+
+impl Fixture {
+    #[track_caller]
+    fn assert_nothing_sent_but_session(&self) {
+        let requests = self.sent.iter().filter(|(_, m)| matches!(m, ToMds::Request(_)));
+        assert_eq!(requests.count(), 0);
+    }
+
+    /// Takes one more number from rank 0, if it has lent one.
+    fn core_has_numbers(&mut self, used: u64) -> bool {
+        self.call(create(1, &format!("n{used}")));
+        self.no_acl(R0);
+        let sent = self.sent.iter().any(|(_, message)| matches!(message, ToMds::Request(_)));
+        if sent {
+            let (_, request) = self.request();
+            self.reply(R0, request.id, None, Outcome::Refused(FsError::Exists));
+        }
+        sent
+    }
+}
+
+#[test]
+fn directories_are_not_pinned_by_their_attributes() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    let call = world.call(Call::Getattr { ino: Ino(10) });
+    world.serve(R0, Outcome::Done(Answer::Attr(attr(10, FileKind::Dir))));
+    assert!(world.answer(call).is_ok());
+    world.refer(References::Forgotten { items: vec![(Ino(10), 1)] });
+    world.pass(SOON);
+    world.assert_nothing_sent_but_session();
+}

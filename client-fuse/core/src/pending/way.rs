@@ -1,0 +1,116 @@
+//! How an operation finds its way: what it is about, and which rank that leads to.
+
+use common::id::{Ino, Rank, RequestId, Seq};
+use common::limit::INO_RANGE_LOW;
+use common::wire::request::{Create, Op, Place, Request, Target};
+
+use crate::cx::Cx;
+use crate::pending::{Pended, UNNUMBERED};
+
+impl Pended {
+    pub(super) fn request(&self, id: RequestId, oldest: RequestId, replay: Option<Seq>) -> Request {
+        Request { id, oldest, caller: self.caller, at: self.at, replay, op: self.op.clone() }
+    }
+
+    /// The inode and its place, of an operation about one inode.
+    pub(super) fn target(&mut self) -> Option<&mut Target> {
+        match &mut self.op {
+            Op::Getattr { target }
+            | Op::Setattr { target, .. }
+            | Op::Link { target, .. }
+            | Op::Readlink { target }
+            | Op::GetXattr { target, .. }
+            | Op::SetXattr { target, .. }
+            | Op::ListXattr { target }
+            | Op::RemoveXattr { target, .. }
+            | Op::Wrote { target, .. } => Some(target),
+            Op::Lookup { .. }
+            | Op::Readdir { .. }
+            | Op::Stat { .. }
+            | Op::Create(_)
+            | Op::Mkdir { .. }
+            | Op::Unlink { .. }
+            | Op::Rmdir { .. }
+            | Op::Rename(_)
+            | Op::Forget { .. }
+            | Op::Sync => None,
+        }
+    }
+
+    /// Names the inode as it is known by now.
+    pub(super) fn refresh(&mut self, cx: &Cx<'_>) {
+        if let Some(target) = self.target()
+            && cx.atlas.inodes.get(target.ino).is_some()
+        {
+            target.place = cx.atlas.inodes.place(target.ino);
+        }
+    }
+
+    /// By which directory it finds its way, if by any.
+    pub(super) fn by_dir(&self) -> Option<Ino> {
+        match &self.op {
+            Op::Lookup { dir, .. }
+            | Op::Readdir { dir, .. }
+            | Op::Mkdir { dir, .. }
+            | Op::Unlink { dir, .. }
+            | Op::Rmdir { dir, .. }
+            | Op::Link { dir, .. } => Some(*dir),
+            Op::Create(create) => Some(create.dir),
+            Op::Rename(rename) => Some(rename.to_dir),
+            Op::Getattr { target }
+            | Op::Setattr { target, .. }
+            | Op::Readlink { target }
+            | Op::GetXattr { target, .. }
+            | Op::SetXattr { target, .. }
+            | Op::ListXattr { target }
+            | Op::RemoveXattr { target, .. }
+            | Op::Wrote { target, .. } => match &target.place {
+                Place::Dir => Some(target.ino),
+                Place::Entry { dir, .. } => Some(*dir),
+                Place::Home | Place::Orphan { .. } => None,
+            },
+            Op::Stat { .. } | Op::Forget { .. } | Op::Sync => None,
+        }
+    }
+
+    /// Whether it concerns one rank and no other.
+    pub(super) fn is_bound(&self) -> bool {
+        matches!(self.op, Op::Stat { .. } | Op::Forget { .. } | Op::Sync)
+    }
+
+    pub(super) fn goes_to(&mut self, cx: &Cx<'_>) -> Rank {
+        if let Some(rank) = self.forced {
+            return rank;
+        }
+        let by_dir = self.by_dir();
+        let is_link = matches!(self.op, Op::Link { .. });
+        match (self.target(), by_dir) {
+            (Some(target), _) if !is_link => {
+                let at = cx.atlas.inodes.is_at(target.ino);
+                cx.atlas.rank_of(target, at)
+            }
+            (_, Some(dir)) => cx.atlas.rank_of_dir(dir),
+            (_, None) => Rank::ROOT,
+        }
+    }
+
+    /// Chooses the number of what is made, from those that `rank` accepts. False: none is left.
+    pub(super) fn number(&mut self, rank: Rank, cx: &mut Cx<'_>) -> bool {
+        let (Op::Create(Create { ino, .. }) | Op::Mkdir { ino, .. }) = &mut self.op else {
+            return true;
+        };
+        if *ino != UNNUMBERED && cx.numbers.accepts(rank, *ino) {
+            return true;
+        }
+        if *ino != UNNUMBERED && self.unanswered == 0 {
+            // Every copy was turned away, so the number was never used.
+            cx.numbers.give_back(*ino);
+        }
+        let taken = cx.numbers.take(rank);
+        *ino = taken.unwrap_or(UNNUMBERED);
+        if cx.numbers.left(rank) < INO_RANGE_LOW {
+            cx.sessions.renew_early(rank, cx.now, cx.out);
+        }
+        taken.is_some()
+    }
+}

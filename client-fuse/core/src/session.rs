@@ -1,0 +1,321 @@
+//! `Session`: the conversation with one rank, over one connection after another.
+//!
+//! ```text
+//!  Waiting ─▶ Connecting ─▶ Opening ─▶ Open
+//!     ▲           │            │         │   the connection breaks, the lease runs out,
+//!     │           ▼            ▼         ▼   or the map shows another incarnation
+//!     └────── Reconnecting ◀─────────────┘
+//! ```
+//!
+//! Any state ends in `Evicted` when the rank says so. A session begins when something is to be
+//! sent to its rank; it survives the rank's restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::id::{ClientId, Incarnation, NoticeId, Rank, RequestId};
+use common::limit::{LEASE, LEASE_RENEW};
+use common::mds_map::{MdsMap, RankState};
+use common::time::{Monotonic, Now};
+use common::wire::session::ToMds;
+
+use crate::effect::{Effect, Effects};
+use crate::input::{LinkEnd, LinkId};
+use crate::timer::Timer;
+
+/// Waits between attempts to connect: doubled each time.
+const RECONNECT_FIRST: std::time::Duration = std::time::Duration::from_millis(50);
+const RECONNECT_DOUBLINGS_MAX: u32 = 4;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Session {
+    state: State,
+    /// Attempts to connect since it was last open.
+    attempts: u32,
+    /// A renewal is under way: more numbers come with its answer, if any.
+    renewing: bool,
+    /// Notices that take effect when the session is open: (whom to acknowledge to, which).
+    expected_by: BTreeSet<(Rank, NoticeId)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum State {
+    /// Waits for a map in which the rank takes connections.
+    Waiting,
+    /// Waits for the connection and the exchange of hellos.
+    Connecting(Link),
+    /// Waits for `Opened`.
+    Opening(Link),
+    /// Requests flow.
+    Open(Link),
+    /// Waits for the timer that tries again.
+    Reconnecting,
+    /// The rank has ended it. Only a new mount helps.
+    Evicted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Link {
+    id: LinkId,
+    incarnation: Incarnation,
+}
+
+/// The sessions with all ranks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SessionTable {
+    client: ClientId,
+    sessions: BTreeMap<Rank, Session>,
+    last_link: u64,
+}
+
+/// What a session can do for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    Open(LinkId),
+    /// It will open, or the map will say when it can.
+    NotYet,
+    Evicted,
+}
+
+impl SessionTable {
+    pub(crate) fn new(client: ClientId) -> Self {
+        Self { client, sessions: BTreeMap::new(), last_link: 0 }
+    }
+
+    /// Whether messages can be sent to a rank. Begins the session if there is none.
+    pub(crate) fn want(
+        &mut self,
+        rank: Rank,
+        map: Option<&MdsMap>,
+        out: &mut Effects,
+    ) -> Readiness {
+        let session = self.sessions.entry(rank).or_insert(Session {
+            state: State::Waiting,
+            attempts: 0,
+            renewing: false,
+            expected_by: BTreeSet::new(),
+        });
+        match session.state {
+            State::Open(link) => Readiness::Open(link.id),
+            State::Evicted => Readiness::Evicted,
+            State::Waiting => {
+                self.connect(rank, map, out);
+                Readiness::NotYet
+            }
+            State::Connecting(_) | State::Opening(_) | State::Reconnecting => Readiness::NotYet,
+        }
+    }
+
+    /// The open connection to a rank.
+    pub(crate) fn open_link(&self, rank: Rank) -> Option<LinkId> {
+        match self.sessions.get(&rank)?.state {
+            State::Open(link) => Some(link.id),
+            State::Waiting
+            | State::Connecting(_)
+            | State::Opening(_)
+            | State::Reconnecting
+            | State::Evicted => None,
+        }
+    }
+
+    /// Which rank is at the other end, if the link is the current one.
+    pub(crate) fn rank_at(&self, link: LinkId) -> Option<Rank> {
+        self.sessions
+            .iter()
+            .find(|(_, session)| session.state.link().is_some_and(|current| current.id == link))
+            .map(|(rank, _)| *rank)
+    }
+
+    fn connect(&mut self, rank: Rank, map: Option<&MdsMap>, out: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(&rank) else { return };
+        let entry = map.and_then(|map| map.ranks.get(&rank));
+        session.state = match entry {
+            Some(entry) if takes_connections(entry.state) => {
+                self.last_link += 1;
+                let link = Link { id: LinkId(self.last_link), incarnation: entry.incarnation };
+                out.push(Effect::Connect {
+                    link: link.id,
+                    rank,
+                    incarnation: link.incarnation,
+                    addr: entry.addr,
+                });
+                State::Connecting(link)
+            }
+            Some(_) | None => State::Waiting,
+        };
+    }
+
+    /// Drops what belongs to a former incarnation, tries what has become possible. Returns the
+    /// ranks whose connection is lost by that.
+    pub(crate) fn on_map(&mut self, map: &MdsMap, out: &mut Effects) -> Vec<Rank> {
+        let mut lost = Vec::new();
+        let ranks: Vec<Rank> = self.sessions.keys().copied().collect();
+        for rank in ranks {
+            let state = self.sessions[&rank].state;
+            match state.link() {
+                Some(link) if map.incarnation(rank) != Some(link.incarnation) => {
+                    out.push(Effect::Disconnect { link: link.id });
+                    self.stop_timers(rank, out);
+                    self.connect(rank, Some(map), out);
+                    lost.push(rank);
+                }
+                None if state == State::Waiting => self.connect(rank, Some(map), out),
+                Some(_) | None => {}
+            }
+        }
+        lost
+    }
+
+    pub(crate) fn on_connected(&mut self, link: LinkId, oldest: RequestId, out: &mut Effects) {
+        let Some(rank) = self.rank_at(link) else { return };
+        let Some(session) = self.sessions.get_mut(&rank) else { return };
+        if let State::Connecting(current) = session.state {
+            session.state = State::Opening(current);
+            out.send(link, ToMds::Open { client: self.client, oldest });
+        }
+    }
+
+    /// The rank has taken the session up. The caller says what is claimed and replayed.
+    pub(crate) fn on_opened(&mut self, link: LinkId, now: Now, out: &mut Effects) -> bool {
+        let Some(rank) = self.rank_at(link) else { return false };
+        let Some(session) = self.sessions.get_mut(&rank) else { return false };
+        let State::Opening(current) = session.state else { return false };
+        session.state = State::Open(current);
+        session.attempts = 0;
+        session.renewing = false;
+        out.set_timer(Timer::Renew(rank), now.monotonic.after(LEASE_RENEW));
+        out.set_timer(Timer::Lease(rank), now.monotonic.after(LEASE));
+        true
+    }
+
+    /// Returns the rank to which the connection was lost.
+    pub(crate) fn on_disconnected(
+        &mut self,
+        link: LinkId,
+        end: LinkEnd,
+        now: Now,
+        out: &mut Effects,
+    ) -> Option<Rank> {
+        let rank = self.rank_at(link)?;
+        self.stop_timers(rank, out);
+        match end {
+            LinkEnd::Broken => self.reconnect_later(rank, now.monotonic, out),
+            LinkEnd::Evicted => self.sessions.get_mut(&rank)?.state = State::Evicted,
+        }
+        Some(rank)
+    }
+
+    fn reconnect_later(&mut self, rank: Rank, now: Monotonic, out: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(&rank) else { return };
+        let wait = RECONNECT_FIRST * (1 << session.attempts.min(RECONNECT_DOUBLINGS_MAX));
+        session.attempts += 1;
+        session.state = State::Reconnecting;
+        out.set_timer(Timer::Reconnect(rank), now.after(wait));
+    }
+
+    pub(crate) fn on_reconnect_timer(
+        &mut self,
+        rank: Rank,
+        map: Option<&MdsMap>,
+        out: &mut Effects,
+    ) {
+        if self.sessions.get(&rank).is_some_and(|session| session.state == State::Reconnecting) {
+            self.connect(rank, map, out);
+        }
+    }
+
+    /// The rank has ended the session.
+    pub(crate) fn on_evicted(&mut self, link: LinkId, out: &mut Effects) -> Option<Rank> {
+        let rank = self.rank_at(link)?;
+        self.stop_timers(rank, out);
+        self.sessions.get_mut(&rank)?.state = State::Evicted;
+        out.push(Effect::Disconnect { link });
+        Some(rank)
+    }
+
+    /// Keeps the lease, or asks for more numbers.
+    pub(crate) fn renew(&mut self, rank: Rank, now: Now, out: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(&rank) else { return };
+        let State::Open(link) = session.state else { return };
+        session.renewing = true;
+        out.send(link.id, ToMds::Renew);
+        out.set_timer(Timer::Renew(rank), now.monotonic.after(LEASE_RENEW));
+    }
+
+    /// Few numbers are left: asks for more at once, unless that is under way.
+    pub(crate) fn renew_early(&mut self, rank: Rank, now: Now, out: &mut Effects) {
+        if self.sessions.get(&rank).is_some_and(|session| !session.renewing) {
+            self.renew(rank, now, out);
+        }
+    }
+
+    pub(crate) fn on_renewed(&mut self, rank: Rank, now: Now, out: &mut Effects) {
+        if let Some(session) = self.sessions.get_mut(&rank) {
+            session.renewing = false;
+            out.set_timer(Timer::Lease(rank), now.monotonic.after(LEASE));
+        }
+    }
+
+    /// A whole lease passed without an answer: whoever is there, we cannot reach it this way.
+    pub(crate) fn on_lease_timer(&mut self, rank: Rank, now: Now, out: &mut Effects) -> bool {
+        let Some(link) = self.open_link(rank) else { return false };
+        out.push(Effect::Disconnect { link });
+        self.stop_timers(rank, out);
+        self.reconnect_later(rank, now.monotonic, out);
+        true
+    }
+
+    /// `from` wants its notice acknowledged when the session with `rank` is open.
+    pub(crate) fn expect(&mut self, rank: Rank, from: Rank, notice: NoticeId) {
+        if let Some(session) = self.sessions.get_mut(&rank) {
+            session.expected_by.insert((from, notice));
+        }
+    }
+
+    /// The notices that took effect by opening this session.
+    pub(crate) fn take_expected(&mut self, rank: Rank) -> BTreeSet<(Rank, NoticeId)> {
+        self.sessions
+            .get_mut(&rank)
+            .map(|session| std::mem::take(&mut session.expected_by))
+            .unwrap_or_default()
+    }
+
+    /// Ends all sessions; their pins are given back by that.
+    pub(crate) fn close(&mut self, out: &mut Effects) {
+        for (rank, session) in std::mem::take(&mut self.sessions) {
+            for timer in [Timer::Renew(rank), Timer::Lease(rank), Timer::Reconnect(rank)] {
+                out.push(Effect::StopTimer(timer));
+            }
+            if let State::Open(link) = session.state {
+                out.send(link.id, ToMds::Close);
+            }
+            if let Some(link) = session.state.link() {
+                out.push(Effect::Disconnect { link: link.id });
+            }
+        }
+    }
+
+    fn stop_timers(&self, rank: Rank, out: &mut Effects) {
+        out.push(Effect::StopTimer(Timer::Renew(rank)));
+        out.push(Effect::StopTimer(Timer::Lease(rank)));
+    }
+}
+
+impl State {
+    fn link(self) -> Option<Link> {
+        match self {
+            Self::Connecting(link) | Self::Opening(link) | Self::Open(link) => Some(link),
+            Self::Waiting | Self::Reconnecting | Self::Evicted => None,
+        }
+    }
+}
+
+/// Clients are heard from the stage on in which a rank waits for those it knew.
+fn takes_connections(state: RankState) -> bool {
+    match state {
+        RankState::Down | RankState::Replay | RankState::Resolve => false,
+        RankState::Reconnect | RankState::Rejoin | RankState::Active | RankState::Stopping => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

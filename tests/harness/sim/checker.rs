@@ -1,0 +1,48 @@
+//! What must hold after every step, whatever has happened: the invariants of architecture §13 that can be
+//! seen from outside while things move. What must hold at rest is in `world/rest.rs`.
+
+use std::collections::BTreeMap;
+
+use common::id::{DirFragId, Rank};
+use mds_core::subtree::{DirAuth, Freeze};
+
+use super::rank::RankHost;
+use super::world::Violation;
+
+/// # Errors
+/// Names what is broken.
+pub fn check(ranks: &[RankHost]) -> Result<(), Violation> {
+    let mut sole: BTreeMap<DirFragId, Rank> = BTreeMap::new();
+    for host in ranks {
+        let Some(process) = &host.process else { continue };
+        for (base, subtree) in process.mds.holdings().subtrees.iter() {
+            match subtree.auth {
+                // S1: one server.
+                DirAuth::Sole(rank) if rank == host.rank => {
+                    if let Some(other) = sole.insert(base, rank) {
+                        let both = format!("{other} and {rank} are both the authority for {base}");
+                        return Err(Violation::Disagreement(both));
+                    }
+                }
+                DirAuth::Sole(_) => (),
+                // S3: who is in doubt serves nothing that changes.
+                DirAuth::Ambiguous { .. }
+                    if subtree.freeze == Freeze::Live && concerns(host, subtree.auth) =>
+                {
+                    let broken = format!("{base} is ambiguous and not frozen");
+                    return Err(Violation::Invariant { rank: host.rank, broken });
+                }
+                DirAuth::Ambiguous { .. } => (),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the doubt is about this rank; a bystander's is not.
+fn concerns(host: &RankHost, auth: DirAuth) -> bool {
+    match auth {
+        DirAuth::Sole(rank) => rank == host.rank,
+        DirAuth::Ambiguous { first, second } => first == host.rank || second == host.rank,
+    }
+}

@@ -1,0 +1,278 @@
+//! `History`: is there an order of the operations that explains every answer?
+//!
+//! Operations overlap, so no single run of the model can be right. The history keeps *every* state
+//! the model may be in: between the moment an operation was asked for and the moment it was answered
+//! it may take effect at any time (linearizability). An answer that fits none of the states is a
+//! violation; the answer of a state that fits is the only thing that lets the state live on.
+//! This looks at clients alone, so it holds whatever the ranks do to each other meanwhile.
+//!
+//! * Only changes make states: they are tried in every order in which they may happen. A question
+//!   changes nothing; each state keeps the answers that were right since it was asked.
+//! * After power loss a rank may have forgotten changes that were not answered, although somebody has
+//!   seen them.  They are taken back, and happen again when their client repeats them.  What was
+//!   answered was repeated by its client before that and stays, unless it rested on what was taken back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::error::FsError;
+use common::id::Ino;
+
+use super::model::{Model, Sym, Verdict};
+use super::operation::{Operation, Outcome};
+
+/// One operation, in the order in which they were asked for; also names what it makes. Not 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationId(pub u32);
+
+/// States above which something is wrong with the workload: it must not overlap so much.
+const STATES_MAX: usize = 4096;
+
+#[derive(Clone, Debug)]
+pub struct History {
+    /// By number, from 1 on.
+    asked: Vec<Operation<Ino>>,
+    open: BTreeSet<OperationId>,
+    states: Vec<State>,
+}
+
+/// One possible present.
+#[derive(Clone, Debug, Default)]
+struct State {
+    model: Model,
+    /// Numbers of inodes, as far as somebody was told.
+    numbers: BTreeMap<Ino, Sym>,
+    /// Open changes that have taken effect, with what they must be answered.
+    ahead: BTreeMap<OperationId, Verdict>,
+    /// Open questions, with every answer that was right at some moment.
+    seen: BTreeMap<OperationId, Vec<Verdict>>,
+    /// Changes in the order in which they took effect.
+    order: Vec<OperationId>,
+}
+
+/// An answer that no order of the operations explains.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("operation {} {operation:?} was answered {observed:?}; possible: {possible:?}", .id.0)]
+pub struct Unexplained {
+    pub id: OperationId,
+    pub operation: Operation<Ino>,
+    pub observed: Outcome<Ino>,
+    pub possible: Vec<Verdict>,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        let mut state = State::default();
+        state.numbers.insert(Ino::ROOT, Sym::ROOT);
+        Self { asked: Vec::new(), open: BTreeSet::new(), states: vec![state] }
+    }
+}
+
+impl History {
+    /// Somebody asks.
+    pub fn ask(&mut self, operation: Operation<Ino>) -> OperationId {
+        let change = operation.is_change();
+        self.asked.push(operation);
+        let id = OperationId(u32::try_from(self.asked.len()).expect("runs are short"));
+        self.open.insert(id);
+        if !change {
+            for state in &mut self.states {
+                state.seen.insert(id, Vec::new());
+                state.look(id, &self.asked);
+            }
+        }
+        id
+    }
+
+    /// Somebody was answered.
+    ///
+    /// # Errors
+    /// If no state explains the answer.
+    pub fn answer(
+        &mut self,
+        id: OperationId,
+        observed: &Outcome<Ino>,
+    ) -> Result<(), Box<Unexplained>> {
+        let (mut after, mut possible) = (Vec::new(), Vec::new());
+        for state in self.possible_presents() {
+            for verdict in state.verdicts(id) {
+                match state.clone().explains(&verdict, observed) {
+                    Some(mut explained) => {
+                        explained.ahead.remove(&id);
+                        explained.seen.remove(&id);
+                        add(&mut after, explained);
+                    }
+                    None if possible.contains(&verdict) => (),
+                    None => possible.push(verdict),
+                }
+            }
+        }
+        if after.is_empty() {
+            let operation = self.asked[index(id)].clone();
+            let observed = observed.clone();
+            return Err(Box::new(Unexplained { id, operation, observed, possible }));
+        }
+        self.open.remove(&id);
+        self.states = after;
+        Ok(())
+    }
+
+    /// A rank lost power: any of the open changes may be undone.
+    pub fn lose_power(&mut self) {
+        let mut after = Vec::new();
+        for state in std::mem::take(&mut self.states) {
+            let ahead: Vec<OperationId> = state.ahead.keys().copied().collect();
+            for choice in 0..1_usize << ahead.len() {
+                let undone = ahead.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1);
+                let undone: BTreeSet<OperationId> = undone.map(|(_, id)| *id).collect();
+                add(&mut after, state.without(&undone, &self.asked));
+            }
+        }
+        self.states = after;
+    }
+
+    /// The states, and all that can become of them by changes under way.
+    fn possible_presents(&self) -> Vec<State> {
+        let mut all = self.states.clone();
+        let mut next = 0;
+        let changes: Vec<OperationId> =
+            self.open.iter().copied().filter(|id| self.asked[index(*id)].is_change()).collect();
+        while next < all.len() {
+            let ahead = &all[next].ahead;
+            let left: Vec<_> = changes.iter().filter(|id| !ahead.contains_key(id)).collect();
+            for id in left {
+                let mut state = all[next].clone();
+                state.carry_out(*id, &self.asked);
+                add(&mut all, state);
+            }
+            next += 1;
+        }
+        all
+    }
+
+    /// What the tree may hold once nothing is open: directories but the root, and names.
+    #[must_use]
+    pub fn totals(&self) -> BTreeSet<(u64, u64)> {
+        self.states.iter().map(|state| state.model.totals()).collect()
+    }
+
+    #[must_use]
+    pub fn states(&self) -> usize {
+        self.states.len()
+    }
+
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+}
+
+fn index(id: OperationId) -> usize {
+    usize::try_from(id.0).expect("32 bits fit") - 1
+}
+
+/// Adds a state unless one like it is there: how they came to be does not matter.
+fn add(states: &mut Vec<State>, state: State) {
+    let known = states.iter().any(|other| {
+        other.model == state.model
+            && other.ahead == state.ahead
+            && other.seen == state.seen
+            && other.numbers == state.numbers
+    });
+    if !known {
+        assert!(states.len() < STATES_MAX, "the workload overlaps too much to be checked");
+        states.push(state);
+    }
+}
+
+impl State {
+    /// One change takes effect.
+    fn carry_out(&mut self, id: OperationId, asked: &[Operation<Ino>]) {
+        let verdict = self.apply(id, &asked[index(id)]);
+        let changed = verdict.is_ok();
+        self.ahead.insert(id, verdict);
+        self.order.push(id);
+        if changed {
+            let questions: Vec<OperationId> = self.seen.keys().copied().collect();
+            for question in questions {
+                self.look(question, asked);
+            }
+        }
+    }
+
+    /// Notes what a question would be answered at this moment.
+    fn look(&mut self, id: OperationId, asked: &[Operation<Ino>]) {
+        let verdict = self.apply(id, &asked[index(id)]);
+        let seen = self.seen.entry(id).or_default();
+        if !seen.contains(&verdict) {
+            seen.push(verdict);
+        }
+    }
+
+    fn apply(&mut self, id: OperationId, operation: &Operation<Ino>) -> Verdict {
+        match operation.renamed(|ino| self.numbers.get(&ino).copied()) {
+            Some(operation) => self.model.apply(&operation, Sym(id.0)),
+            // Its maker's operation was undone by power loss.
+            None => Err(vec![FsError::NotFound, FsError::Stale]),
+        }
+    }
+
+    /// What an operation may be answered here: nothing if it has not taken effect.
+    fn verdicts(&self, id: OperationId) -> Vec<Verdict> {
+        match self.ahead.get(&id) {
+            Some(verdict) => vec![verdict.clone()],
+            None => self.seen.get(&id).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// This state, with what the answer tells of numbers; `None` if the answer does not fit.
+    fn explains(mut self, verdict: &Verdict, observed: &Outcome<Ino>) -> Option<Self> {
+        match (verdict, observed) {
+            (Err(reasons), Err(error)) => reasons.contains(error).then_some(self),
+            (Ok(answer), Ok(observed)) if answer.anonymous() == observed.anonymous() => {
+                let numbers = observed.nodes().into_iter().zip(answer.nodes());
+                for (ino, sym) in numbers {
+                    self.is_numbered(ino, sym)?;
+                }
+                Some(self)
+            }
+            (Ok(_), Ok(_) | Err(_)) | (Err(_), Ok(_)) => None,
+        }
+    }
+
+    fn is_numbered(&mut self, ino: Ino, sym: Sym) -> Option<()> {
+        match self.numbers.get(&ino) {
+            Some(known) => (*known == sym).then_some(()),
+            None if self.numbers.values().any(|known| *known == sym) => None,
+            None => {
+                self.numbers.insert(ino, sym);
+                Some(())
+            }
+        }
+    }
+
+    /// The present as it is if some changes have not happened yet.
+    fn without(&self, undone: &BTreeSet<OperationId>, asked: &[Operation<Ino>]) -> Self {
+        if undone.is_empty() {
+            return self.clone();
+        }
+        let mut state = Self { numbers: self.numbers.clone(), ..Self::default() };
+        for id in self.order.iter().filter(|id| !undone.contains(id)) {
+            let verdict = state.apply(*id, &asked[index(*id)]);
+            state.order.push(*id);
+            if self.ahead.contains_key(id) {
+                state.ahead.insert(*id, verdict);
+            }
+        }
+        // A number chosen for what was undone may be given up: its client chooses anew.
+        state.numbers.retain(|_, sym| !undone.contains(&OperationId(sym.0)));
+        state.seen.clone_from(&self.seen);
+        let questions: Vec<OperationId> = state.seen.keys().copied().collect();
+        for question in questions {
+            state.look(question, asked);
+        }
+        state
+    }
+}
+
+#[cfg(test)]
+mod tests;

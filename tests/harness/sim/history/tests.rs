@@ -1,0 +1,103 @@
+use common::attr::FileKind;
+use common::name::Name;
+use common::wire::request::IfExists;
+
+use super::*;
+use crate::sim::operation::{Answer, Make};
+
+fn name(text: &str) -> Name {
+    Name::new(text.as_bytes()).unwrap()
+}
+
+fn create(at: &str) -> Operation<Ino> {
+    Operation::Create {
+        dir: Ino::ROOT,
+        name: name(at),
+        make: Make::File,
+        mode: 0o644,
+        existing: IfExists::Refuse,
+    }
+}
+
+fn lookup(at: &str) -> Operation<Ino> {
+    Operation::Lookup { dir: Ino::ROOT, name: name(at) }
+}
+
+fn unlink(at: &str) -> Operation<Ino> {
+    Operation::Unlink { dir: Ino::ROOT, name: name(at) }
+}
+
+fn file(ino: u64) -> Outcome<Ino> {
+    Ok(Answer::Entry { node: Ino(ino), kind: FileKind::File })
+}
+
+#[test]
+fn what_overlaps_may_happen_in_either_order() {
+    for found in [file(300), Err(FsError::NotFound)] {
+        let mut history = History::default();
+        let made = history.ask(create("a"));
+        let looked = history.ask(lookup("a"));
+        history.answer(looked, &found).unwrap();
+        history.answer(made, &file(300)).unwrap();
+    }
+}
+
+#[test]
+fn what_was_answered_has_happened() {
+    let mut history = History::default();
+    let made = history.ask(create("a"));
+    history.answer(made, &file(300)).unwrap();
+    let looked = history.ask(lookup("a"));
+    history.clone().answer(looked, &Err(FsError::NotFound)).unwrap_err();
+    history.clone().answer(looked, &file(301)).unwrap_err();
+    history.answer(looked, &file(300)).unwrap();
+}
+
+#[test]
+fn what_was_seen_stays() {
+    let mut history = History::default();
+    let made = history.ask(create("a"));
+    let looked = history.ask(lookup("a"));
+    history.answer(looked, &file(300)).unwrap();
+    let again = history.ask(lookup("a"));
+    history.clone().answer(again, &Err(FsError::NotFound)).unwrap_err();
+
+    history.lose_power();
+    history.clone().answer(again, &file(300)).unwrap();
+    history.answer(again, &Err(FsError::NotFound)).unwrap();
+    history.answer(made, &file(777)).unwrap();
+}
+
+#[test]
+fn of_two_that_make_one_name_one_is_refused() {
+    let mut history = History::default();
+    let (first, second) = (history.ask(create("a")), history.ask(create("a")));
+    history.answer(second, &file(300)).unwrap();
+    history.clone().answer(first, &file(301)).unwrap_err();
+    history.answer(first, &Err(FsError::Exists)).unwrap();
+    assert!(!history.is_open());
+    assert_eq!(history.totals().into_iter().collect::<Vec<_>>(), [(0, 1)]);
+}
+
+#[test]
+fn nothing_happens_twice() {
+    let mut history = History::default();
+    let made = history.ask(create("a"));
+    history.answer(made, &file(300)).unwrap();
+    let gone = history.ask(unlink("a"));
+    history.answer(gone, &Ok(Answer::Done)).unwrap();
+    let made = history.ask(create("a"));
+    history.answer(made, &file(301)).unwrap();
+    let looked = history.ask(lookup("a"));
+    history.answer(looked, &Err(FsError::NotFound)).unwrap_err();
+}
+
+#[test]
+fn a_rank_that_lost_power_may_not_lose_what_was_answered() {
+    let mut history = History::default();
+    let made = history.ask(create("a"));
+    history.answer(made, &file(300)).unwrap();
+    history.lose_power();
+    let looked = history.ask(lookup("a"));
+    history.answer(looked, &Err(FsError::NotFound)).unwrap_err();
+}

@@ -1,0 +1,209 @@
+//! `Kernel`: what one client's kernel refers to, and the locks under which it asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::attr::FileKind;
+use common::id::Ino;
+
+use super::operation::Operation;
+
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    inodes: BTreeMap<Ino, Known>,
+    locks: BTreeMap<Ino, Held>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    kind: FileKind,
+    /// How often it was named to the kernel; the root is never forgotten.
+    lookups: u64,
+    handles: u64,
+    /// Operations under way that name it.
+    busy: u64,
+    /// The directory in which it was found last, which the kernel keeps as long.
+    parent: Ino,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Shared(u32),
+    Exclusive,
+}
+
+/// What an operation locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lock {
+    pub ino: Ino,
+    pub how: How,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum How {
+    Shared,
+    Exclusive,
+}
+
+impl Default for Kernel {
+    fn default() -> Self {
+        let root =
+            Known { kind: FileKind::Dir, lookups: 1, handles: 0, busy: 0, parent: Ino::ROOT };
+        Self { inodes: BTreeMap::from([(Ino::ROOT, root)]), locks: BTreeMap::new() }
+    }
+}
+
+impl Kernel {
+    /// An answer named an inode.
+    pub fn meet(&mut self, ino: Ino, kind: FileKind, parent: Ino) {
+        let known = self.inodes.entry(ino).or_insert(Known {
+            kind,
+            lookups: 0,
+            handles: 0,
+            busy: 0,
+            parent,
+        });
+        known.lookups += 1;
+        known.parent = parent;
+    }
+
+    #[must_use]
+    pub fn of_kind(&self, wanted: impl Fn(FileKind) -> bool) -> Vec<Ino> {
+        let inodes = self.inodes.iter().filter(|(_, known)| wanted(known.kind));
+        inodes.map(|(ino, _)| *ino).collect()
+    }
+
+    pub fn open(&mut self, ino: Ino) {
+        if let Some(known) = self.inodes.get_mut(&ino) {
+            known.handles += 1;
+        }
+    }
+
+    pub fn release(&mut self, ino: Ino) {
+        if let Some(known) = self.inodes.get_mut(&ino) {
+            known.handles -= 1;
+        }
+    }
+
+    #[must_use]
+    pub fn opened(&self) -> Vec<Ino> {
+        let inodes = self.inodes.iter().filter(|(_, known)| known.handles > 0);
+        inodes.map(|(ino, _)| *ino).collect()
+    }
+
+    /// What may be forgotten: nothing uses it, nothing known lies in it.
+    #[must_use]
+    pub fn idle(&self) -> Vec<Ino> {
+        let parents: BTreeSet<Ino> = self.inodes.values().map(|known| known.parent).collect();
+        let idle = self.inodes.iter().filter(|(ino, known)| {
+            **ino != Ino::ROOT && known.handles == 0 && known.busy == 0 && !parents.contains(ino)
+        });
+        idle.map(|(ino, _)| *ino).collect()
+    }
+
+    /// Forgets an inode; tells how often it had been named.
+    pub fn forget(&mut self, ino: Ino) -> u64 {
+        self.inodes.remove(&ino).map_or(0, |known| known.lookups)
+    }
+
+    /// Takes all locks of an operation, or none.
+    pub fn lock(&mut self, locks: &[Lock]) -> bool {
+        let free = |lock: &Lock| match (self.locks.get(&lock.ino), lock.how) {
+            (None, _) | (Some(Held::Shared(_)), How::Shared) => true,
+            (Some(Held::Shared(_)), How::Exclusive) | (Some(Held::Exclusive), _) => false,
+        };
+        if !locks.iter().all(free) {
+            return false;
+        }
+        for lock in locks {
+            let held = match (self.locks.get(&lock.ino), lock.how) {
+                (Some(Held::Shared(count)), How::Shared) => Held::Shared(count + 1),
+                (None, How::Shared) => Held::Shared(1),
+                (_, How::Exclusive) | (Some(Held::Exclusive), How::Shared) => Held::Exclusive,
+            };
+            self.locks.insert(lock.ino, held);
+            self.use_inode(lock.ino, true);
+        }
+        true
+    }
+
+    pub fn unlock(&mut self, locks: &[Lock]) {
+        for lock in locks {
+            match self.locks.get_mut(&lock.ino) {
+                Some(Held::Shared(count)) if *count > 1 => *count -= 1,
+                Some(Held::Shared(_) | Held::Exclusive) => {
+                    self.locks.remove(&lock.ino);
+                }
+                None => (),
+            }
+            self.use_inode(lock.ino, false);
+        }
+    }
+
+    fn use_inode(&mut self, ino: Ino, begins: bool) {
+        if let Some(known) = self.inodes.get_mut(&ino) {
+            known.busy = if begins { known.busy + 1 } else { known.busy - 1 };
+        }
+    }
+}
+
+/// What the VFS locks for an operation. Each inode once, the stronger way.
+#[must_use]
+pub fn locks_of(operation: &Operation<Ino>) -> Vec<Lock> {
+    let named: Vec<(Ino, How)> = match operation {
+        Operation::Lookup { dir, .. } | Operation::Readdir { dir } => vec![(*dir, How::Shared)],
+        Operation::Getattr { node }
+        | Operation::Readlink { node }
+        | Operation::GetXattr { node, .. }
+        | Operation::ListXattr { node } => vec![(*node, How::Shared)],
+        Operation::Setattr { node, .. }
+        | Operation::SetXattr { node, .. }
+        | Operation::RemoveXattr { node, .. }
+        | Operation::Write { node, .. } => vec![(*node, How::Exclusive)],
+        Operation::Create { dir, .. }
+        | Operation::Unlink { dir, .. }
+        | Operation::Rmdir { dir, .. } => vec![(*dir, How::Exclusive)],
+        Operation::Link { node, dir, .. } => vec![(*node, How::Exclusive), (*dir, How::Exclusive)],
+        Operation::Rename { from_dir, to_dir, .. } => {
+            vec![(*from_dir, How::Exclusive), (*to_dir, How::Exclusive)]
+        }
+    };
+    let strongest: BTreeMap<Ino, How> = named.into_iter().collect();
+    strongest.into_iter().map(|(ino, how)| Lock { ino, how }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIR: Ino = Ino(300);
+    const FILE: Ino = Ino(301);
+
+    fn lock(ino: Ino, how: How) -> [Lock; 1] {
+        [Lock { ino, how }]
+    }
+
+    #[test]
+    fn a_directory_is_kept_as_long_as_what_lies_in_it() {
+        let mut kernel = Kernel::default();
+        kernel.meet(DIR, FileKind::Dir, Ino::ROOT);
+        kernel.meet(FILE, FileKind::File, DIR);
+        kernel.meet(FILE, FileKind::File, DIR);
+        assert_eq!(kernel.idle(), [FILE]);
+        kernel.open(FILE);
+        assert!(kernel.idle().is_empty());
+        kernel.release(FILE);
+        assert_eq!(kernel.forget(FILE), 2);
+        assert_eq!(kernel.idle(), [DIR]);
+    }
+
+    #[test]
+    fn locks_exclude() {
+        let mut kernel = Kernel::default();
+        let (shared, exclusive) = (lock(DIR, How::Shared), lock(DIR, How::Exclusive));
+        assert!(kernel.lock(&shared) && kernel.lock(&shared) && !kernel.lock(&exclusive));
+        kernel.unlock(&shared);
+        assert!(!kernel.lock(&exclusive));
+        kernel.unlock(&shared);
+        assert!(kernel.lock(&exclusive) && !kernel.lock(&shared));
+    }
+}

@@ -1,0 +1,286 @@
+//! `World`: ranks, clients, network, disks and a monitor on one thread, under one seed.
+//!
+//! Time jumps from one event to the next. Everything that is left open - how long a message takes, what
+//! a process does next, who loses power when - is thrown with the world's dice, so a seed is a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use client_core::{ClientCore, LinkId};
+use common::id::{ClientId, ClusterId, Ino, MigrationId, Rank, Seq};
+use common::mds_map::MdsMap;
+use common::name::NameHashKey;
+use common::time::Monotonic;
+use common::wire::admin::AdminReply;
+use common::wire::session::{ToClient, ToMds};
+use mds_core::Input;
+use mds_core::input::{AdminId, ConnId, Fetch};
+use mds_core::message::PeerMsg;
+
+use super::client::ClientHost;
+use super::dice::Dice;
+use super::disk::Disk;
+use super::history::{History, Unexplained};
+use super::monitor::Monitor;
+use super::network::{Lane, Life, Network};
+use super::operation::Outcome;
+use super::rank::RankHost;
+use super::trace::{Trace, Who};
+
+mod clients;
+mod faults;
+mod ranks;
+mod rest;
+
+/// What a run is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub ranks: u16,
+    pub clients: usize,
+    /// Processes of each client.
+    pub processes: usize,
+    /// What processes begin before they end.
+    pub actions: u32,
+    /// Deaths of ranks.
+    pub deaths: u32,
+    /// Connections that break.
+    pub breaks: u32,
+    /// Subtrees an operator moves, or tries to; some of these moves are cancelled.
+    pub exports: u32,
+    /// Directories that are pinned to a rank, or freed again.
+    pub pins: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct World {
+    pub settings: Settings,
+    pub now: Monotonic,
+    pub dice: Dice,
+    pub trace: Trace,
+    pub ranks: Vec<RankHost>,
+    pub clients: Vec<ClientHost>,
+    pub history: History,
+    pub(super) network: Network,
+    pub(super) monitor: Monitor,
+    /// What happens when; what happens at one time happens in the order in which it was planned.
+    events: BTreeMap<(Monotonic, u64), Event>,
+    event_last: u64,
+    /// Messages of a life the receiver's map does not show yet, in order.
+    early: BTreeMap<Life, Vec<(Life, PeerMsg)>>,
+    actions_left: u32,
+    pub(super) faults_left: u32,
+    /// The last answer to an operation.
+    last: Option<Outcome<Ino>>,
+    /// When a rank was last not serving.
+    away_since: Option<Monotonic>,
+    admin_last: u64,
+    pub(super) admin_replies: BTreeMap<AdminId, AdminReply>,
+    /// Inodes whose data was written and not removed.
+    pub(super) data: BTreeSet<Ino>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    Start(Rank),
+    Turn(Life),
+    Written(Life),
+    SyncBegins(Life),
+    SyncEnds(Life, Seq),
+    RankInput(Life, Box<Input>),
+    Fetched(Life, Fetch),
+    RankTimer(Life, mds_core::timer::Timer, u64),
+    Connects { client: usize, link: LinkId, life: Life },
+    ToRank(ConnId, ToMds),
+    ToRankEnds(ConnId),
+    ToClient(ConnId, ToClient),
+    ToClientEnds(ConnId),
+    NoConnection { client: usize, link: LinkId },
+    Peer { from: Life, to: Life, msg: PeerMsg },
+    ClientTimer(usize, client_core::Timer, u64),
+    Map(Who, Arc<MdsMap>),
+    Beacon(Life),
+    GraceOver(Life),
+    Process { client: usize, process: usize },
+    Fault(Fault),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fault {
+    Death,
+    Break,
+    Export,
+    Cancel(MigrationId),
+    Pin,
+}
+
+/// What must not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Violation {
+    #[error(transparent)]
+    Unexplained(#[from] Box<Unexplained>),
+    #[error("rank {rank} broke an invariant: {broken}")]
+    Invariant { rank: Rank, broken: String },
+    #[error("ranks disagree: {0}")]
+    Disagreement(String),
+    #[error("rank {rank} ended itself: {reason}")]
+    Aborted { rank: Rank, reason: String },
+    #[error("client {client} was sent away by a rank")]
+    Evicted { client: usize },
+    #[error("still waiting after a long time: {0}")]
+    Hung(String),
+    #[error("left over on rank {rank}: {left}")]
+    LeftOver { rank: Rank, left: String },
+    #[error("after everything was removed there is data of {0:?}")]
+    DataLeft(Vec<Ino>),
+    #[error("{names} names in {dirs} directories are stored; the model has {expected}")]
+    Stored { dirs: u64, names: u64, expected: String },
+    #[error("a question to rank {0} was not answered")]
+    NoAnswer(Rank),
+}
+
+pub(super) const CLUSTER: ClusterId = ClusterId(0x6702);
+pub(super) const HASH_KEY: NameHashKey = NameHashKey(0x1234_5678_9abc_def0, 42);
+
+impl World {
+    #[must_use]
+    pub fn new(seed: u64, settings: Settings, trace: Trace) -> Self {
+        let dice = Dice::new(seed);
+        let ranks = (0..settings.ranks).map(|rank| {
+            let disk = if rank == 0 { Self::root_disk() } else { Disk::default() };
+            RankHost::new(Rank(rank), disk)
+        });
+        let clients = (0..settings.clients).map(|number| {
+            let id = ClientId(500 + u64::try_from(number).expect("there are few clients"));
+            let core = ClientCore::new(client_core::Params { client: id });
+            ClientHost::new(number, id, core, settings.processes)
+        });
+        let mut world = Self {
+            settings,
+            now: Monotonic(1),
+            dice,
+            trace,
+            ranks: ranks.collect(),
+            clients: clients.collect(),
+            history: History::default(),
+            network: Network::default(),
+            monitor: Monitor::new(CLUSTER, HASH_KEY, settings.ranks),
+            events: BTreeMap::new(),
+            event_last: 0,
+            early: BTreeMap::new(),
+            actions_left: settings.actions,
+            faults_left: settings.deaths + settings.breaks + settings.exports + settings.pins,
+            last: None,
+            away_since: Some(Monotonic(1)),
+            admin_last: 0,
+            admin_replies: BTreeMap::new(),
+            data: BTreeSet::new(),
+        };
+        world.plan_beginning();
+        world
+    }
+
+    fn root_disk() -> Disk {
+        let (rows, journal) =
+            mds_core::mds::format_root(RankHost::new(Rank(0), Disk::default()).now(Monotonic(0)));
+        Disk::formatted(rows, journal)
+    }
+
+    fn plan_beginning(&mut self) {
+        for rank in 0..self.settings.ranks {
+            self.after(Duration::from_micros(u64::from(rank)), Event::Start(Rank(rank)));
+        }
+        let span = Duration::from_millis(20 * u64::from(self.settings.actions) + 1000);
+        let Settings { deaths, breaks, exports, pins, .. } = self.settings;
+        for (fault, count) in [
+            (Fault::Death, deaths),
+            (Fault::Break, breaks),
+            (Fault::Export, exports),
+            (Fault::Pin, pins),
+        ] {
+            for _ in 0..count {
+                let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+                let wait = Duration::from_nanos(self.dice.below(span));
+                self.after(Duration::from_secs(1) + wait, Event::Fault(fault));
+            }
+        }
+        for client in 0..self.settings.clients {
+            for process in 0..self.settings.processes {
+                self.after(Duration::from_secs(1), Event::Process { client, process });
+            }
+        }
+    }
+
+    /// Runs until nothing is under way, looks at everything, removes everything, looks again.
+    ///
+    /// # Errors
+    /// The first thing that must not happen.
+    pub fn run(&mut self) -> Result<(), Violation> {
+        self.run_until_idle()?;
+        self.walk()?;
+        self.check_at_rest()?;
+        if self.dice.percent(30) {
+            self.power_cycle()?;
+            self.walk()?;
+        }
+        self.remove_everything()?;
+        self.check_empty()
+    }
+
+    pub(super) fn after(&mut self, wait: Duration, event: Event) {
+        self.at(self.now.after(wait), event);
+    }
+
+    fn at(&mut self, at: Monotonic, event: Event) {
+        self.event_last += 1;
+        self.events.insert((at.max(self.now), self.event_last), event);
+    }
+
+    /// Along a lane: late, and after what went before.
+    fn along(&mut self, lane: Lane, event: Event) {
+        let at = self.network.arrival(lane, self.now, &mut self.dice);
+        self.at(at, event);
+    }
+
+    fn soon(&mut self, longest: Duration, event: Event) {
+        let wait = self.dice.wait(Duration::from_micros(1), longest);
+        self.after(wait, event);
+    }
+
+    /// The next thing happens.
+    ///
+    /// # Errors
+    /// What must not happen.
+    pub fn step(&mut self) -> Result<(), Violation> {
+        let Some(((at, _), event)) = self.events.pop_first() else {
+            return Err(Violation::Hung(format!("nothing will ever happen; {}", self.waiting())));
+        };
+        self.now = at;
+        match event {
+            Event::Start(rank) => self.start(rank),
+            Event::Turn(life) => self.turn(life)?,
+            Event::Written(life) => self.written(life)?,
+            Event::SyncBegins(life) => self.sync_begins(life),
+            Event::SyncEnds(life, through) => self.sync_ends(life, through),
+            Event::RankInput(life, input) => self.rank_input(life, *input),
+            Event::Fetched(life, fetch) => self.fetched(life, &fetch),
+            Event::RankTimer(life, timer, number) => self.rank_timer(life, timer, number),
+            Event::Connects { client, link, life } => self.connects(client, link, life)?,
+            Event::ToRank(conn, msg) => self.to_rank(conn, msg),
+            Event::ToRankEnds(conn) => self.to_rank_ends(conn),
+            Event::ToClient(conn, msg) => self.to_client(conn, msg)?,
+            Event::ToClientEnds(conn) => self.to_client_ends(conn)?,
+            Event::NoConnection { client, link } => self.no_connection(client, link)?,
+            Event::Peer { from, to, msg } => self.peer(from, to, msg),
+            Event::ClientTimer(client, timer, number) => {
+                self.client_timer(client, timer, number)?
+            }
+            Event::Map(to, map) => self.map_arrives(to, &map)?,
+            Event::Beacon(life) => self.beacon(life),
+            Event::GraceOver(life) => self.grace_over(life),
+            Event::Process { client, process } => self.process(client, process)?,
+            Event::Fault(fault) => self.fault(fault)?,
+        }
+        Ok(())
+    }
+}

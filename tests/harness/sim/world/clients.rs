@@ -1,0 +1,352 @@
+//! The world's part that carries out what clients and their processes ask for.
+
+use std::time::Duration;
+
+use client_core::{
+    Call, CallId, Done, Effect, Effects, Input, LinkEnd, LinkId, ListDetail, Listed, References,
+    Timer,
+};
+use common::attr::FileKind;
+use common::error::FsError;
+use common::id::Ino;
+use common::wire::request::Caller;
+use common::wire::session::ToClient;
+use mds_core::input::ConnId;
+
+use super::{Event, Violation, World};
+use crate::sim::action::{self, Action};
+use crate::sim::client::{self, Asks, Waiting};
+use crate::sim::kernel::{Lock, locks_of};
+use crate::sim::network::{Lane, Life, Way};
+use crate::sim::operation::{Answer, Operation};
+use crate::sim::trace::Who;
+
+const THINK: Duration = Duration::from_millis(25);
+const CONNECT: Duration = Duration::from_millis(5);
+
+impl World {
+    pub(super) fn client_input(&mut self, number: usize, input: Input) -> Result<(), Violation> {
+        let host = &mut self.clients[number];
+        let who = Who::Client(number);
+        self.trace.line(self.now, who, "in", || format!("{input:?}"));
+        let mut out = Effects::default();
+        host.core.handle(host.now(self.now), input, &mut out);
+        for effect in out.drain() {
+            self.trace.line(self.now, who, "out", || format!("{effect:?}"));
+            self.carry_out_for_client(number, effect)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out_for_client(&mut self, client: usize, effect: Effect) -> Result<(), Violation> {
+        match effect {
+            Effect::Connect { link, rank, incarnation, .. } => {
+                let life = Life { rank, incarnation };
+                self.soon(CONNECT, Event::Connects { client, link, life });
+            }
+            Effect::Disconnect { link } => self.disconnect(client, link),
+            Effect::Send { link, message } => {
+                let conn = self.network.conn_of(client, link);
+                let conn = conn.filter(|conn| {
+                    self.network.conn(*conn).is_some_and(|conn| conn.to_rank == Way::Open)
+                });
+                if let Some(conn) = conn {
+                    self.along(Lane::ToRank(conn), Event::ToRank(conn, message));
+                }
+            }
+            Effect::Answer { call, result } => self.answered(client, call, result)?,
+            Effect::SetTimer { timer, at } => {
+                let host = &mut self.clients[client];
+                let (at, number) = (host.in_world(at), host.set_timer(timer));
+                self.at(at, Event::ClientTimer(client, timer, number));
+            }
+            Effect::StopTimer(timer) => self.clients[client].stop_timer(timer),
+            Effect::Forgotten { .. } => (),
+        }
+        Ok(())
+    }
+
+    /// A connection is made if that life of the rank still listens.
+    pub(super) fn connects(
+        &mut self,
+        client: usize,
+        link: LinkId,
+        life: Life,
+    ) -> Result<(), Violation> {
+        if self.alive(life).is_none() {
+            return self.no_connection(client, link);
+        }
+        self.network.connect(client, link, life);
+        self.client_input(client, Input::Connected { link })
+    }
+
+    pub(super) fn no_connection(&mut self, client: usize, link: LinkId) -> Result<(), Violation> {
+        self.client_input(client, Input::Disconnected { link, end: LinkEnd::Broken })
+    }
+
+    /// The client ends a connection, after what it has said.
+    fn disconnect(&mut self, client: usize, link: LinkId) {
+        let Some(conn) = self.network.conn_of(client, link) else { return };
+        self.network.shut(conn, Lane::ToClient(conn));
+        let Some(it) = self.network.conn_mut(conn) else { return };
+        if it.to_rank == Way::Open {
+            it.to_rank = Way::Ending;
+            self.along(Lane::ToRank(conn), Event::ToRankEnds(conn));
+        }
+    }
+
+    pub(super) fn to_client(&mut self, conn: ConnId, message: ToClient) -> Result<(), Violation> {
+        let Some(it) = self.network.conn(conn).copied() else { return Ok(()) };
+        if it.to_client == Way::Shut {
+            return Ok(());
+        }
+        if message == ToClient::Evicted {
+            return Err(Violation::Evicted { client: it.client });
+        }
+        self.client_input(it.client, Input::FromMds { link: it.link, message })
+    }
+
+    pub(super) fn to_client_ends(&mut self, conn: ConnId) -> Result<(), Violation> {
+        let Some(it) = self.network.conn(conn).copied() else { return Ok(()) };
+        if it.to_client == Way::Shut {
+            return Ok(());
+        }
+        self.network.shut(conn, Lane::ToClient(conn));
+        self.no_connection(it.client, it.link)
+    }
+
+    pub(super) fn client_timer(
+        &mut self,
+        client: usize,
+        timer: Timer,
+        number: u64,
+    ) -> Result<(), Violation> {
+        if self.clients[client].goes_off(timer, number) {
+            self.client_input(client, Input::Timer(timer))?;
+        }
+        Ok(())
+    }
+
+    /// A process is free: it goes on with its plan, or begins something.
+    pub(super) fn process(&mut self, client: usize, process: usize) -> Result<(), Violation> {
+        if self.clients[client].processes[process].busy {
+            return Ok(());
+        }
+        if let Some(operation) = self.clients[client].processes[process].plan.pop_front() {
+            return self.ask(client, process, operation);
+        }
+        self.unlock(client, process);
+        if self.actions_left == 0 {
+            return Ok(());
+        }
+        self.actions_left -= 1;
+        let action = action::choose(&self.clients[client].kernel, &mut self.dice);
+        self.begin(client, process, action)
+    }
+
+    fn begin(&mut self, client: usize, process: usize, action: Action) -> Result<(), Violation> {
+        let host = &mut self.clients[client];
+        match action {
+            Action::Operations(operations) => {
+                let locks = all_locks(&operations);
+                if host.kernel.lock(&locks) {
+                    host.processes[process].locks = locks;
+                    host.processes[process].plan = operations.into();
+                }
+                self.pause(client, process);
+                return Ok(());
+            }
+            Action::Open(ino) => {
+                host.kernel.open(ino);
+                self.refer(client, References::Opened { ino })?;
+            }
+            Action::Release(ino) => {
+                host.kernel.release(ino);
+                self.refer(client, References::Released { ino })?;
+            }
+            Action::Forget(ino) => {
+                let count = host.kernel.forget(ino);
+                self.refer(client, References::Forgotten { items: vec![(ino, count)] })?;
+            }
+            Action::Sync => return self.wait_for(client, process, Asks::Sync, Call::Sync),
+            Action::List(dir) => return self.list(client, process, dir, 0),
+        }
+        self.pause(client, process);
+        Ok(())
+    }
+
+    fn list(
+        &mut self,
+        client: usize,
+        process: usize,
+        dir: Ino,
+        cookie: u64,
+    ) -> Result<(), Violation> {
+        let detail = ListDetail::Attributes;
+        let entries_max = 2;
+        let call = Call::Readdir { dir, cookie, entries_max, detail };
+        let locks = locks_of(&Operation::Readdir { dir });
+        let host = &mut self.clients[client];
+        if host.processes[process].locks.is_empty() {
+            if !host.kernel.lock(&locks) {
+                self.pause(client, process);
+                return Ok(());
+            }
+            host.processes[process].locks = locks;
+        }
+        self.wait_for(client, process, Asks::Page(dir), call)
+    }
+
+    pub(super) fn pause(&mut self, client: usize, process: usize) {
+        self.soon(THINK, Event::Process { client, process });
+    }
+
+    fn unlock(&mut self, client: usize, process: usize) {
+        let host = &mut self.clients[client];
+        let locks = std::mem::take(&mut host.processes[process].locks);
+        host.kernel.unlock(&locks);
+    }
+
+    /// A call whose answer is checked.
+    pub(super) fn ask(
+        &mut self,
+        client: usize,
+        process: usize,
+        operation: Operation<Ino>,
+    ) -> Result<(), Violation> {
+        if let Operation::Write { node, .. } = operation {
+            self.data.insert(node);
+        }
+        let id = self.history.ask(operation.clone());
+        let call = client::call(&operation);
+        self.wait_for(client, process, Asks::Operation(id, operation), call)
+    }
+
+    fn wait_for(
+        &mut self,
+        client: usize,
+        process: usize,
+        asks: Asks,
+        call: Call,
+    ) -> Result<(), Violation> {
+        let since = self.now;
+        let host = &mut self.clients[client];
+        host.processes[process].busy = true;
+        let id = host.next_call();
+        host.calls.insert(id, Waiting { process: Some(process), since, asks });
+        self.client_input(client, Input::Call { id, caller: Caller::default(), call })
+    }
+
+    /// A call of nobody in particular, whatever comes of it.
+    pub(super) fn unchecked(&mut self, client: usize, call: Call) -> Result<(), Violation> {
+        let since = self.now;
+        let host = &mut self.clients[client];
+        let id = host.next_call();
+        host.calls.insert(id, Waiting { process: None, since, asks: Asks::Anything });
+        self.client_input(client, Input::Call { id, caller: Caller::default(), call })
+    }
+
+    /// The kernel refers to more, or to less.
+    pub(super) fn refer(&mut self, client: usize, to: References) -> Result<(), Violation> {
+        self.client_input(client, Input::References(to))
+    }
+
+    fn answered(
+        &mut self,
+        client: usize,
+        call: CallId,
+        result: Result<Done, FsError>,
+    ) -> Result<(), Violation> {
+        let Some(waiting) = self.clients[client].calls.remove(&call) else {
+            let what = format!("client {client} was answered a call twice: {call:?}");
+            return Err(Violation::Disagreement(what));
+        };
+        let Some(process) = waiting.process else { return Ok(()) };
+        self.clients[client].processes[process].busy = false;
+        match waiting.asks {
+            Asks::Sync | Asks::Anything => (),
+            Asks::Page(dir) => return self.page(client, process, dir, result),
+            Asks::Operation(id, operation) => {
+                let outcome = client::outcome(&operation, result);
+                self.trace.line(self.now, Who::Client(client), "answer", || {
+                    format!("{} {operation:?} -> {outcome:?}", id.0)
+                });
+                self.history.answer(id, &outcome)?;
+                self.clients[client].kernel_learns(&operation, outcome.as_ref().ok());
+                if outcome.is_err() {
+                    self.clients[client].processes[process].plan.clear();
+                }
+                self.last = Some(outcome);
+            }
+        }
+        self.pause(client, process);
+        Ok(())
+    }
+
+    /// A page of a listing with attributes: the kernel refers to what it names.
+    fn page(
+        &mut self,
+        client: usize,
+        process: usize,
+        dir: Ino,
+        result: Result<Done, FsError>,
+    ) -> Result<(), Violation> {
+        let last = match result {
+            Ok(Done::Listing(listing)) => {
+                let mut entries = Vec::new();
+                for entry in &listing.entries {
+                    if let Some(attr) = &entry.attr {
+                        self.clients[client].kernel.meet(attr.ino, attr.kind, dir);
+                        let (ino, kind, at) = (entry.ino, entry.kind, entry.at);
+                        entries.push(Listed { ino, kind, name: entry.name.clone(), at });
+                    }
+                }
+                self.refer(client, References::Listed { dir, entries })?;
+                let more = listing.end == common::wire::reply::PageEnd::More;
+                listing.entries.last().filter(|_| more).map(|entry| entry.cookie)
+            }
+            Ok(_) | Err(_) => None,
+        };
+        match last {
+            Some(cookie) => self.list(client, process, dir, cookie),
+            None => {
+                self.pause(client, process);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl client::ClientHost {
+    fn kernel_learns(&mut self, operation: &Operation<Ino>, answer: Option<&Answer<Ino>>) {
+        let Some(Answer::Entry { node, kind }) = answer else { return };
+        let parent = match operation {
+            Operation::Lookup { dir, .. }
+            | Operation::Create { dir, .. }
+            | Operation::Link { dir, .. } => *dir,
+            Operation::Getattr { .. }
+            | Operation::Readdir { .. }
+            | Operation::Readlink { .. }
+            | Operation::GetXattr { .. }
+            | Operation::ListXattr { .. }
+            | Operation::Setattr { .. }
+            | Operation::Unlink { .. }
+            | Operation::Rmdir { .. }
+            | Operation::Rename { .. }
+            | Operation::SetXattr { .. }
+            | Operation::RemoveXattr { .. }
+            | Operation::Write { .. } => return,
+        };
+        let kind: FileKind = *kind;
+        self.kernel.meet(*node, kind, parent);
+    }
+}
+
+/// The locks of all, each inode once and the strongest way.
+fn all_locks(operations: &[Operation<Ino>]) -> Vec<Lock> {
+    let mut locks: Vec<Lock> = operations.iter().flat_map(locks_of).collect();
+    locks.sort();
+    locks.reverse();
+    locks.dedup_by_key(|lock| lock.ino);
+    locks
+}

@@ -1,0 +1,315 @@
+//! The world's part that carries out what ranks ask for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::id::{Incarnation, Rank, Seq, Slot};
+use common::mds_map::MdsMap;
+use common::wire::session::ToMds;
+use mds_core::input::{ConnId, Fetch};
+use mds_core::message::PeerMsg;
+use mds_core::timer::Timer;
+use mds_core::{Effect, Input, Params};
+
+use super::{CLUSTER, Event, HASH_KEY, Violation, World};
+use crate::sim::checker;
+use crate::sim::network::{Lane, Life, Way};
+use crate::sim::rank::{Process, RankHost, Sync};
+use crate::sim::trace::Who;
+
+const TURN: Duration = Duration::from_micros(60);
+const WRITE: Duration = Duration::from_micros(400);
+const SYNC_EVERY: Duration = Duration::from_millis(50);
+const SYNC: Duration = Duration::from_millis(3);
+const FETCH: Duration = Duration::from_millis(2);
+const BEACON: Duration = Duration::from_secs(1);
+
+impl World {
+    pub(super) fn host(&mut self, rank: Rank) -> &mut RankHost {
+        &mut self.ranks[usize::from(rank.0)]
+    }
+
+    pub(super) fn alive(&mut self, life: Life) -> Option<&mut Process> {
+        self.host(life.rank).alive(life)
+    }
+
+    pub(super) fn start(&mut self, rank: Rank) {
+        let incarnation = Incarnation(self.host(rank).incarnation.0 + 1);
+        let params = Params::new(rank, Slot(rank.0), incarnation, CLUSTER, HASH_KEY);
+        let now = self.now;
+        let life = self.host(rank).start(now, params);
+        self.trace.line(now, Who::Rank(rank), "start", || format!("incarnation {incarnation}"));
+        self.along(Lane::Store(life), Event::Written(life));
+        self.soon(BEACON, Event::Beacon(life));
+        // It subscribes before its beacon is heard: the map may still show its last life.
+        let map = Arc::new(self.monitor.map().clone());
+        self.along(Lane::Map(Who::Rank(rank)), Event::Map(Who::Rank(rank), map));
+    }
+
+    /// Something for the core.
+    pub(super) fn rank_input(&mut self, life: Life, input: Input) {
+        let Some(process) = self.alive(life) else { return };
+        process.inbox.push(input);
+        if !process.turn_due {
+            process.turn_due = true;
+            self.soon(TURN, Event::Turn(life));
+        }
+    }
+
+    pub(super) fn turn(&mut self, life: Life) -> Result<(), Violation> {
+        let now = self.now;
+        if self.alive(life).is_none() {
+            return Ok(());
+        }
+        if self.trace.is_kept() {
+            let inputs = self.alive(life).map(|process| process.inbox.clone()).unwrap_or_default();
+            for input in inputs {
+                self.trace.line(now, Who::Rank(life.rank), "in", || format!("{input:?}"));
+            }
+        }
+        self.host(life.rank).turn(now);
+        checker::check(&self.ranks)?;
+        let at = self.now.after(self.dice.wait(Duration::from_micros(1), WRITE));
+        // One store thread: batches are written in the order of their turns.
+        let at = self.network.not_before(Lane::Store(life), at);
+        self.at(at, Event::Written(life));
+        Ok(())
+    }
+
+    pub(super) fn written(&mut self, life: Life) -> Result<(), Violation> {
+        if self.alive(life).is_none() {
+            return Ok(());
+        }
+        let rest = self.host(life.rank).written();
+        if self.host(life.rank).disk.written().is_some() {
+            self.want_sync(life, Sync::Due);
+        }
+        for effect in rest {
+            if self.alive(life).is_none() {
+                break;
+            }
+            self.carry_out(life, effect)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, life: Life, effect: Effect) -> Result<(), Violation> {
+        let who = Who::Rank(life.rank);
+        self.trace.line(self.now, who, "out", || format!("{effect:?}"));
+        match effect {
+            Effect::Write(_) | Effect::Journal { .. } | Effect::TrimJournal { .. } => {
+                unreachable!("the host has put these into the batch")
+            }
+            Effect::Send { to, msg } => self.send(life, to, msg, Lane::Peer),
+            Effect::SendBulk { to, msg } => self.send(life, to, msg, Lane::Bulk),
+            Effect::Tell { conn, msg } => {
+                if self.network.conn(conn).is_some_and(|conn| conn.to_client == Way::Open) {
+                    self.along(Lane::ToClient(conn), Event::ToClient(conn, msg));
+                }
+            }
+            Effect::CloseConnection { conn } => self.close(conn),
+            Effect::AnswerAdmin { id, reply } => {
+                self.ordered(&reply);
+                self.admin_replies.insert(id, reply);
+            }
+            Effect::Fetch(fetch) => {
+                // The reader may be early or late: it sees this turn's changes, perhaps later ones.
+                if self.dice.percent(50) {
+                    let found = self.host(life.rank).disk.fetch(&fetch);
+                    self.soon(FETCH, Event::RankInput(life, Box::new(Input::Fetched(found))));
+                } else {
+                    self.soon(FETCH, Event::Fetched(life, fetch));
+                }
+            }
+            Effect::Purge { ino } => {
+                self.data.remove(&ino);
+                self.soon(FETCH, Event::RankInput(life, Box::new(Input::Purged { ino })));
+            }
+            Effect::SetTimer { timer, at } => {
+                let at = self.host(life.rank).in_world(at);
+                let number = self.alive(life).map_or(0, |process| process.set_timer(timer));
+                let late = self.dice.wait(Duration::ZERO, Duration::from_millis(3));
+                self.at(at.after(late), Event::RankTimer(life, timer, number));
+            }
+            Effect::StopTimer(timer) => {
+                if let Some(process) = self.alive(life) {
+                    process.stop_timer(timer);
+                }
+            }
+            Effect::SyncSoon => self.want_sync(life, Sync::Soon),
+            Effect::WantState(state) => {
+                if let Some(process) = self.alive(life) {
+                    process.wanted = state;
+                }
+            }
+            Effect::Reached(_) => (),
+            Effect::Abort { reason } => {
+                let reason = reason.to_string();
+                return Err(Violation::Aborted { rank: life.rank, reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, from: Life, to: Rank, msg: PeerMsg, lane: fn(Life, Life) -> Lane) {
+        let map = self.alive(from).and_then(|process| process.map.as_ref());
+        let Some(incarnation) = map.and_then(|map| map.incarnation(to)) else { return };
+        let to = Life { rank: to, incarnation };
+        self.along(lane(from, to), Event::Peer { from, to, msg });
+    }
+
+    /// A peer's message arrives: held while the map does not show the sender's life yet.
+    pub(super) fn peer(&mut self, from: Life, to: Life, msg: PeerMsg) {
+        if !self.network.arrives(from, self.now) {
+            return;
+        }
+        let Some(process) = self.alive(to) else { return };
+        let known = process.map.as_ref().and_then(|map| map.ranks.get(&from.rank));
+        let known = known.map_or(Incarnation(0), |entry| entry.incarnation);
+        if known < from.incarnation {
+            self.early.entry(to).or_default().push((from, msg));
+        } else if known == from.incarnation {
+            let Life { rank, incarnation } = from;
+            self.rank_input(to, Input::Peer { from: rank, incarnation, msg });
+        }
+    }
+
+    pub(super) fn map_arrives(&mut self, to: Who, map: &Arc<MdsMap>) -> Result<(), Violation> {
+        match to {
+            Who::Rank(rank) => {
+                let Some(process) = &mut self.host(rank).process else { return Ok(()) };
+                if process.map.as_ref().is_some_and(|known| known.epoch >= map.epoch) {
+                    return Ok(());
+                }
+                process.map = Some(MdsMap::clone(map));
+                let life = process.life;
+                self.rank_input(life, Input::Map(MdsMap::clone(map)));
+                for (from, msg) in self.early.remove(&life).unwrap_or_default() {
+                    self.peer(from, life, msg);
+                }
+                Ok(())
+            }
+            Who::Client(client) => {
+                if self.clients[client].is_news(map) {
+                    self.client_input(client, client_core::Input::Map(MdsMap::clone(map)))?;
+                }
+                Ok(())
+            }
+            Who::World | Who::Monitor => Ok(()),
+        }
+    }
+
+    pub(super) fn publish(&mut self) {
+        let map = Arc::new(self.monitor.map().clone());
+        let since = self.away_since.unwrap_or(self.now);
+        self.away_since = if self.all_active() { None } else { Some(since) };
+        self.trace.line(self.now, Who::Monitor, "map", || {
+            let ranks = map.ranks.iter();
+            let ranks =
+                ranks.map(|(rank, it)| format!(" {rank}={}.{}", it.state.name(), it.incarnation));
+            format!("epoch {}{}", map.epoch, ranks.collect::<String>())
+        });
+        let ranks = (0..self.settings.ranks).map(|rank| Who::Rank(Rank(rank)));
+        let everybody: Vec<Who> = ranks.chain((0..self.clients.len()).map(Who::Client)).collect();
+        for who in everybody {
+            self.along(Lane::Map(who), Event::Map(who, Arc::clone(&map)));
+        }
+    }
+
+    pub(super) fn beacon(&mut self, life: Life) {
+        let Some(wanted) = self.alive(life).map(|process| process.wanted) else { return };
+        self.after(BEACON, Event::Beacon(life));
+        if self.monitor.beacon(life, wanted) {
+            self.publish();
+        }
+    }
+
+    pub(super) fn grace_over(&mut self, life: Life) {
+        if self.alive(life).is_none() && self.monitor.grace_over(life) {
+            self.publish();
+        }
+    }
+
+    pub(super) fn fetched(&mut self, life: Life, fetch: &Fetch) {
+        let found = self.host(life.rank).disk.fetch(fetch);
+        self.rank_input(life, Input::Fetched(found));
+    }
+
+    pub(super) fn rank_timer(&mut self, life: Life, timer: Timer, number: u64) {
+        if self.alive(life).is_some_and(|process| process.goes_off(timer, number)) {
+            self.rank_input(life, Input::Timer(timer));
+        }
+    }
+
+    pub(super) fn to_rank(&mut self, conn: ConnId, msg: ToMds) {
+        let Some(it) = self.network.conn(conn).copied() else { return };
+        if it.to_rank != Way::Shut {
+            let client = self.clients[it.client].id;
+            self.rank_input(it.life, Input::Client { conn, client, msg });
+        }
+    }
+
+    pub(super) fn to_rank_ends(&mut self, conn: ConnId) {
+        let Some(it) = self.network.conn(conn).copied() else { return };
+        if it.to_rank != Way::Shut {
+            let client = self.clients[it.client].id;
+            self.rank_input(it.life, Input::ClientGone { conn, client });
+            self.network.shut(conn, Lane::ToRank(conn));
+        }
+    }
+
+    /// The rank ends a connection, after what it has said.
+    fn close(&mut self, conn: ConnId) {
+        let Some(it) = self.network.conn_mut(conn) else { return };
+        if it.to_client == Way::Open {
+            it.to_client = Way::Ending;
+            self.along(Lane::ToClient(conn), Event::ToClientEnds(conn));
+        }
+        self.along(Lane::ToRank(conn), Event::ToRankEnds(conn));
+    }
+
+    /// A sync begins by itself a while after something was written, or at once if somebody waits.
+    fn want_sync(&mut self, life: Life, wanted: Sync) {
+        let Some(process) = self.alive(life) else { return };
+        match (process.sync, wanted) {
+            (Sync::Idle, Sync::Due) => {
+                process.sync = Sync::Due;
+                self.after(SYNC_EVERY, Event::SyncBegins(life));
+            }
+            (Sync::Idle | Sync::Due, Sync::Soon) => {
+                process.sync = Sync::Soon;
+                self.soon(Duration::from_micros(50), Event::SyncBegins(life));
+            }
+            (Sync::Running, Sync::Soon) => process.sync_again = true,
+            (Sync::Idle | Sync::Due | Sync::Soon | Sync::Running, _) => (),
+        }
+    }
+
+    pub(super) fn sync_begins(&mut self, life: Life) {
+        let written = self.host(life.rank).disk.written();
+        let Some(process) = self.alive(life) else { return };
+        match (process.sync, written) {
+            (Sync::Due | Sync::Soon, Some(through)) => {
+                process.sync = Sync::Running;
+                self.soon(SYNC, Event::SyncEnds(life, through));
+            }
+            (Sync::Due | Sync::Soon, None) => process.sync = Sync::Idle,
+            (Sync::Idle | Sync::Running, _) => (),
+        }
+    }
+
+    pub(super) fn sync_ends(&mut self, life: Life, through: Seq) {
+        if self.alive(life).is_none() {
+            return;
+        }
+        self.host(life.rank).disk.synced(through);
+        self.rank_input(life, Input::Durable { through });
+        let more = self.host(life.rank).disk.written().is_some();
+        let Some(process) = self.alive(life) else { return };
+        process.sync = Sync::Idle;
+        let again = std::mem::take(&mut process.sync_again);
+        if more {
+            self.want_sync(life, if again { Sync::Soon } else { Sync::Due });
+        }
+    }
+}

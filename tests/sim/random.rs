@@ -1,0 +1,40 @@
+//! Random workloads under random misfortune, by seed.
+
+use tests::sim::random::{Seeds, run};
+use tests::sim::world::Settings;
+
+/// One rank, one to three clients, and nothing goes wrong.
+fn peace(seed: u64) -> Settings {
+    Settings {
+        ranks: 1,
+        clients: 1 + usize::try_from(seed % 3).expect("below 3"),
+        processes: 2,
+        actions: 120,
+        deaths: 0,
+        breaks: 0,
+        exports: 0,
+        pins: 0,
+    }
+}
+
+#[test]
+fn one_rank_at_peace() {
+    run("one_rank_at_peace", Seeds::from_environment(300), peace);
+}
+
+#[test]
+fn connections_break() {
+    run("connections_break", Seeds::from_environment(300), |seed| Settings {
+        breaks: 4,
+        ..peace(seed)
+    });
+}
+
+#[test]
+fn one_rank_loses_power() {
+    run("one_rank_loses_power", Seeds::from_environment(900), |seed| Settings {
+        deaths: 2,
+        breaks: 2,
+        ..peace(seed)
+    });
+}
