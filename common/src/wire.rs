@@ -74,6 +74,12 @@ impl Deframer {
         Self { buffer: Vec::new(), consumed: 0, frame_bytes_max }
     }
 
+    /// The same stream, from here on with another bound on the bytes of a frame.
+    #[must_use]
+    pub fn with_limit(self, frame_bytes_max: usize) -> Self {
+        Self { frame_bytes_max, ..self }
+    }
+
     /// Takes what arrived.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.consumed == self.buffer.len() {

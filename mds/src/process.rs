@@ -35,9 +35,17 @@ pub fn abort_on_panic() {
     }));
 }
 
-/// One line for whoever started the program.
-pub fn fail(program: &str, reason: &impl std::fmt::Display) -> ExitCode {
+/// One line for whoever started the program: the error and its causes, each said once. (Our own
+/// errors name their cause already; those of libraries may not.)
+pub fn fail(program: &str, error: &anyhow::Error) -> ExitCode {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line += if line.is_empty() { "" } else { ": " };
+            line += &cause;
+        }
+    }
     // If even this cannot be written, the exit code has to say it all.
-    let _ = writeln!(io::stderr(), "{program}: {reason}");
+    let _ = writeln!(io::stderr(), "{program}: {}", line.replace('\n', " "));
     ExitCode::FAILURE
 }

@@ -98,6 +98,12 @@ impl FramedRecv {
         Self { stream, deframer: Deframer::new(frame_bytes_max) }
     }
 
+    /// The same stream, from here on with another bound on the bytes of a frame.
+    #[must_use]
+    pub fn with_limit(self, frame_bytes_max: usize) -> Self {
+        Self { stream: self.stream, deframer: self.deframer.with_limit(frame_bytes_max) }
+    }
+
     /// The next value; `None` when the sender has finished the stream. Dropping the future loses
     /// nothing.
     ///

@@ -14,8 +14,8 @@ pub mod framed;
 pub mod hello;
 pub mod identity;
 pub mod role;
-#[cfg(test)]
-mod test_authority;
+#[cfg(any(test, feature = "test-authority"))]
+pub mod test_authority;
 mod tls;
 
 pub use credentials::{Credentials, CredentialsError};

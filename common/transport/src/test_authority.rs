@@ -1,4 +1,4 @@
-//! A certificate authority for unit tests, in a temporary folder.
+//! A certificate authority for tests, in a temporary folder.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,59 +11,74 @@ use tempfile::TempDir;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::role::Role;
 
-pub(crate) struct TestAuthority {
+#[expect(missing_debug_implementations, reason = "it holds a key, and is for tests")]
+pub struct TestAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
 }
 
 /// What `grove ca issue` makes.
-pub(crate) struct Issued {
-    pub(crate) authority: PathBuf,
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
+#[derive(Debug)]
+pub struct Issued {
+    pub authority: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 impl Issued {
-    pub(crate) fn load(&self) -> Result<Credentials, CredentialsError> {
+    /// # Errors
+    /// As [`Credentials::load`].
+    pub fn load(&self) -> Result<Credentials, CredentialsError> {
         Credentials::load(&self.authority, &self.certificate, &self.key)
     }
 }
 
+impl Default for TestAuthority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl TestAuthority {
-    pub(crate) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "test cluster");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let folder = TempDir::new().unwrap();
-        fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
+        let issuer =
+            CertifiedIssuer::self_signed(params, KeyPair::generate().expect("test set-up"))
+                .expect("test set-up");
+        let folder = TempDir::new().expect("test set-up");
+        fs::write(folder.path().join("ca.pem"), issuer.pem()).expect("test set-up");
         Self { issuer, folder }
     }
 
-    pub(crate) fn issue(&self, name: &str, role: Role) -> Issued {
+    #[must_use]
+    pub fn issue(&self, name: &str, role: Role) -> Issued {
         self.issue_with_unit(name, Some(role.name()))
     }
 
-    pub(crate) fn issue_with_unit(&self, name: &str, unit: Option<&str>) -> Issued {
+    #[must_use]
+    pub fn issue_with_unit(&self, name: &str, unit: Option<&str>) -> Issued {
         let server_name = unit.map(|unit| format!("{unit}.grovefs"));
-        let mut params =
-            CertificateParams::new(server_name.into_iter().collect::<Vec<_>>()).unwrap();
+        let mut params = CertificateParams::new(server_name.into_iter().collect::<Vec<_>>())
+            .expect("test set-up");
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         if let Some(unit) = unit {
             params.distinguished_name.push(DnType::OrganizationalUnitName, unit);
         }
-        let pair = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&pair, &self.issuer).unwrap();
+        let pair = KeyPair::generate().expect("test set-up");
+        let certificate = params.signed_by(&pair, &self.issuer).expect("test set-up");
         let folder = self.folder.path();
         let issued = Issued {
             authority: folder.join("ca.pem"),
             certificate: folder.join(format!("{name}.pem")),
             key: folder.join(format!("{name}.key")),
         };
-        fs::write(&issued.certificate, certificate.pem()).unwrap();
-        fs::write(&issued.key, pair.serialize_pem()).unwrap();
+        fs::write(&issued.certificate, certificate.pem()).expect("test set-up");
+        fs::write(&issued.key, pair.serialize_pem()).expect("test set-up");
         issued
     }
 }

@@ -1,12 +1,16 @@
 //! `Holdings`: the nouns of one rank, together: what requests, two-rank operations and migrations
 //! work on. It has no behavior of its own beyond what needs several of them at once.
 
+use std::collections::BTreeMap;
+
 use common::attr::FileKind;
-use common::id::{ClientId, Ino, NoticeId, Seq};
+use common::id::{ClientId, DirFragId, Ino, MigrationId, NoticeId, Seq};
 use common::wire::session::Notice;
 
 use crate::effect::{Effect, Effects};
 use crate::ino_table::InoTable;
+use crate::journal::Journal;
+use crate::journal::entry::{Entry, Release, SubtreeSnapshot};
 use crate::lock::LockTable;
 use crate::namespace::Namespace;
 use crate::pin::{Left, PinTable};
@@ -14,6 +18,7 @@ use crate::row::{Inode, Orphan};
 use crate::session::SessionTable;
 use crate::spine::Spine;
 use crate::subtree::SubtreeMap;
+use crate::sweep::SweepList;
 
 #[derive(Clone, Debug, Hash)]
 pub struct Holdings {
@@ -24,6 +29,13 @@ pub struct Holdings {
     pub spine: Spine,
     pub locks: LockTable,
     pub inos: InoTable,
+    pub journal: Journal,
+    /// Given away, and the importer has not yet said that it knows.
+    pub released: BTreeMap<MigrationId, Release>,
+    /// Which copy brought a fragment here, for those that one did.
+    pub held: BTreeMap<DirFragId, MigrationId>,
+    /// Fragments that are to be deleted.
+    pub sweep: SweepList,
     /// The position of the latest change. Grows with every change of the turn.
     pub seq: Seq,
     pub durable: Seq,
@@ -43,6 +55,16 @@ impl Holdings {
     pub fn advance(&mut self) -> Seq {
         self.seq = self.seq.next();
         self.seq
+    }
+
+    /// Journals who owns what, so that older facts may go.
+    pub fn checkpoint(&mut self, out: &mut Effects) -> Seq {
+        let snapshot =
+            SubtreeSnapshot { subtrees: self.subtrees.claims(), released: self.released.clone() };
+        let seq = self.advance();
+        out.push(Effect::Journal { seq, entry: Entry::SubtreeMap(snapshot) });
+        self.journal.note_checkpoint(seq);
+        seq
     }
 
     /// Tells an inode's holders, and names the acknowledgements to wait for.

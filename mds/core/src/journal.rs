@@ -1,3 +1,136 @@
-//! The journal: the protocol's facts, in the same batch as the rows they speak of.
+//! The journal: the protocol's facts, in the same batch as the rows they speak of. Here: which of
+//! them recovery may still need, so that the others can go.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use common::id::{DirFragId, MigrationId, Seq};
+
+use crate::effect::{Effect, Effects};
 
 pub mod entry;
+
+use entry::ImportStart;
+
+/// Transitions that are kept for operators.
+const STEPS_MAX: usize = 4096;
+
+/// An import whose exporter's journal decides, as the store leaves it.
+#[derive(Clone, Debug)]
+pub struct InDoubt {
+    pub start: ImportStart,
+    /// Fragments that came with it.
+    pub touched: BTreeSet<DirFragId>,
+}
+
+/// Positions of entries, by what must be true before they may go.
+#[derive(Clone, Debug, Default, Hash)]
+pub struct Journal {
+    steps: VecDeque<Seq>,
+    /// Facts about a migration that is not settled.
+    open: BTreeMap<MigrationId, BTreeSet<Seq>>,
+    /// Exports whose fragments are still being deleted, and those of them that are settled else.
+    sweeping: BTreeMap<MigrationId, Settled>,
+    /// Facts that a later `SubtreeMap` will have replaced.
+    settled: BTreeSet<Seq>,
+    /// A `SubtreeMap` that is not yet known to be durable.
+    checkpoint: Option<Seq>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Settled {
+    NotYet,
+    Yes,
+}
+
+impl Journal {
+    pub fn note_step(&mut self, seq: Seq, out: &mut Effects) {
+        self.steps.push_back(seq);
+        if self.steps.len() > STEPS_MAX
+            && let Some(seq) = self.steps.pop_front()
+        {
+            out.push(Effect::TrimJournal { seqs: vec![seq] });
+        }
+    }
+
+    pub fn restore_step(&mut self, seq: Seq) {
+        self.steps.push_back(seq);
+    }
+
+    /// A fact that recovery needs until the migration is settled.
+    pub fn note_open(&mut self, id: MigrationId, seq: Seq) {
+        self.open.entry(id).or_default().insert(seq);
+    }
+
+    /// The list of what the migration gave away counts only while its facts are there.
+    pub fn await_sweep(&mut self, id: MigrationId) {
+        self.sweeping.insert(id, Settled::NotYet);
+    }
+
+    pub fn sweep_over(&mut self, id: MigrationId) {
+        if self.sweeping.remove(&id) == Some(Settled::Yes) {
+            self.settle(id);
+        }
+    }
+
+    /// Nobody will ask about the migration any more.
+    pub fn settle(&mut self, id: MigrationId) {
+        if let Some(settled) = self.sweeping.get_mut(&id) {
+            *settled = Settled::Yes;
+            return;
+        }
+        if let Some(seqs) = self.open.remove(&id) {
+            self.settled.extend(seqs);
+        }
+    }
+
+    /// A `SubtreeMap` was written at `seq`; it replaces what was settled before, and older ones.
+    pub fn note_checkpoint(&mut self, seq: Seq) {
+        self.checkpoint = Some(seq);
+        self.settled.insert(seq);
+    }
+
+    pub fn on_durable(&mut self, through: Seq, out: &mut Effects) {
+        let Some(checkpoint) = self.checkpoint.filter(|seq| *seq <= through) else { return };
+        self.checkpoint = None;
+        let kept = self.settled.split_off(&checkpoint);
+        let seqs: Vec<Seq> = std::mem::replace(&mut self.settled, kept).into_iter().collect();
+        if !seqs.is_empty() {
+            out.push(Effect::TrimJournal { seqs });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::id::{Incarnation, Rank};
+
+    use super::*;
+
+    const ID: MigrationId =
+        MigrationId { exporter: Rank(0), incarnation: Incarnation(1), number: 1 };
+
+    fn trimmed(out: &mut Effects) -> Vec<Seq> {
+        out.drain()
+            .flat_map(|effect| match effect {
+                Effect::TrimJournal { seqs } => seqs,
+                effect => panic!("{effect:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn facts_stay_until_they_are_settled_and_a_later_map_is_durable() {
+        let (mut journal, mut out) = (Journal::default(), Effects::default());
+        journal.note_checkpoint(Seq(1));
+        journal.note_open(ID, Seq(2));
+        journal.note_checkpoint(Seq(3));
+        journal.on_durable(Seq(3), &mut out);
+        assert_eq!(trimmed(&mut out), [Seq(1)], "the open fact stays");
+        journal.settle(ID);
+        journal.note_checkpoint(Seq(4));
+        journal.on_durable(Seq(3), &mut out);
+        assert_eq!(trimmed(&mut out), []);
+        journal.on_durable(Seq(4), &mut out);
+        assert_eq!(trimmed(&mut out), [Seq(2), Seq(3)]);
+    }
+}

@@ -25,6 +25,7 @@ pub mod kill_point;
 pub mod lock;
 pub mod mds;
 pub mod message;
+pub mod migration;
 pub mod monitor;
 pub mod namespace;
 pub mod params;
@@ -35,6 +36,7 @@ pub mod row;
 pub mod session;
 pub mod spine;
 pub mod subtree;
+pub mod sweep;
 pub mod timer;
 
 pub use effect::{Effect, Effects};

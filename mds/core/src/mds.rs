@@ -10,6 +10,7 @@ use crate::holdings::Holdings;
 use crate::input::{Input, Restored};
 use crate::journal::entry::Entry;
 use crate::message::PeerMsg;
+use crate::migration::Migrator;
 use crate::namespace::Namespace;
 use crate::params::Params;
 use crate::recovery::{Recovery, replay};
@@ -20,6 +21,7 @@ use crate::timer::Timer;
 mod admin;
 mod client;
 mod life;
+mod migration;
 
 /// One metadata server.
 #[derive(Clone, Debug, Hash)]
@@ -29,6 +31,7 @@ pub struct Mds {
     own: Holdings,
     requests: Requests,
     recovery: Recovery,
+    migrator: Migrator,
     clients: client::Clients,
     admin: admin::Questions,
 }
@@ -46,7 +49,7 @@ impl Mds {
     /// its stages.
     #[must_use]
     pub fn new(params: Params, restored: Restored, _now: Now, out: &mut Effects) -> Self {
-        let mut own = replay::replay(&params, restored);
+        let replay::Replayed { mut own, in_doubt } = replay::replay(&params, restored);
         let seq = own.advance();
         own.inos.reserve(seq, out);
         let expected = own.sessions.iter().map(|(client, _)| client).collect();
@@ -54,6 +57,7 @@ impl Mds {
             map: no_map(params.cluster, &params),
             recovery: Recovery::new(expected),
             requests: Requests::default(),
+            migrator: Migrator::restore(in_doubt),
             clients: client::Clients::default(),
             admin: admin::Questions::default(),
             params,
@@ -79,6 +83,7 @@ impl Mds {
             Input::Timer(timer) => self.on_timer(now, timer, out),
             Input::Admin { id, request } => self.on_admin(now, id, request, out),
         }
+        self.poke_migrations(now, out);
         self.own.namespace.trim(self.params.cache_entries_max);
     }
 
@@ -132,14 +137,26 @@ impl Mds {
         }
     }
 
+    /// What a dead or future incarnation says is not heard: the map decides who is who.
     fn on_peer(
         &mut self,
-        _now: Now,
+        now: Now,
         (from, incarnation): (Rank, Incarnation),
         msg: PeerMsg,
-        _out: &mut Effects,
+        out: &mut Effects,
     ) {
-        tracing::debug!(from = from.0, incarnation = incarnation.0, ?msg, "peer message");
+        if self.map.incarnation(from) != Some(incarnation) {
+            tracing::debug!(
+                from = from.0,
+                incarnation = incarnation.0,
+                "message of another incarnation"
+            );
+            return;
+        }
+        match msg {
+            PeerMsg::Replica(_) | PeerMsg::TwoPhase(_) => {}
+            PeerMsg::Migration(msg) => self.on_migration_msg(now, from, msg, out),
+        }
     }
 
     fn on_durable(&mut self, now: Now, through: Seq, out: &mut Effects) {
@@ -149,6 +166,7 @@ impl Mds {
         let (mut cx, requests) = self.split(now, out);
         let handed_over = requests.wake_durable(through, &mut cx);
         self.begin_two_phase(now, handed_over, out);
+        self.on_migrations_durable(now, through, out);
         self.open_waiting(now, out);
         self.advance_life(out);
     }
@@ -157,7 +175,11 @@ impl Mds {
         match timer {
             Timer::Lease(client) => self.evict(now, client, out),
             Timer::ReconnectWindow => self.on_reconnect_window(now, out),
-            Timer::Exporter(_) | Timer::Importer(_) | Timer::Balancer | Timer::Pins => {}
+            Timer::Exporter(_) | Timer::Importer(_) | Timer::Sweep => {
+                self.on_migration_timer(now, timer, out)
+            }
+            Timer::Pins => self.on_pins_timer(now, out),
+            Timer::Balancer => {}
         }
     }
 
@@ -184,12 +206,26 @@ impl Mds {
         } else {
             self.recovery.state()
         };
+        let dead = deaths(&self.map, &map, self.params.me);
         self.map = map;
+        for rank in dead {
+            self.on_rank_down(now, rank, out);
+        }
         if state != self.recovery.state() {
             self.enter(now, state, out);
         }
         self.wake(now, &Wait::Map, out);
     }
+}
+
+/// Ranks whose incarnation of the old map is not that of the new one. Maps may be skipped.
+fn deaths(old: &MdsMap, new: &MdsMap, me: Rank) -> Vec<Rank> {
+    old.ranks
+        .keys()
+        .copied()
+        .filter(|rank| *rank != me && old.incarnation(*rank).is_some())
+        .filter(|rank| old.incarnation(*rank) != new.incarnation(*rank))
+        .collect()
 }
 
 fn no_map(cluster: ClusterId, params: &Params) -> MdsMap {

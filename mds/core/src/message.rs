@@ -4,6 +4,7 @@
 //! daemon sees to that over broken connections, and the protocols here rely on it. What a dead
 //! incarnation had sent may be lost.
 
+pub mod migration;
 pub mod replica;
 pub mod two_phase;
 
@@ -14,6 +15,13 @@ use serde::{Deserialize, Serialize};
 pub enum PeerMsg {
     Replica(replica::ReplicaMsg),
     TwoPhase(two_phase::TwoPhaseMsg),
+    Migration(migration::MigrationMsg),
+}
+
+impl From<migration::MigrationMsg> for PeerMsg {
+    fn from(msg: migration::MigrationMsg) -> Self {
+        Self::Migration(msg)
+    }
 }
 
 impl From<replica::ReplicaMsg> for PeerMsg {

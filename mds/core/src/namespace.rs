@@ -31,6 +31,7 @@ pub struct Namespace {
     clock: u64,
     /// Asked of the store, not answered yet.
     fetching: BTreeSet<Fetch>,
+    pinned_dirs: BTreeSet<Ino>,
     /// Keys of rows that changed, if somebody copies.
     changes: Option<BTreeSet<Key>>,
 }
@@ -73,6 +74,7 @@ impl Namespace {
             cached_entries: 0,
             clock: 0,
             fetching: BTreeSet::new(),
+            pinned_dirs: BTreeSet::new(),
             changes: None,
         }
     }
@@ -171,6 +173,7 @@ impl Namespace {
 
     pub fn put_dir(&mut self, ino: Ino, dir: Dir, out: &mut Effects) {
         let id = DirFragId::whole(ino);
+        self.note_policy(ino, &dir);
         self.dirs.entry(ino).or_default().dir = Presence::Here(Box::new(dir.clone()));
         self.note(Key::Dir(id));
         out.put(Row::Dir(id, dir));
@@ -184,6 +187,7 @@ impl Namespace {
 
     pub fn remove_dir(&mut self, ino: Ino, out: &mut Effects) {
         self.uncache_dir(ino);
+        self.pinned_dirs.remove(&ino);
         let cached = self.dirs.entry(ino).or_default();
         cached.dir = Presence::Absent;
         cached.listing = Listing::Complete;
@@ -217,6 +221,21 @@ impl Namespace {
         self.orphans.insert(ino, orphan);
     }
 
+    #[must_use]
+    pub fn is_fetching(&self, dir: Ino) -> bool {
+        self.fetching.iter().any(|fetch| fetch.dir() == Some(dir))
+    }
+
+    /// Directories with a pin policy of which this rank knows.
+    pub fn pinned_dirs(&self) -> impl Iterator<Item = Ino> + '_ {
+        self.pinned_dirs.iter().copied()
+    }
+
+    /// A directory with a pin policy has come from another rank.
+    pub fn note_pinned(&mut self, dir: Ino) {
+        self.pinned_dirs.insert(dir);
+    }
+
     /// Asks the store, unless that is under way.
     pub fn fetch(&mut self, fetch: Fetch, out: &mut Effects) {
         if self.fetching.insert(fetch.clone()) {
@@ -242,6 +261,9 @@ impl Namespace {
             Fetched::Dir(id, dir) => {
                 let cached = self.dirs.entry(id.ino).or_default();
                 if matches!(cached.dir, Presence::Unknown) {
+                    if dir.as_ref().is_some_and(|dir| dir.pin.is_some()) {
+                        self.pinned_dirs.insert(id.ino);
+                    }
                     cached.dir = dir.map_or(Presence::Absent, |dir| Presence::Here(Box::new(dir)));
                 }
             }
@@ -309,6 +331,14 @@ impl Namespace {
     pub fn uncache_dir(&mut self, ino: Ino) {
         if let Some(cached) = self.dirs.remove(&ino) {
             self.cached_entries -= cached.entries.len() as u64;
+        }
+    }
+
+    fn note_policy(&mut self, ino: Ino, dir: &Dir) {
+        if dir.pin.is_some() {
+            self.pinned_dirs.insert(ino);
+        } else {
+            self.pinned_dirs.remove(&ino);
         }
     }
 

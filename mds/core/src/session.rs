@@ -8,6 +8,7 @@ use common::wire::session::{Notice, ToClient};
 
 use crate::effect::Effects;
 use crate::input::ConnId;
+use crate::message::migration::TravelSession;
 use crate::row::{Change, Key, Row, StoredSession};
 use crate::{Effect, timer::Timer};
 
@@ -135,6 +136,30 @@ impl SessionTable {
                 out.put(Row::Completed(client, id));
             }
         }
+    }
+
+    /// A client's standing at another rank, from which something of it comes. True if it has none
+    /// here, so that its lease begins now.
+    pub fn adopt(&mut self, travel: &TravelSession, out: &mut Effects) -> bool {
+        let new = !self.sessions.contains_key(&travel.client);
+        let session = self.sessions.entry(travel.client).or_insert_with(Session::new);
+        for range in &travel.ranges {
+            if !session
+                .stored
+                .ranges
+                .iter()
+                .any(|own| own.contains(range.first) && own.contains(range.last))
+            {
+                session.stored.ranges.push(*range);
+            }
+        }
+        for id in travel.completed.iter() {
+            if session.completed.insert(id) {
+                out.put(Row::Completed(travel.client, id));
+            }
+        }
+        session.store(travel.client, out);
+        new
     }
 
     /// The client no longer asks about what is below `oldest`.

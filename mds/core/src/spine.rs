@@ -61,6 +61,13 @@ impl Spine {
         }
     }
 
+    /// Somebody else answers for the directory from here on.
+    pub fn set_authority(&mut self, dir: Ino, rank: Rank) {
+        if let Some(replica) = self.replicas.get_mut(&dir) {
+            replica.authority = rank;
+        }
+    }
+
     /// A rank gets a replica of a directory of ours.
     pub fn register(&mut self, dir: Ino, holder: Rank) -> Nonce {
         self.last_nonce += 1;
@@ -84,6 +91,11 @@ impl Spine {
     /// Who has replicas of a directory of ours.
     pub fn holders(&self, dir: Ino) -> impl Iterator<Item = (Rank, Nonce)> + '_ {
         self.registered.get(&dir).into_iter().flatten().map(|(rank, nonce)| (*rank, *nonce))
+    }
+
+    /// Every directory of ours of which others have replicas.
+    pub fn registered(&self) -> impl Iterator<Item = (Ino, &BTreeMap<Rank, Nonce>)> {
+        self.registered.iter().map(|(dir, holders)| (*dir, holders))
     }
 
     /// Takes a directory's registrations away, as when its authority moves.
@@ -128,7 +140,8 @@ impl Cx<'_> {
         Ok(ancestors)
     }
 
-    /// Where a directory's name is, from its row or a replica. `None`: not known here (or the root).
+    /// Where a directory's name is, from a replica or from its row, if that is ours. `None`: not
+    /// known here (or the root).
     ///
     /// # Errors
     /// What must be fetched first.
@@ -136,7 +149,30 @@ impl Cx<'_> {
         if let Some(replica) = self.own.spine.replica(dir) {
             return Ok(replica.parent.clone());
         }
+        if self.own.subtrees.rank_of(dir, &self.own.namespace)? != Some(self.me()) {
+            // What may still be stored of it is of the past.
+            return Ok(None);
+        }
         Ok(self.own.namespace.parent(dir)?.cloned())
+    }
+
+    /// The path of a directory, as far as the way up is known here; for people.
+    ///
+    /// # Errors
+    /// What must be fetched first.
+    pub fn path_of(&self, dir: Ino) -> Step<String> {
+        let mut names = Vec::new();
+        let mut here = dir;
+        while here != Ino::ROOT {
+            let Some(parent) = self.parent_of(here)? else {
+                names.push(format!("…{here}"));
+                break;
+            };
+            names.push(parent.name.to_string());
+            here = parent.dir;
+        }
+        names.reverse();
+        Ok(format!("/{}", names.join("/")))
     }
 }
 

@@ -13,6 +13,8 @@ pub enum Timer {
     Exporter(MigrationId),
     /// The importer has not heard of its exporter for long.
     Importer(MigrationId),
+    /// Fragments that were given away, or whose import failed, are to be deleted, a slice at a time.
+    Sweep,
     /// Time to send a heartbeat and, at rank 0, to plan.
     Balancer,
     /// Time to give away pinned directories that are not where they belong.

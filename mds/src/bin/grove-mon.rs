@@ -36,7 +36,7 @@ struct Arguments {
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => process::fail("grove-mon", &format_args!("{error:#}")),
+        Err(error) => process::fail("grove-mon", &error),
     }
 }
 

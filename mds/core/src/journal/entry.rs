@@ -23,6 +23,7 @@ use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, TwoPhaseId};
 use common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::message::migration::TravelSession;
 use crate::message::two_phase::Part;
 
 /// One durable fact. Applying it to a state that already holds it changes nothing.
@@ -106,6 +107,8 @@ pub struct ImportStart {
     /// Subtrees nested in it, which stay where they are.
     pub bounds: BTreeMap<DirFragId, SubtreeClaim>,
     pub parent: Option<Ino>,
+    /// Applied when the import is finished, never if it is undone.
+    pub sessions: Vec<TravelSession>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -122,7 +125,6 @@ pub struct Step {
     pub from: String,
     pub to: String,
     pub at: Timestamp,
-    pub reason: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

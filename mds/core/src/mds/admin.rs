@@ -1,6 +1,7 @@
 //! Operators' questions and orders.
 
 use common::id::{Ino, Rank};
+use common::migration::MigrationCause;
 use common::name::Name;
 use common::time::Now;
 use common::wire::admin::{
@@ -12,6 +13,7 @@ use super::Mds;
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::{Effect, Effects};
 use crate::input::AdminId;
+use crate::migration::Order;
 use crate::row::Linkage;
 use crate::subtree::{DirAuth, Freeze, Intent, Subtree};
 
@@ -71,17 +73,29 @@ impl Mds {
         if !self.recovery.is_serving() {
             return Ok(AdminReply::Refused(AdminError::NotActive));
         }
+        match request {
+            AdminRequest::Export { dir, to } => {
+                let order = Order { dir: *dir, to: *to, cause: MigrationCause::Operator };
+                return self.export(now, &order, out);
+            }
+            AdminRequest::CancelMigration { id } => return Ok(self.cancel_migration(now, *id, out)),
+            AdminRequest::Migrations => return Ok(AdminReply::Migrations(self.migrator.records())),
+            AdminRequest::Subtrees
+            | AdminRequest::Locate { .. }
+            | AdminRequest::Status
+            | AdminRequest::Leftovers => {}
+        }
         let (mut cx, _) = self.split(now, out);
         match request {
             AdminRequest::Subtrees => Ok(AdminReply::Subtrees(subtrees(&cx)?)),
             AdminRequest::Locate { dir, names } => {
                 Ok(AdminReply::Located(locate(&mut cx, *dir, names)?))
             }
-            AdminRequest::Migrations => Ok(AdminReply::Migrations(Vec::new())),
-            AdminRequest::Export { .. } | AdminRequest::CancelMigration { .. } => {
-                Ok(AdminReply::Refused(AdminError::NoSuchMigration))
-            }
-            AdminRequest::Status | AdminRequest::Leftovers => unreachable!("answered above"),
+            AdminRequest::Status
+            | AdminRequest::Leftovers
+            | AdminRequest::Export { .. }
+            | AdminRequest::CancelMigration { .. }
+            | AdminRequest::Migrations => unreachable!("answered above"),
         }
     }
 
@@ -110,7 +124,7 @@ impl Mds {
             cached_dirs: self.own.namespace.cached_dirs(),
             cached_entries: self.own.namespace.cached_entries(),
             requests_waiting: self.requests.waiting() + self.clients.waiting(),
-            migrations_running: 0,
+            migrations_running: self.migrator.running(),
             requests: self.requests.answered(),
             load: 0,
         }
@@ -124,6 +138,7 @@ impl Mds {
             pins: self.own.pins.count(),
             frozen: frozen as u64,
             auth_pins: self.own.subtrees.auth_pins(),
+            sweeping: self.own.sweep.len(),
             waiting: self.requests.waiting() + self.clients.waiting(),
             ..Leftovers::default()
         }
@@ -160,7 +175,7 @@ fn subtrees(cx: &Cx<'_>) -> Step<Vec<SubtreeEntry>> {
         };
         entries.push(SubtreeEntry {
             base,
-            path: path(cx, base.ino)?,
+            path: cx.path_of(base.ino)?,
             auth: presumed(subtree),
             epoch: subtree.epoch,
             state: state.to_owned(),
@@ -170,22 +185,6 @@ fn subtrees(cx: &Cx<'_>) -> Step<Vec<SubtreeEntry>> {
         });
     }
     Ok(entries)
-}
-
-/// The path of a directory, as far as this rank knows the way up; for people.
-pub(super) fn path(cx: &Cx<'_>, dir: Ino) -> Step<String> {
-    let mut names = Vec::new();
-    let mut here = dir;
-    while here != Ino::ROOT {
-        let Some(parent) = cx.own.namespace.parent(here)? else {
-            names.push(format!("…{here}"));
-            break;
-        };
-        names.push(parent.name.to_string());
-        here = parent.dir;
-    }
-    names.reverse();
-    Ok(format!("/{}", names.join("/")))
 }
 
 fn locate(cx: &mut Cx<'_>, dir: Ino, names: &[Name]) -> Step<Located> {

@@ -1,13 +1,16 @@
 //! What the store says, made into a state to begin with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{DirFragId, Ino, Seq};
+use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, Seq};
 
 use crate::holdings::Holdings;
 use crate::ino_table::InoTable;
 use crate::input::Restored;
-use crate::journal::entry::{Entry, SubtreeSnapshot};
+use crate::journal::entry::{
+    Entry, ImportOutcome, ImportStart, Release, SubtreeClaim, SubtreeSnapshot,
+};
+use crate::journal::{InDoubt, Journal};
 use crate::lock::LockTable;
 use crate::namespace::Namespace;
 use crate::params::Params;
@@ -15,13 +18,22 @@ use crate::pin::PinTable;
 use crate::row::Row;
 use crate::session::SessionTable;
 use crate::spine::Spine;
-use crate::subtree::SubtreeMap;
+use crate::subtree::{DirAuth, Freeze, Subtree, SubtreeMap};
+use crate::sweep::SweepList;
+
+/// A rank as its store leaves it, and what it cannot decide alone.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    pub own: Holdings,
+    /// Imports whose exporter's journal decides.
+    pub in_doubt: Vec<InDoubt>,
+}
 
 /// Rows of the small tables, and the facts of the journal in order.
 #[must_use]
-pub fn replay(params: &Params, restored: Restored) -> Holdings {
+pub fn replay(params: &Params, restored: Restored) -> Replayed {
     let seq = Seq::first_of(params.incarnation);
-    let mut own = Holdings {
+    let own = Holdings {
         namespace: Namespace::new(params.name_hash_key),
         subtrees: SubtreeMap::new(params.me),
         sessions: SessionTable::default(),
@@ -29,73 +41,166 @@ pub fn replay(params: &Params, restored: Restored) -> Holdings {
         spine: Spine::default(),
         locks: LockTable::default(),
         inos: InoTable::new(params.slot, Ino::FIRST_COUNTER),
+        journal: Journal::default(),
+        released: BTreeMap::new(),
+        held: BTreeMap::new(),
+        sweep: SweepList::default(),
         seq,
         durable: seq,
     };
-    restore_rows(&mut own, params, restored.rows);
-    for (_, entry) in restored.journal {
-        apply(&mut own, entry);
+    let mut replay = Replay {
+        own,
+        me: params.me,
+        open: BTreeMap::new(),
+        exported: BTreeSet::new(),
+        lists: Lists::default(),
+    };
+    replay.rows(params, restored.rows);
+    for (seq, entry) in restored.journal {
+        replay.apply(seq, entry);
     }
-    own
+    replay.finish()
 }
 
-fn restore_rows(own: &mut Holdings, params: &Params, rows: Vec<Row>) {
-    let mut completed = Vec::new();
-    for row in rows {
-        match row {
-            Row::Session(client, stored) => own.sessions.restore(client, stored),
-            Row::Completed(client, id) => completed.push((client, id)),
-            Row::Orphan(ino, orphan) => {
-                // Until their holders claim again, or have had their time to.
-                own.pins.add(ino, None, &orphan.holders);
-                own.namespace.restore_orphan(ino, orphan);
+struct Replay {
+    own: Holdings,
+    me: Rank,
+    /// `ImportStart` without `ImportFinish`.
+    open: BTreeMap<MigrationId, ImportStart>,
+    exported: BTreeSet<MigrationId>,
+    lists: Lists,
+}
+
+/// The rows that say which fragments may have to go.
+#[derive(Default)]
+struct Lists {
+    copied: BTreeMap<MigrationId, Vec<DirFragId>>,
+    dropped: BTreeMap<MigrationId, Vec<(DirFragId, Option<MigrationId>)>>,
+}
+
+impl Replay {
+    fn rows(&mut self, params: &Params, rows: Vec<Row>) {
+        let own = &mut self.own;
+        let mut completed = Vec::new();
+        for row in rows {
+            match row {
+                Row::Session(client, stored) => own.sessions.restore(client, stored),
+                Row::Completed(client, id) => completed.push((client, id)),
+                Row::Orphan(ino, orphan) => {
+                    // Until their holders claim again, or have had their time to.
+                    own.pins.add(ino, None, &orphan.holders);
+                    own.namespace.restore_orphan(ino, orphan);
+                }
+                Row::Held(frag, id) => {
+                    own.held.insert(frag, id);
+                }
+                Row::Copied(id, frag) => self.lists.copied.entry(id).or_default().push(frag),
+                Row::Drop(id, frag, held) => {
+                    self.lists.dropped.entry(id).or_default().push((frag, held))
+                }
+                Row::InoReserved(used) => own.inos = InoTable::new(params.slot, used),
+                Row::Clock(epoch) => own.subtrees.see_epoch(epoch),
+                Row::Entry(..) | Row::Dir(..) | Row::Inode(..) => {}
             }
-            Row::InoReserved(used) => own.inos = InoTable::new(params.slot, used),
-            Row::Clock(epoch) => own.subtrees.see_epoch(epoch),
-            Row::Entry(..)
-            | Row::Dir(..)
-            | Row::Inode(..)
-            | Row::Held(..)
-            | Row::Copied(..)
-            | Row::Drop(..) => {}
+        }
+        for (client, id) in completed {
+            own.sessions.restore_completed(client, id);
         }
     }
-    for (client, id) in completed {
-        own.sessions.restore_completed(client, id);
+
+    /// Applying a fact to a state that already holds it changes nothing.
+    fn apply(&mut self, seq: Seq, entry: Entry) {
+        let own = &mut self.own;
+        match entry {
+            Entry::SubtreeMap(snapshot) => {
+                let bases: Vec<DirFragId> = own.subtrees.iter().map(|(base, _)| base).collect();
+                for base in bases {
+                    own.subtrees.remove(base);
+                }
+                for (base, claim) in &snapshot.subtrees {
+                    own.subtrees.restore(*base, claim);
+                }
+                own.released = snapshot.released;
+                self.exported.extend(own.released.keys().copied());
+                own.journal.note_checkpoint(seq);
+            }
+            Entry::ImportCopy { id, .. } => own.journal.note_open(id, seq),
+            Entry::ImportStart(start) => {
+                own.journal.note_open(start.id, seq);
+                self.open.insert(start.id, start);
+            }
+            Entry::ImportFinish { id, outcome, .. } => {
+                own.journal.note_open(id, seq);
+                if let Some(start) = self.open.remove(&id)
+                    && outcome == ImportOutcome::Owned
+                {
+                    restore_import(own, &start, DirAuth::Sole(self.me), Freeze::Live);
+                }
+            }
+            Entry::Export { id, base, to, epoch } => {
+                own.journal.note_open(id, seq);
+                self.exported.insert(id);
+                own.released.insert(id, Release { base, to, epoch });
+                let parent = own.subtrees.get(base).and_then(|subtree| subtree.parent);
+                own.subtrees.restore(base, &SubtreeClaim { auth: to, epoch, parent });
+            }
+            Entry::Finished { id } => {
+                own.released.remove(&id);
+                own.journal.note_open(id, seq);
+                own.journal.settle(id);
+            }
+            Entry::Step(_) => own.journal.restore_step(seq),
+            Entry::PeerPrepare { .. }
+            | Entry::PeerCommit { .. }
+            | Entry::PeerRollback { .. }
+            | Entry::Decision { .. }
+            | Entry::Committed { .. } => {}
+        }
+    }
+
+    /// What was copied and never began to count is swept; what was given away is deleted.
+    fn finish(mut self) -> Replayed {
+        let mut in_doubt = Vec::new();
+        for (id, frags) in self.lists.copied {
+            match self.open.get(&id) {
+                Some(start) => {
+                    let touched = frags.into_iter().collect();
+                    in_doubt.push(InDoubt { start: start.clone(), touched });
+                }
+                None => self.own.sweep.add_copied(id, frags),
+            }
+        }
+        for (id, frags) in self.lists.dropped {
+            if self.exported.contains(&id) {
+                self.own.journal.await_sweep(id);
+                self.own.sweep.add_dropped(id, frags);
+            } else {
+                self.own.sweep.add_void(id, frags.into_iter().map(|(frag, _)| frag));
+            }
+        }
+        for start in self.open.values() {
+            let doubt = DirAuth::Ambiguous { first: self.me, second: start.from };
+            restore_import(&mut self.own, start, doubt, Freeze::Frozen);
+        }
+        Replayed { own: self.own, in_doubt }
     }
 }
 
-/// Applying a fact to a state that already holds it changes nothing.
-fn apply(own: &mut Holdings, entry: Entry) {
-    match entry {
-        Entry::SubtreeMap(snapshot) => {
-            let bases: Vec<DirFragId> = own.subtrees.iter().map(|(base, _)| base).collect();
-            for base in bases {
-                own.subtrees.remove(base);
-            }
-            for (base, claim) in snapshot.subtrees {
-                own.subtrees.restore(base, &claim);
-            }
+fn restore_import(own: &mut Holdings, start: &ImportStart, auth: DirAuth, freeze: Freeze) {
+    let ImportStart { base, epoch, parent, .. } = start;
+    let apart = freeze != Freeze::Live;
+    own.subtrees.insert(*base, Subtree { auth, epoch: *epoch, parent: *parent, freeze, apart });
+    for (bound, claim) in &start.bounds {
+        if own.subtrees.get(*bound).is_none() {
+            own.subtrees.restore(*bound, claim);
         }
-        Entry::ImportCopy { .. }
-        | Entry::ImportStart(_)
-        | Entry::Export { .. }
-        | Entry::ImportFinish { .. }
-        | Entry::Finished { .. }
-        | Entry::PeerPrepare { .. }
-        | Entry::PeerCommit { .. }
-        | Entry::PeerRollback { .. }
-        | Entry::Decision { .. }
-        | Entry::Committed { .. }
-        | Entry::Step(_) => {}
     }
 }
 
 /// The claims of the rank that holds the root and nothing else.
 #[must_use]
-pub fn root_claims(me: common::id::Rank) -> SubtreeSnapshot {
-    let claim =
-        crate::journal::entry::SubtreeClaim { auth: me, epoch: common::id::Epoch(1), parent: None };
+pub fn root_claims(me: Rank) -> SubtreeSnapshot {
+    let claim = SubtreeClaim { auth: me, epoch: Epoch(1), parent: None };
     SubtreeSnapshot {
         subtrees: [(DirFragId::whole(Ino::ROOT), claim)].into(),
         released: BTreeMap::new(),

@@ -1,0 +1,58 @@
+//! A bystander's part in a migration: it replicates the base, so it must know who is the authority,
+//! and when that is in doubt.
+//!
+//! It has no state of its own: what it is told stands in its [`crate::subtree::SubtreeMap`]. While
+//! authority is in doubt it parks what it would otherwise redirect.
+
+use common::id::{DirFragId, Epoch, MigrationId, Rank};
+
+use crate::cx::Cx;
+use crate::kill_point::KillPoint;
+use crate::message::migration::{MigrationMsg, Step};
+use crate::subtree::{DirAuth, Freeze};
+
+/// Takes a notice in, unless it is older than what is known, and acknowledges it in any case. Returns
+/// the base if its doubt has ended.
+pub fn on_notify(
+    (from, id, base): (Rank, MigrationId, DirFragId),
+    auth: DirAuth,
+    epoch: Epoch,
+    cx: &mut Cx<'_>,
+) -> Option<DirFragId> {
+    cx.own.subtrees.see_epoch(epoch);
+    let thawed = apply(base, auth, epoch, cx);
+    let step = Step::NotifyAck { auth };
+    cx.out.send(from, MigrationMsg { id, base, step });
+    cx.out.reached(KillPoint::NotifyAckSent);
+    thawed
+}
+
+fn apply(base: DirFragId, auth: DirAuth, epoch: Epoch, cx: &mut Cx<'_>) -> Option<DirFragId> {
+    let me = cx.me();
+    if let DirAuth::Sole(rank) = auth {
+        cx.own.spine.set_authority(base.ino, rank);
+    }
+    let subtree = cx.own.subtrees.get_mut(base)?;
+    let ours = match subtree.auth {
+        DirAuth::Sole(rank) => rank == me,
+        DirAuth::Ambiguous { first, second } => first == me || second == me,
+    };
+    if ours || subtree.epoch > epoch {
+        return None;
+    }
+    subtree.auth = auth;
+    match auth {
+        DirAuth::Ambiguous { .. } => {
+            subtree.freeze = Freeze::Frozen;
+            None
+        }
+        DirAuth::Sole(_) => {
+            subtree.epoch = epoch;
+            subtree.freeze = Freeze::Live;
+            Some(base)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

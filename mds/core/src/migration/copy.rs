@@ -1,0 +1,265 @@
+//! The live copy: the region streams to the importer while clients go on working in it.
+//!
+//! A walk visits every directory below the base, down to the bounds. Whatever changes meanwhile is
+//! remembered by key (for pins, by inode); rounds send the changed keys' present values until few
+//! are left. Rows need no snapshot: one that is read before it changes is sent again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use common::id::{DirFragId, Ino, MigrationId};
+use common::name::NameHash;
+
+use crate::cx::{Cx, Step, Stop, Wait};
+use crate::message::migration::Content;
+use crate::row::{EntryKey, Key, Linkage, Row};
+
+/// Rows in one bulk message.
+const ROWS_PER_MESSAGE: usize = 1024;
+
+/// What changed at this rank, wherever: keys of rows, and inodes whose pins did.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    pub keys: BTreeSet<Key>,
+    pub pins: BTreeSet<Ino>,
+}
+
+/// How far the copy of one region has come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Copy {
+    id: MigrationId,
+    base: DirFragId,
+    /// Directories still to be walked; of the first one, what was sent already.
+    walk: VecDeque<Ino>,
+    walked_to: Option<EntryKey>,
+    /// Directories the importer has, or is about to get.
+    sent: BTreeSet<Ino>,
+    /// Changed since they were sent.
+    dirty: BTreeSet<Key>,
+    dirty_pins: BTreeSet<Ino>,
+    pins_sent: BTreeSet<Ino>,
+    /// Rounds begun: 1 is the walk.
+    pub rounds: u32,
+    pub rows: u64,
+}
+
+impl Copy {
+    /// Begins to walk. From here on the caller reports changes.
+    pub fn begin(id: MigrationId, base: DirFragId, cx: &mut Cx<'_>) -> Self {
+        let mut copy = Self {
+            id,
+            base,
+            walk: VecDeque::new(),
+            walked_to: None,
+            sent: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            dirty_pins: BTreeSet::new(),
+            pins_sent: BTreeSet::new(),
+            rounds: 1,
+            rows: 0,
+        };
+        copy.visit(base.ino, cx);
+        let pinned: Vec<(Ino, Ino)> = cx.own.pins.embedded().collect();
+        let inside = pinned.into_iter().filter(|(_, dir)| copy.is_inside(*dir, cx));
+        copy.dirty_pins = inside.map(|(ino, _)| ino).collect();
+        copy
+    }
+
+    /// Puts a directory on the way, and on the list of what is deleted here once the importer is the
+    /// authority.
+    fn visit(&mut self, dir: Ino, cx: &mut Cx<'_>) {
+        if !self.sent.insert(dir) {
+            return;
+        }
+        let frag = DirFragId::whole(dir);
+        let held = cx.own.held.get(&frag).copied();
+        cx.out.put(Row::Drop(self.id, frag, held));
+        self.walk.push_back(dir);
+    }
+
+    /// The next bulk message of this round. `None`: the round is complete.
+    ///
+    /// # Errors
+    /// What to wait for.
+    pub fn next(&mut self, cx: &mut Cx<'_>) -> Step<Option<Vec<Content>>> {
+        let mut content = Vec::new();
+        while content.len() < ROWS_PER_MESSAGE {
+            let Some(dir) = self.walk.front().copied() else { break };
+            match self.walk_dir(dir, &mut content, cx) {
+                Ok(()) => {}
+                // Send what there is; the rest comes when it was fetched.
+                Err(Stop::Wait(Wait::Fetch(fetch))) if !content.is_empty() => {
+                    cx.own.namespace.fetch(fetch, cx.out);
+                    break;
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+        self.rows += content.len() as u64;
+        Ok(if content.is_empty() { None } else { Some(content) })
+    }
+
+    /// Some of one directory, or the rest of it.
+    fn walk_dir(&mut self, dir: Ino, content: &mut Vec<Content>, cx: &mut Cx<'_>) -> Step<()> {
+        let frag = DirFragId::whole(dir);
+        let Some(row) = cx.own.namespace.dir(dir)?.cloned() else {
+            // Removed since it was put on the way; its key is dirty.
+            self.walk.pop_front();
+            self.walked_to = None;
+            return Ok(());
+        };
+        let room = ROWS_PER_MESSAGE - content.len();
+        let from = self.walked_to.as_ref().map_or(NameHash(0), |key| key.hash);
+        let mut entries = Vec::new();
+        let mut complete = true;
+        for (hash, name, linkage) in cx.own.namespace.entries_from(dir, from)? {
+            let key = EntryKey { dir, hash, name: name.clone() };
+            if self.walked_to.as_ref().is_some_and(|walked| key <= *walked) {
+                continue;
+            }
+            if entries.len() >= room {
+                complete = false;
+                break;
+            }
+            entries.push((key, linkage.clone()));
+        }
+        if self.walked_to.is_none() {
+            content.push(Content::Dir(frag, row));
+        }
+        for (key, linkage) in entries {
+            if let Linkage::Dir { ino } = linkage
+                && cx.own.subtrees.get(DirFragId::whole(ino)).is_none()
+            {
+                self.visit(ino, cx);
+            }
+            self.walked_to = Some(key.clone());
+            content.push(Content::Entry(key, linkage));
+        }
+        if complete {
+            self.walk.pop_front();
+            self.walked_to = None;
+        }
+        Ok(())
+    }
+
+    /// Takes over what changed since the last look: inside the region, it is dirty.
+    pub fn note(&mut self, changes: &Changes, cx: &mut Cx<'_>) {
+        for key in &changes.keys {
+            let dir = match key {
+                Key::Entry(entry) => entry.dir,
+                Key::Dir(frag) => frag.ino,
+                Key::Inode(_)
+                | Key::Orphan(_)
+                | Key::Session(_)
+                | Key::Completed(..)
+                | Key::Held(_)
+                | Key::Copied(..)
+                | Key::Drop(..)
+                | Key::InoReserved
+                | Key::Clock => continue,
+            };
+            if self.is_inside(dir, cx) {
+                self.visit(dir, cx);
+                self.dirty.insert(key.clone());
+            } else if self.sent.contains(&dir) && matches!(key, Key::Dir(_)) {
+                // Removed, or moved out: with everything below it.
+                self.dirty.insert(key.clone());
+                self.leave_region(cx);
+            }
+        }
+        for ino in &changes.pins {
+            let inside = cx.own.pins.dir_of(*ino).is_some_and(|dir| self.is_inside(dir, cx));
+            if inside || self.pins_sent.contains(ino) {
+                self.dirty_pins.insert(*ino);
+            }
+        }
+    }
+
+    /// What changed was looked at in the same turn, so the way up is cached: nothing is missed.
+    fn is_inside(&self, dir: Ino, cx: &Cx<'_>) -> bool {
+        cx.own.subtrees.base_of(dir, &cx.own.namespace) == Ok(Some(self.base))
+    }
+
+    /// Some directory left the region: finds all that went with it.
+    fn leave_region(&mut self, cx: &mut Cx<'_>) {
+        let outside: Vec<Ino> =
+            self.sent.iter().copied().filter(|dir| !self.is_inside(*dir, cx)).collect();
+        for dir in outside {
+            self.sent.remove(&dir);
+            self.walk.retain(|walked| *walked != dir);
+            let frag = DirFragId::whole(dir);
+            self.dirty.insert(Key::Dir(frag));
+            cx.out.delete(Key::Drop(self.id, frag));
+        }
+        self.walked_to = None;
+    }
+
+    /// What is left to send.
+    #[must_use]
+    pub fn rest(&self) -> u64 {
+        (self.dirty.len() + self.dirty_pins.len()) as u64
+    }
+
+    /// The present values of everything dirty; nothing is dirty then.
+    ///
+    /// # Errors
+    /// What to wait for; nothing is lost then.
+    pub fn take_dirty(&mut self, cx: &mut Cx<'_>) -> Step<Vec<Content>> {
+        let mut content = Vec::with_capacity(self.dirty.len());
+        for key in &self.dirty {
+            content.extend(self.value(key, cx)?);
+        }
+        for ino in &self.dirty_pins {
+            let inside = cx.own.pins.dir_of(*ino).filter(|dir| self.is_inside(*dir, cx));
+            let (dir, holders) = match inside {
+                Some(dir) => (dir, cx.own.pins.holders(*ino).collect()),
+                // Unpinned, unlinked or moved away: the importer must not keep what it was told.
+                None => (self.base.ino, BTreeMap::new()),
+            };
+            content.push(Content::Pins { ino: *ino, dir, holders });
+        }
+        self.pins_sent.append(&mut self.dirty_pins);
+        self.dirty.clear();
+        self.rows += content.len() as u64;
+        Ok(content)
+    }
+
+    fn value(&self, key: &Key, cx: &mut Cx<'_>) -> Step<Option<Content>> {
+        Ok(match key {
+            Key::Entry(entry) => {
+                let linkage = cx.own.namespace.entry(entry.dir, &entry.name)?.cloned();
+                Some(match linkage {
+                    Some(linkage) => Content::Entry(entry.clone(), linkage),
+                    None => Content::NoEntry(entry.clone()),
+                })
+            }
+            Key::Dir(frag) => {
+                let inside = self.sent.contains(&frag.ino);
+                match cx.own.namespace.dir(frag.ino)? {
+                    Some(dir) if inside => Some(Content::Dir(*frag, dir.clone())),
+                    Some(_) | None => Some(Content::NoDir(*frag)),
+                }
+            }
+            Key::Inode(_)
+            | Key::Orphan(_)
+            | Key::Session(_)
+            | Key::Completed(..)
+            | Key::Held(_)
+            | Key::Copied(..)
+            | Key::Drop(..)
+            | Key::InoReserved
+            | Key::Clock => None,
+        })
+    }
+
+    /// Whether the round's walk has come to its end.
+    #[must_use]
+    pub fn walk_is_over(&self) -> bool {
+        self.walk.is_empty()
+    }
+
+    /// The directories of the region.
+    #[must_use]
+    pub fn dirs(&self) -> &BTreeSet<Ino> {
+        &self.sent
+    }
+}

@@ -1,0 +1,368 @@
+//! The exporter's steps forward: what is set, journaled and sent on each edge to the right.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::id::{DirFragId, Ino, Rank, Seq};
+use common::mds_map::RankState;
+use common::wire::reply::Route;
+use common::wire::session::ToClient;
+
+use super::{Copying, Exporter, Finished, Resent, State, Warning, await_locally};
+use crate::cx::{Cx, Step as Attempt, Stop};
+use crate::effect::Effect;
+use crate::journal::entry::{Entry, Release, SubtreeClaim};
+use crate::kill_point::KillPoint;
+use crate::message::migration::{Content, MigrationMsg, Payload, Step, TravelSession};
+use crate::migration::copy::Copy;
+use crate::migration::sweep;
+use crate::spine::Replica;
+use crate::subtree::{DirAuth, Freeze};
+
+/// Rows of a round that follows the walk, in one message.
+const ROWS_PER_MESSAGE: usize = 1024;
+
+impl Exporter {
+    pub(super) fn discover(&mut self, cx: &mut Cx<'_>) -> State {
+        match self.path(cx) {
+            Ok(ask) => {
+                self.send(Step::Discover { parent: self.export.parent.clone(), ask }, cx);
+                cx.out.reached(KillPoint::DiscoverSent);
+                State::Discovering
+            }
+            Err(stop) => {
+                await_locally(stop, cx);
+                State::Locking
+            }
+        }
+    }
+
+    /// Who is the authority for each directory above the base, as far as we know.
+    fn path(&self, cx: &Cx<'_>) -> Attempt<BTreeMap<Ino, Rank>> {
+        let mut ask = BTreeMap::new();
+        for dir in cx.ancestors(self.export.base.ino)? {
+            let rank = match cx.own.spine.replica(dir) {
+                Some(replica) => replica.authority,
+                None => cx.own.subtrees.rank_of(dir, &cx.own.namespace)?.unwrap_or(cx.me()),
+            };
+            ask.insert(dir, rank);
+        }
+        Ok(ask)
+    }
+
+    pub(super) fn copy(&mut self, cx: &mut Cx<'_>) -> State {
+        let notice = common::wire::session::Notice::Expect { rank: self.export.importer };
+        let clients: Vec<_> = cx.own.sessions.iter().map(|(client, _)| client).collect();
+        for client in clients {
+            cx.own.sessions.notify(client, notice.clone(), cx.out);
+        }
+        let copy = Copy::begin(self.export.id, self.export.base, cx);
+        self.copy_on(Copying { copy, unacked: BTreeSet::new(), last: 0 }, cx)
+    }
+
+    /// Sends what may be sent; when everything has arrived, begins another round or freezes.
+    pub(super) fn copy_on(&mut self, mut copying: Copying, cx: &mut Cx<'_>) -> State {
+        let params = &cx.params.migration;
+        let (window, rest_max, rounds_max) =
+            (params.copy_window as usize, params.copy_rest_max, params.copy_rounds_max);
+        while copying.unacked.len() < window && !copying.copy.walk_is_over() {
+            match copying.copy.next(cx) {
+                Ok(Some(content)) => self.send_rows(&mut copying, content, cx),
+                Ok(None) => break,
+                Err(stop) => {
+                    await_locally(stop, cx);
+                    break;
+                }
+            }
+        }
+        let done = copying.copy.walk_is_over() && copying.unacked.is_empty();
+        if !done {
+            return State::Copying(copying);
+        }
+        if copying.copy.rest() <= rest_max || copying.copy.rounds >= rounds_max {
+            return self.freeze(copying.copy, cx);
+        }
+        match copying.copy.take_dirty(cx) {
+            Ok(content) => {
+                copying.copy.rounds += 1;
+                for part in content.chunks(ROWS_PER_MESSAGE) {
+                    self.send_rows(&mut copying, part.to_vec(), cx);
+                }
+            }
+            Err(stop) => await_locally(stop, cx),
+        }
+        State::Copying(copying)
+    }
+
+    fn send_rows(&self, copying: &mut Copying, content: Vec<Content>, cx: &mut Cx<'_>) {
+        copying.last += 1;
+        copying.unacked.insert(copying.last);
+        let step = Step::Rows { number: copying.last, content };
+        let msg = MigrationMsg { id: self.export.id, base: self.export.base, step };
+        cx.out.push(Effect::SendBulk { to: self.export.importer, msg: msg.into() });
+    }
+
+    fn freeze(&mut self, copy: Copy, cx: &mut Cx<'_>) -> State {
+        self.record.rows_copied_live = copy.rows;
+        self.record.rounds = copy.rounds;
+        self.set_subtree(DirAuth::Sole(cx.me()), Freeze::Freezing, cx);
+        self.freeze_if_drained(copy, cx)
+    }
+
+    /// Frozen once no operation of several turns works in the region. Then the importer is told
+    /// where the region ends.
+    pub(super) fn freeze_if_drained(&mut self, copy: Copy, cx: &mut Cx<'_>) -> State {
+        let drained = self.bounds_if_drained(cx);
+        let bounds = match drained {
+            Ok(Some(bounds)) => bounds,
+            Ok(None) => return State::Freezing(copy),
+            Err(stop) => {
+                await_locally(stop, cx);
+                return State::Freezing(copy);
+            }
+        };
+        let me = cx.me();
+        self.frozen = Some(cx.now.monotonic);
+        self.set_subtree(DirAuth::Ambiguous { first: me, second: me }, Freeze::ReadOnly, cx);
+        cx.out.reached(KillPoint::Frozen);
+        let importer = self.export.importer;
+        self.export.epoch = cx.own.subtrees.stamp();
+        self.export.bystanders = cx
+            .own
+            .spine
+            .holders(self.export.base.ino)
+            .map(|(rank, _)| rank)
+            .filter(|rank| *rank != importer && cx.map.state(*rank) != RankState::Down)
+            .collect();
+        self.export.bounds = bounds.clone();
+        let bystanders = self.export.bystanders.clone();
+        self.send(Step::Prep { epoch: self.export.epoch, bounds, bystanders }, cx);
+        cx.out.reached(KillPoint::PrepSent);
+        State::Prepping(copy)
+    }
+
+    fn bounds_if_drained(&self, cx: &Cx<'_>) -> Attempt<Option<BTreeMap<DirFragId, SubtreeClaim>>> {
+        let base = self.export.base;
+        if cx.own.subtrees.has_auth_pins(base, &cx.own.namespace)? {
+            return Ok(None);
+        }
+        let claims = cx.own.subtrees.claims();
+        let mut bounds = BTreeMap::new();
+        for bound in cx.own.subtrees.bounds(base, &cx.own.namespace)? {
+            match claims.get(&bound) {
+                Some(claim) => bounds.insert(bound, claim.clone()),
+                // In doubt: the deeper migration ends first.
+                None => return Ok(None),
+            };
+        }
+        Ok(Some(bounds))
+    }
+
+    pub(super) fn warn(&mut self, copy: Copy, cx: &mut Cx<'_>) -> State {
+        let awaiting = self.export.bystanders.clone();
+        let auth = self.in_doubt(cx.me());
+        self.announce(&awaiting, auth, cx);
+        cx.out.reached(KillPoint::WarningsSent);
+        let warning = Warning { copy, awaiting, delta: Vec::new(), resent: Resent::NotYet };
+        self.export_if_all_know(warning, cx)
+    }
+
+    pub(super) fn announce(&self, to: &BTreeSet<Rank>, auth: DirAuth, cx: &mut Cx<'_>) {
+        for rank in to {
+            self.send_to(*rank, Step::Notify { auth, epoch: self.export.epoch }, cx);
+        }
+    }
+
+    /// Sends the last delta when every bystander knows both candidates.
+    pub(super) fn export_if_all_know(&mut self, mut warning: Warning, cx: &mut Cx<'_>) -> State {
+        if !warning.awaiting.is_empty() {
+            return State::Warning(warning);
+        }
+        if let Err(stop) = gather_delta(&mut warning, cx) {
+            await_locally(stop, cx);
+            return State::Warning(warning);
+        }
+        let Warning { copy, delta, .. } = warning;
+        self.record.rows_in_last_delta = delta.len() as u64;
+        self.set_subtree(self.in_doubt(cx.me()), Freeze::ReadOnly, cx);
+        let payload = Payload {
+            delta,
+            sessions: travel_sessions(cx),
+            registrations: self.registrations(&copy, cx),
+        };
+        self.send(Step::Export(Box::new(payload)), cx);
+        cx.out.reached(KillPoint::ExportSent);
+        State::Exporting(copy)
+    }
+
+    /// Replicas that other ranks hold of the region's directories. We become a holder of the base,
+    /// and of those between it and the subtrees that stay with us.
+    fn registrations(
+        &self,
+        copy: &Copy,
+        cx: &mut Cx<'_>,
+    ) -> BTreeMap<Ino, BTreeMap<Rank, common::id::Nonce>> {
+        let me = cx.me();
+        let mut kept: BTreeSet<Ino> = [self.export.base.ino].into();
+        for claim in self.export.bounds.values().filter(|claim| claim.auth == me) {
+            let mut here = claim.parent;
+            while let Some(dir) = here.filter(|dir| copy.dirs().contains(dir)) {
+                kept.insert(dir);
+                here = cx.parent_of(dir).ok().flatten().map(|parent| parent.dir);
+            }
+        }
+        for dir in kept {
+            cx.own.spine.register(dir, me);
+        }
+        let importer = self.export.importer;
+        cx.own
+            .spine
+            .registered()
+            .filter(|(dir, _)| copy.dirs().contains(dir))
+            .map(|(dir, holders)| {
+                (
+                    dir,
+                    holders
+                        .iter()
+                        .filter(|(rank, _)| **rank != importer)
+                        .map(|(r, n)| (*r, *n))
+                        .collect(),
+                )
+            })
+            .collect()
+    }
+
+    /// The point of no return: from here on the importer may be the authority.
+    pub(super) fn log_export(&mut self, copy: Copy, cx: &mut Cx<'_>) -> State {
+        let super::Export { id, base, importer, epoch, .. } = self.export;
+        let auth = DirAuth::Ambiguous { first: importer, second: cx.me() };
+        self.set_subtree(auth, Freeze::Frozen, cx);
+        cx.own.released.insert(id, Release { base, to: importer, epoch });
+        let seq: Seq = cx.own.advance();
+        cx.out
+            .push(Effect::Journal { seq, entry: Entry::Export { id, base, to: importer, epoch } });
+        cx.own.journal.note_open(id, seq);
+        cx.out.push(Effect::SyncSoon);
+        cx.out.reached(KillPoint::ExportSubmitted);
+        State::LoggingExport(copy, seq)
+    }
+
+    /// The importer is the authority. It may serve; everybody else is told.
+    pub(super) fn notify(&mut self, copy: &Copy, cx: &mut Cx<'_>) -> State {
+        let super::Export { base, importer, epoch, .. } = self.export;
+        cx.out.reached(KillPoint::ExportDurable);
+        if let Some(frozen) = self.frozen {
+            self.record.freeze_nanos = cx.now.monotonic.0.saturating_sub(frozen.0);
+        }
+        self.send(Step::Serve, cx);
+        cx.out.reached(KillPoint::FinishSent);
+        self.set_subtree(DirAuth::Sole(importer), Freeze::Live, cx);
+        self.thawed.push(base);
+        let route = Route { base, rank: importer, epoch };
+        let clients: Vec<_> = cx.own.sessions.iter().map(|(client, _)| client).collect();
+        for client in clients {
+            cx.own.sessions.tell(client, ToClient::Route(route), cx.out);
+        }
+        self.let_go(copy, cx);
+        let awaiting = self.export.bystanders.clone();
+        self.announce(&awaiting, DirAuth::Sole(importer), cx);
+        self.finish_if_all_know(awaiting, Finished::NotYet, cx)
+    }
+
+    /// What was ours and is the importer's: registrations, pins, and the bounds beyond.
+    fn let_go(&mut self, copy: &Copy, cx: &mut Cx<'_>) {
+        let importer = self.export.importer;
+        let dropped = copy.dirs().iter().map(|dir| DirFragId::whole(*dir));
+        let dropped = dropped.map(|frag| (frag, cx.own.held.get(&frag).copied())).collect();
+        sweep::begin_dropped(self.export.id, dropped, cx);
+        let registered: Vec<Ino> = cx
+            .own
+            .spine
+            .registered()
+            .map(|(dir, _)| dir)
+            .filter(|dir| copy.dirs().contains(dir))
+            .collect();
+        for dir in registered {
+            let holders = cx.own.spine.take_holders(dir);
+            if let Some(nonce) = holders.get(&cx.me()) {
+                let parent = cx.own.namespace.parent(dir).ok().flatten().cloned();
+                cx.own.spine.keep(dir, Replica { parent, authority: importer, nonce: *nonce });
+            }
+        }
+        let pinned: Vec<Ino> = cx
+            .own
+            .pins
+            .embedded()
+            .filter(|(_, dir)| copy.dirs().contains(dir))
+            .map(|(ino, _)| ino)
+            .collect();
+        for ino in pinned {
+            cx.own.pins.take(ino);
+        }
+        for bound in self.export.bounds.keys() {
+            let foreign = cx
+                .own
+                .subtrees
+                .get(*bound)
+                .is_some_and(|bound| bound.auth != DirAuth::Sole(cx.me()));
+            if foreign {
+                cx.own.subtrees.remove(*bound);
+            }
+        }
+    }
+
+    pub(super) fn finish_if_all_know(
+        &mut self,
+        awaiting: BTreeSet<Rank>,
+        finished: Finished,
+        cx: &mut Cx<'_>,
+    ) -> State {
+        if !awaiting.is_empty() || finished == Finished::NotYet {
+            return State::Notifying { awaiting, finished };
+        }
+        let id = self.export.id;
+        self.send(Step::Over, cx);
+        cx.out.reached(KillPoint::LastFinishSent);
+        cx.own.released.remove(&id);
+        let seq = cx.own.advance();
+        cx.out.push(Effect::Journal { seq, entry: Entry::Finished { id } });
+        cx.own.journal.note_open(id, seq);
+        cx.own.journal.settle(id);
+        cx.own.checkpoint(cx.out);
+        State::Over(Ok(()))
+    }
+
+    pub(super) fn set_subtree(&self, auth: DirAuth, freeze: Freeze, cx: &mut Cx<'_>) {
+        let (importer, epoch) = (self.export.importer, self.export.epoch);
+        if let Some(subtree) = cx.own.subtrees.get_mut(self.export.base) {
+            subtree.auth = auth;
+            subtree.freeze = freeze;
+            if auth == DirAuth::Sole(importer) {
+                subtree.epoch = epoch;
+                subtree.apart = false;
+            }
+        }
+    }
+}
+
+/// Everything the importer does not have yet. May be begun anew after a wait.
+fn gather_delta(warning: &mut Warning, cx: &mut Cx<'_>) -> Result<(), Stop> {
+    while let Some(content) = warning.copy.next(cx)? {
+        warning.delta.extend(content);
+    }
+    debug_assert!(warning.copy.walk_is_over(), "nothing more to send means the walk is over");
+    warning.delta.extend(warning.copy.take_dirty(cx)?);
+    Ok(())
+}
+
+/// Any client may have completed a request in the region without having heard so.
+fn travel_sessions(cx: &Cx<'_>) -> Vec<TravelSession> {
+    cx.own
+        .sessions
+        .iter()
+        .map(|(client, session)| TravelSession {
+            client,
+            ranges: session.stored().ranges.clone(),
+            completed: session.completed().clone(),
+        })
+        .collect()
+}

@@ -1,0 +1,173 @@
+//! What has come of a region so far: its rows go straight to the store, under the mark of the copy,
+//! and are visible to nobody before the import is finished.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::id::{ClientId, DirFragId, Ino, MigrationId};
+
+use crate::cx::Cx;
+use crate::effect::Effect;
+use crate::journal::entry::Entry;
+use crate::kill_point::KillPoint;
+use crate::message::migration::Content;
+use crate::row::{Change, Key, Row};
+
+#[derive(Clone, Debug, Hash)]
+pub struct Received {
+    id: MigrationId,
+    begun: bool,
+    /// Fragments that hold what came with this copy and nothing older.
+    touched: BTreeSet<DirFragId>,
+    /// Of those, the ones a pin policy is on.
+    pinned_dirs: BTreeSet<Ino>,
+    /// Pins of the region's inodes; they count once the import is finished.
+    pins: BTreeMap<Ino, (Ino, BTreeMap<ClientId, u64>)>,
+    /// Rows that wait for a fetch under way.
+    pub stalled: Vec<(u32, Vec<Content>)>,
+}
+
+impl Received {
+    #[must_use]
+    pub fn new(id: MigrationId) -> Self {
+        Self {
+            id,
+            begun: false,
+            touched: BTreeSet::new(),
+            pinned_dirs: BTreeSet::new(),
+            pins: BTreeMap::new(),
+            stalled: Vec::new(),
+        }
+    }
+
+    /// As the store leaves it: the rows are there.
+    #[must_use]
+    pub fn restored(id: MigrationId, touched: BTreeSet<DirFragId>) -> Self {
+        Self { begun: true, touched, ..Self::new(id) }
+    }
+
+    /// From here on there may be rows to sweep.
+    pub fn begin(&mut self, base: DirFragId, cx: &mut Cx<'_>) {
+        if self.begun {
+            return;
+        }
+        self.begun = true;
+        let seq = cx.own.advance();
+        cx.out.push(Effect::Journal { seq, entry: Entry::ImportCopy { id: self.id, base } });
+        cx.own.journal.note_open(self.id, seq);
+        cx.out.reached(KillPoint::CopyBegun);
+    }
+
+    /// Writes what waits and can be; tells which messages that were.
+    pub fn write_stalled(&mut self, cx: &mut Cx<'_>) -> Vec<u32> {
+        let mut written = Vec::new();
+        for (number, content) in std::mem::take(&mut self.stalled) {
+            if self.stalled.is_empty() && self.can_write(&content, cx) {
+                self.write(content, cx);
+                written.push(number);
+            } else {
+                self.stalled.push((number, content));
+            }
+        }
+        written
+    }
+
+    #[must_use]
+    pub fn can_write(&self, content: &[Content], cx: &Cx<'_>) -> bool {
+        let first_touched = content.iter().filter_map(|piece| match piece {
+            Content::Entry(key, _) | Content::NoEntry(key) => Some(DirFragId::whole(key.dir)),
+            Content::Dir(frag, _) | Content::NoDir(frag) => Some(*frag),
+            Content::Pins { .. } => None,
+        });
+        first_touched
+            .filter(|frag| !self.touched.contains(frag))
+            .all(|frag| !cx.own.namespace.is_fetching(frag.ino))
+    }
+
+    pub fn write(&mut self, content: Vec<Content>, cx: &mut Cx<'_>) {
+        for piece in content {
+            match piece {
+                Content::Entry(key, linkage) => {
+                    self.touch(DirFragId::whole(key.dir), cx);
+                    cx.out.put(Row::Entry(key, linkage));
+                }
+                Content::NoEntry(key) => {
+                    if self.touched.contains(&DirFragId::whole(key.dir)) {
+                        cx.out.delete(Key::Entry(key));
+                    }
+                }
+                Content::Dir(frag, dir) => {
+                    self.touch(frag, cx);
+                    if dir.pin.is_some() {
+                        self.pinned_dirs.insert(frag.ino);
+                    } else {
+                        self.pinned_dirs.remove(&frag.ino);
+                    }
+                    cx.out.put(Row::Dir(frag, dir));
+                }
+                Content::NoDir(frag) => {
+                    self.pinned_dirs.remove(&frag.ino);
+                    if self.touched.remove(&frag) {
+                        cx.out.push(Effect::Write(Change::DeleteFragment(frag)));
+                        cx.own.held.remove(&frag);
+                        cx.out.delete(Key::Held(frag));
+                        cx.out.delete(Key::Copied(self.id, frag));
+                    }
+                }
+                Content::Pins { ino, dir, holders } => {
+                    if holders.is_empty() {
+                        self.pins.remove(&ino);
+                    } else {
+                        self.pins.insert(ino, (dir, holders));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The first time: whatever older life this store has of the fragment goes, so that nothing of
+    /// it can show through.
+    fn touch(&mut self, frag: DirFragId, cx: &mut Cx<'_>) {
+        if !self.touched.insert(frag) {
+            return;
+        }
+        cx.own.namespace.uncache_dir(frag.ino);
+        cx.out.push(Effect::Write(Change::DeleteFragment(frag)));
+        cx.own.held.insert(frag, self.id);
+        cx.out.put(Row::Held(frag, self.id));
+        cx.out.put(Row::Copied(self.id, frag));
+    }
+
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// The import is finished: what came is ours, pins count, and nothing is to be swept.
+    pub fn adopt(&mut self, cx: &mut Cx<'_>) {
+        for frag in &self.touched {
+            cx.out.delete(Key::Copied(self.id, *frag));
+        }
+        for (ino, (dir, holders)) in std::mem::take(&mut self.pins) {
+            cx.own.pins.add(ino, Some(dir), &holders);
+        }
+        for dir in &self.pinned_dirs {
+            cx.own.namespace.note_pinned(*dir);
+        }
+        let replicas: Vec<Ino> = cx
+            .own
+            .spine
+            .replicas()
+            .map(|(dir, _)| dir)
+            .filter(|dir| self.touched.contains(&DirFragId::whole(*dir)))
+            .collect();
+        for dir in replicas {
+            cx.own.spine.drop_replica(dir);
+        }
+    }
+
+    /// The import is undone: what came is swept, in slices.
+    pub fn sweep(&mut self, cx: &mut Cx<'_>) {
+        let touched = std::mem::take(&mut self.touched);
+        crate::migration::sweep::begin(self.id, touched, cx);
+    }
+}

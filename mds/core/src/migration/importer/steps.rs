@@ -1,0 +1,232 @@
+//! The importer's steps forward, and back.
+
+use std::collections::BTreeSet;
+
+use common::id::{DirFragId, Rank, Seq};
+
+use super::{ExporterIs, Importer, State, Told};
+use crate::cx::Cx;
+use crate::effect::Effect;
+use crate::journal::entry::{Entry, ImportOutcome, ImportStart};
+use crate::kill_point::KillPoint;
+use crate::message::migration::{MigrationMsg, Payload, Step};
+use crate::message::replica::ReplicaMsg;
+use crate::subtree::{DirAuth, Freeze, Subtree};
+use crate::timer::Timer;
+
+impl Importer {
+    /// Every bound must be known here before the region is frozen on this side.
+    pub(super) fn open_bounds(&mut self, cx: &mut Cx<'_>) -> State {
+        let mut all_open = true;
+        for (bound, claim) in &self.import.bounds {
+            if claim.auth == cx.me() || cx.own.spine.replica(bound.ino).is_some() {
+                continue;
+            }
+            all_open = false;
+            if self.asked.insert(bound.ino) {
+                cx.out.send(claim.auth, ReplicaMsg::Discover { dir: bound.ino });
+            }
+        }
+        if !all_open {
+            return State::Prepping;
+        }
+        let auth = DirAuth::Ambiguous { first: self.import.exporter, second: cx.me() };
+        self.set_base(auth, Freeze::Frozen, cx);
+        self.send(Step::PrepAck, cx);
+        cx.out.reached(KillPoint::PrepAckSent);
+        State::Prepped
+    }
+
+    fn set_base(&self, auth: DirAuth, freeze: Freeze, cx: &mut Cx<'_>) {
+        let subtree = Subtree {
+            auth,
+            epoch: self.import.epoch,
+            parent: self.import.parent,
+            freeze,
+            apart: freeze != Freeze::Live,
+        };
+        cx.own.subtrees.insert(self.import.base, subtree);
+    }
+
+    /// The last delta and the fact that it is here are one batch.
+    pub(super) fn log_start(&mut self, payload: Box<Payload>, cx: &mut Cx<'_>) -> State {
+        self.received.begin(self.import.base, cx);
+        self.received.write(payload.delta.clone(), cx);
+        let auth = DirAuth::Ambiguous { first: cx.me(), second: self.import.exporter };
+        self.set_base(auth, Freeze::Frozen, cx);
+        let entry = Entry::ImportStart(ImportStart {
+            id: self.import.id,
+            base: self.import.base,
+            from: self.import.exporter,
+            epoch: self.import.epoch,
+            bounds: self.import.bounds.clone(),
+            parent: self.import.parent,
+            sessions: payload.sessions.clone(),
+        });
+        let seq = cx.own.advance();
+        cx.out.push(Effect::Journal { seq, entry });
+        cx.own.journal.note_open(self.import.id, seq);
+        cx.out.push(Effect::SyncSoon);
+        cx.out.reached(KillPoint::ImportStartSubmitted);
+        State::LoggingStart(payload, seq)
+    }
+
+    pub(super) fn ack(&mut self, payload: Box<Payload>, cx: &mut Cx<'_>) -> State {
+        cx.out.reached(KillPoint::ImportStartDurable);
+        self.send(Step::ExportAck, cx);
+        cx.out.reached(KillPoint::ExportAckSent);
+        State::Acking(payload)
+    }
+
+    /// The exporter's `Export` is durable: this rank is the authority, and serves.
+    pub(super) fn serve(&mut self, payload: &Payload, cx: &mut Cx<'_>) -> State {
+        let base = self.import.base;
+        self.set_base(DirAuth::Sole(cx.me()), Freeze::Live, cx);
+        for (bound, claim) in &self.import.bounds {
+            if claim.auth != cx.me() {
+                cx.own.subtrees.restore(*bound, claim);
+            }
+        }
+        self.received.adopt(cx);
+        for session in &payload.sessions {
+            // Nothing is taken from a silent client before one full lease from now.
+            let at = cx.now.monotonic.after(cx.params.lease);
+            if cx.own.sessions.adopt(session, cx.out) {
+                cx.out.push(Effect::SetTimer { timer: Timer::Lease(session.client), at });
+            }
+        }
+        for (dir, holders) in &payload.registrations {
+            cx.own.spine.adopt_holders(*dir, holders.clone());
+        }
+        let seq = self.log_finish(ImportOutcome::Owned, cx);
+        self.join_neighbors(cx);
+        self.thawed.push(base);
+        State::Finishing { seq, told: Told::NotYet, over: ExporterIs::Notifying }
+    }
+
+    /// Adjacent subtrees of this rank become one.
+    fn join_neighbors(&self, cx: &mut Cx<'_>) {
+        let bases: Vec<DirFragId> =
+            self.import.bounds.keys().copied().chain([self.import.base]).collect();
+        for base in bases {
+            if cx.own.subtrees.get(base).is_some()
+                && cx.own.subtrees.merge(base, &cx.own.namespace).is_err()
+            {
+                tracing::debug!(%base, "stays a subtree of its own: its surroundings are not cached");
+            }
+        }
+    }
+
+    pub(super) fn log_finish(&self, outcome: ImportOutcome, cx: &mut Cx<'_>) -> Seq {
+        let seq = cx.own.advance();
+        let entry = Entry::ImportFinish { id: self.import.id, base: self.import.base, outcome };
+        cx.out.push(Effect::Journal { seq, entry });
+        cx.own.journal.note_open(self.import.id, seq);
+        cx.out.push(Effect::SyncSoon);
+        cx.out.reached(KillPoint::ImportFinishSubmitted);
+        seq
+    }
+
+    pub(super) fn tell_finished(
+        &mut self,
+        seq: Seq,
+        told: Told,
+        over: ExporterIs,
+        cx: &mut Cx<'_>,
+    ) -> State {
+        if told == Told::NotYet {
+            cx.out.reached(KillPoint::ImportFinishDurable);
+            self.send(Step::Finished, cx);
+            cx.own.journal.settle(self.import.id);
+            cx.own.checkpoint(cx.out);
+        }
+        Self::end_if_done(seq, Told::Yes, over)
+    }
+
+    pub(super) fn end_if_done(seq: Seq, told: Told, over: ExporterIs) -> State {
+        if told == Told::Yes && over == ExporterIs::Done {
+            State::Over
+        } else {
+            State::Finishing { seq, told, over }
+        }
+    }
+
+    /// The exporter takes it back. Once we serve, its `Export` was durable and it cannot.
+    pub(super) fn on_cancel(&mut self, state: State, cx: &mut Cx<'_>) -> State {
+        match state {
+            State::Discovering
+            | State::Discovered
+            | State::Copying
+            | State::Prepping
+            | State::Prepped
+            | State::LoggingStart(..)
+            | State::Acking(_) => {
+                self.reverse(&state, cx);
+                self.send(Step::CancelAck, cx);
+                State::Over
+            }
+            State::Aborting { .. } => {
+                self.send(Step::CancelAck, cx);
+                state
+            }
+            State::Finishing { .. } | State::Over => {
+                tracing::warn!(migration = %self.import.id, "a cancel after the point of no return");
+                state
+            }
+        }
+    }
+
+    /// Undoes everything; the region is the exporter's, as ever.
+    pub(super) fn reverse(&mut self, state: &State, cx: &mut Cx<'_>) {
+        let base = self.import.base;
+        if matches!(state, State::LoggingStart(..) | State::Acking(_)) {
+            self.log_finish(ImportOutcome::Foreign, cx);
+        }
+        let frozen_here =
+            cx.own.subtrees.get(base).is_some_and(|subtree| subtree.freeze == Freeze::Frozen);
+        if frozen_here {
+            match self.import.before.clone() {
+                Some(before) => {
+                    cx.own.subtrees.insert(base, Subtree { freeze: Freeze::Live, ..before });
+                }
+                None => {
+                    cx.own.subtrees.remove(base);
+                }
+            }
+            self.thawed.push(base);
+        }
+        if self.received.has_begun() {
+            self.received.sweep(cx);
+            cx.own.journal.settle(self.import.id);
+            cx.own.checkpoint(cx.out);
+        }
+    }
+
+    /// The exporter died before it decided: nobody else tells the bystanders.
+    pub(super) fn abort(&mut self, cx: &mut Cx<'_>) -> State {
+        let awaiting = self.import.bystanders.clone();
+        self.notify_bystanders(DirAuth::Sole(self.import.exporter), cx);
+        self.end_if_unwarned(awaiting, cx)
+    }
+
+    /// The exporter died after it decided.
+    pub(super) fn announce_ourselves(&self, cx: &mut Cx<'_>) {
+        self.notify_bystanders(DirAuth::Sole(cx.me()), cx);
+    }
+
+    fn notify_bystanders(&self, auth: DirAuth, cx: &mut Cx<'_>) {
+        for rank in &self.import.bystanders {
+            let step = Step::Notify { auth, epoch: self.import.epoch };
+            let msg = MigrationMsg { id: self.import.id, base: self.import.base, step };
+            cx.out.send(*rank, msg);
+        }
+    }
+
+    pub(super) fn end_if_unwarned(&mut self, awaiting: BTreeSet<Rank>, cx: &mut Cx<'_>) -> State {
+        if !awaiting.is_empty() {
+            return State::Aborting { awaiting };
+        }
+        self.reverse(&State::Prepped, cx);
+        State::Over
+    }
+}

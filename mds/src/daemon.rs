@@ -1,0 +1,253 @@
+//! `grove-mds`: puts the core between its store, its clock and its connections.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use common::id::{ClusterId, Incarnation};
+use common::mds_map::RankState;
+use common::wire::hello::{Hello, Identity};
+use mds_core::mds::Mds;
+use mds_core::{Effects, Input};
+use quinn::{Endpoint, VarInt};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
+use transport::{client_endpoint, server_endpoint};
+
+use crate::clock::Clock;
+use crate::config::mds::MdsConfig;
+use crate::event_loop::EventLoop;
+use crate::inbox::{Arrival, Inbox, inbox};
+use crate::kill_points::KillPoints;
+use crate::outlet::{Clients, Outlet, Questions};
+use crate::purge::{DataStoreError, Purger, check_label};
+use crate::readers::Readers;
+use crate::shutdown::Shutdown;
+use crate::store::superblock::Superblock;
+use crate::store::{Store, StoreError};
+use crate::syncer::{Syncer, Written};
+use crate::transport::listener::{Reception, listen};
+use crate::transport::monitor::{Link, LinkEnd, Myself, Standing, Wishes};
+use crate::transport::peer::Peers;
+use crate::writer::Writer;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    DataStore(#[from] DataStoreError),
+    #[error(transparent)]
+    Endpoint(#[from] transport::EndpointError),
+    #[error(
+        "the data directory belongs to cluster {found}, but `cluster` in the configuration is \
+         {configured}; check `data_dir` and `cluster`"
+    )]
+    Cluster { found: ClusterId, configured: ClusterId },
+    #[error("cannot listen on the kill-point socket {path}: {source}")]
+    KillPoints { path: String, source: std::io::Error },
+    #[error("cannot begin: {0}")]
+    Begin(#[from] std::io::Error),
+    #[error(transparent)]
+    Monitor(LinkEnd),
+}
+
+/// How a run that began came to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// By a signal; everything is on disk.
+    Clean,
+    /// The monitor has declared this incarnation dead: the daemon is to begin anew.
+    Restart,
+}
+
+/// What was opened before anything began.
+struct Opened {
+    store: Arc<Store>,
+    superblock: Superblock,
+    endpoint: Endpoint,
+    kill_points: KillPoints,
+    clock: Clock,
+}
+
+/// Runs until a signal ends it, or the monitor does.
+///
+/// # Errors
+/// It cannot begin, or the monitor refuses it.
+pub async fn run(config: MdsConfig, kill_points: Option<&Path>) -> Result<End, DaemonError> {
+    let opened = open(&config, kill_points)?;
+    let mut shutdown = Shutdown::listen()?;
+    let incarnation = opened.store.begin_incarnation()?;
+    let (inbox, arrivals) = inbox();
+    let (wishes, wished) = Wishes::new();
+    let (standing, stood) = oneshot::channel();
+    let turns = Arc::new(AtomicU64::new(0));
+    let map_epoch = Arc::new(AtomicU64::new(0));
+    let mut addr = config.advertise;
+    if addr.port() == 0 {
+        addr.set_port(opened.endpoint.local_addr()?.port());
+    }
+    let link = LinkParts {
+        me: Myself {
+            name: config.name.clone(),
+            cluster: config.cluster,
+            slot: opened.superblock.slot,
+            incarnation,
+            addr,
+        },
+        wished,
+        turns: Arc::clone(&turns),
+        standing,
+        map_epoch: Arc::clone(&map_epoch),
+        inbox: inbox.clone(),
+    };
+    let mut ended = start_link(&config, link)?;
+    info!(name = config.name, %incarnation, slot = opened.superblock.slot.0, %addr, "waiting for a rank");
+
+    let standing = tokio::select! {
+        standing = stood => standing,
+        end = &mut ended => return finish(end.unwrap_or(LinkEnd::Ended)),
+        _ = shutdown.wait() => return Ok(End::Clean),
+    };
+    let Ok(standing) = standing else {
+        return finish(ended.await.unwrap_or(LinkEnd::Ended));
+    };
+    let shared = Shared { incarnation, turns, map_epoch, wishes: wishes.clone(), inbox };
+    let endpoint = opened.endpoint.clone();
+    let event_loop = begin(&config, opened, standing, shared, arrivals)?;
+    let end = tokio::select! {
+        signal = event_loop.run(&mut shutdown) => {
+            info!(signal, "rank ends");
+            None
+        }
+        end = &mut ended => Some(end.unwrap_or(LinkEnd::Ended)),
+    };
+    if let Some(end) = end {
+        return finish(end);
+    }
+    wishes.want(RankState::Down);
+    // The monitor may be away; then it will notice by itself.
+    let _ = tokio::time::timeout(common::limit::BEACON, ended).await;
+    endpoint.close(VarInt::from_u32(0), b"rank ends");
+    Ok(End::Clean)
+}
+
+fn finish(end: LinkEnd) -> Result<End, DaemonError> {
+    match end {
+        LinkEnd::DeclaredDead => {
+            warn!("the monitor took this incarnation for dead; beginning anew");
+            Ok(End::Restart)
+        }
+        LinkEnd::Left => Ok(End::Clean),
+        LinkEnd::Refused(_) | LinkEnd::Unwelcome(_) | LinkEnd::Ended => {
+            Err(DaemonError::Monitor(end))
+        }
+    }
+}
+
+fn open(config: &MdsConfig, kill_points: Option<&Path>) -> Result<Opened, DaemonError> {
+    let store = Arc::new(Store::open(&config.data_dir)?);
+    let superblock = store.superblock()?;
+    if superblock.cluster != config.cluster {
+        let (found, configured) = (superblock.cluster, config.cluster);
+        return Err(DaemonError::Cluster { found, configured });
+    }
+    if let Some(path) = &config.data_store {
+        check_label(path, config.cluster)?;
+    }
+    let endpoint = server_endpoint(&config.credentials, config.listen)?;
+    let kill_points = match kill_points {
+        None => KillPoints::default(),
+        Some(path) => KillPoints::listen(path).map_err(|source| DaemonError::KillPoints {
+            path: path.display().to_string(),
+            source,
+        })?,
+    };
+    Ok(Opened { store, superblock, endpoint, kill_points, clock: Clock::default() })
+}
+
+/// What the monitor link shares with the rest.
+struct LinkParts {
+    me: Myself,
+    wished: tokio::sync::watch::Receiver<RankState>,
+    turns: Arc<AtomicU64>,
+    standing: oneshot::Sender<Standing>,
+    map_epoch: Arc<AtomicU64>,
+    inbox: Inbox,
+}
+
+/// Starts the thread that speaks with the monitor. The receiver hears how it ended.
+fn start_link(
+    config: &MdsConfig,
+    parts: LinkParts,
+) -> Result<oneshot::Receiver<LinkEnd>, DaemonError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let endpoint = {
+        let _inside = runtime.enter();
+        client_endpoint(&config.credentials)?
+    };
+    let link = Link {
+        endpoint,
+        monitor: config.monitor,
+        me: parts.me,
+        wished: parts.wished,
+        turns: parts.turns,
+        standing: Some(parts.standing),
+        map_epoch: parts.map_epoch,
+        inbox: parts.inbox,
+    };
+    let (end, ended) = oneshot::channel();
+    std::thread::Builder::new().name("monitor-link".to_owned()).spawn(move || {
+        // Fails only if the daemon has ended meanwhile.
+        let _ = end.send(runtime.block_on(link.run()));
+    })?;
+    Ok(ended)
+}
+
+struct Shared {
+    incarnation: Incarnation,
+    turns: Arc<AtomicU64>,
+    map_epoch: Arc<AtomicU64>,
+    wishes: Wishes,
+    inbox: Inbox,
+}
+
+/// The rank is known: makes the core of it, and opens the doors.
+fn begin(
+    config: &MdsConfig,
+    opened: Opened,
+    standing: Standing,
+    shared: Shared,
+    arrivals: mpsc::Receiver<Arrival>,
+) -> Result<EventLoop, DaemonError> {
+    let Opened { store, superblock, endpoint, kill_points, clock } = opened;
+    let Standing { rank, map } = standing;
+    let Shared { incarnation, turns, map_epoch, wishes, inbox } = shared;
+    let restored = store.restore()?;
+    let params = config.params(rank, &superblock, incarnation);
+    info!(rank = rank.0, rows = restored.rows.len(), journal = restored.journal.len(), "replaying");
+    let mut out = Effects::default();
+    let mut mds = Mds::new(params, restored, clock.now(), &mut out);
+
+    let written = Written::default();
+    let identity = Identity::Mds { rank, incarnation, received: 0 };
+    let hello = Hello::new(config.cluster, identity, None);
+    let peers = Peers::new(hello, rank, endpoint.clone());
+    peers.follow(&map);
+    mds.handle(clock.now(), Input::Map(map), &mut out);
+    let outlet = Arc::new(Outlet {
+        clients: Clients::default(),
+        questions: Questions::default(),
+        peers,
+        readers: Readers::start(&store, &inbox)?,
+        purger: Purger::start(config.data_store.clone(), inbox.clone())?,
+        syncer: Syncer::start(Arc::clone(&store), written.clone(), inbox.clone())?,
+        wishes,
+        kill_points,
+    });
+    let who = (config.cluster, rank, incarnation);
+    let reception = Reception::new(who, map_epoch, inbox, Arc::clone(&outlet));
+    tokio::spawn(listen(endpoint, Arc::new(reception)));
+    let writer = Writer::start(store, outlet, written)?;
+    Ok(EventLoop::new(mds, out, clock, arrivals, writer, turns))
+}

@@ -1,0 +1,125 @@
+//! THE loop: inbox → core → effects.
+//!
+//! One turn takes what has arrived, hands it to the core, and submits all that the core asks for as
+//! one batch and what follows from it ([`crate::writer`]). Between turns the runtime's other tasks
+//! run, which read and write the connections: so turns grow with the load by themselves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use common::limit::TURN_INPUTS_MAX;
+use common::mds_map::MdsMap;
+use common::time::{Monotonic, Now};
+use mds_core::mds::Mds;
+use mds_core::{Effect, Effects, Input};
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::inbox::Arrival;
+use crate::kill_points::Fate;
+use crate::shutdown::Shutdown;
+use crate::timers::Timers;
+use crate::writer::{Load, Turn, Writer};
+
+/// The core and what it needs around it.
+#[derive(Debug)]
+pub struct EventLoop {
+    mds: Mds,
+    clock: Clock,
+    timers: Timers,
+    arrivals: mpsc::Receiver<Arrival>,
+    writer: Writer,
+    turns: Arc<AtomicU64>,
+    out: Effects,
+    /// Seen by the core since the last turn was submitted.
+    map: Option<MdsMap>,
+}
+
+impl EventLoop {
+    /// `out` holds what the core asked for when it was made.
+    pub fn new(
+        mds: Mds,
+        out: Effects,
+        clock: Clock,
+        arrivals: mpsc::Receiver<Arrival>,
+        writer: Writer,
+        turns: Arc<AtomicU64>,
+    ) -> Self {
+        Self { mds, clock, timers: Timers::default(), arrivals, writer, turns, out, map: None }
+    }
+
+    /// Runs until a signal comes; then everything the core has done is written. Tells its name.
+    pub async fn run(mut self, shutdown: &mut Shutdown) -> &'static str {
+        let mut arrived = Vec::with_capacity(TURN_INPUTS_MAX);
+        let mut fate = self.submit(Load::Idle).await;
+        let signal = loop {
+            if fate == Fate::Die {
+                // Killed on purpose: this thread must do no more than let sent messages leave.
+                std::future::pending::<()>().await;
+            }
+            let next = self.timers.next();
+            tokio::select! {
+                _ = self.arrivals.recv_many(&mut arrived, TURN_INPUTS_MAX) => {}
+                () = sleep_until(&self.clock, next) => {}
+                signal = shutdown.wait() => break signal,
+            }
+            fate = self.turn(&mut arrived).await;
+            tokio::task::yield_now().await;
+        };
+        self.writer.finish();
+        signal
+    }
+
+    async fn turn(&mut self, arrived: &mut Vec<Arrival>) -> Fate {
+        let now = self.clock.now();
+        while let Some(timer) = self.timers.pop_due(now.monotonic) {
+            self.mds.handle(now, Input::Timer(timer), &mut self.out);
+        }
+        for arrival in arrived.drain(..) {
+            match arrival {
+                Arrival::Poke => {}
+                Arrival::Input(Input::Map(map)) => {
+                    // What was asked for before is for those of the map before.
+                    if self.submit(Load::Busy).await == Fate::Die {
+                        return Fate::Die;
+                    }
+                    self.map = Some(map.clone());
+                    self.handle(now, Input::Map(map));
+                }
+                Arrival::Input(input) => self.handle(now, input),
+            }
+        }
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        let load = if self.arrivals.is_empty() { Load::Idle } else { Load::Busy };
+        self.submit(load).await
+    }
+
+    fn handle(&mut self, now: Now, input: Input) {
+        self.mds.handle(now, input, &mut self.out);
+    }
+
+    async fn submit(&mut self, load: Load) -> Fate {
+        let mut effects = Vec::with_capacity(self.out.as_slice().len());
+        for effect in self.out.drain() {
+            if let Effect::SetTimer { timer, at } = effect {
+                self.timers.set(timer, at);
+            } else if let Effect::StopTimer(timer) = effect {
+                self.timers.stop(timer);
+            } else {
+                effects.push(effect);
+            }
+        }
+        let map = self.map.take();
+        if effects.is_empty() && map.is_none() {
+            return Fate::Live;
+        }
+        self.writer.submit(Turn { map, effects, seq: self.mds.seq() }, load).await
+    }
+}
+
+async fn sleep_until(clock: &Clock, at: Option<Monotonic>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(clock.instant(at).into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,65 @@
+//! The core's timers, in the order in which they fall due.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::time::Monotonic;
+use mds_core::timer::Timer;
+
+#[derive(Debug, Default)]
+pub struct Timers {
+    at: BTreeMap<Timer, Monotonic>,
+    order: BTreeSet<(Monotonic, Timer)>,
+}
+
+impl Timers {
+    /// Setting a timer again moves it.
+    pub fn set(&mut self, timer: Timer, at: Monotonic) {
+        self.stop(timer);
+        self.at.insert(timer, at);
+        self.order.insert((at, timer));
+    }
+
+    pub fn stop(&mut self, timer: Timer) {
+        if let Some(at) = self.at.remove(&timer) {
+            self.order.remove(&(at, timer));
+        }
+    }
+
+    #[must_use]
+    pub fn next(&self) -> Option<Monotonic> {
+        self.order.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the first timer that is due.
+    pub fn pop_due(&mut self, now: Monotonic) -> Option<Timer> {
+        let (at, timer) = *self.order.first()?;
+        if at > now {
+            return None;
+        }
+        self.stop(timer);
+        Some(timer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::id::ClientId;
+
+    use super::*;
+
+    #[test]
+    fn due_timers_come_in_order_and_a_moved_one_comes_once() {
+        let mut timers = Timers::default();
+        let (a, b) = (Timer::Lease(ClientId(1)), Timer::Lease(ClientId(2)));
+        timers.set(a, Monotonic(10));
+        timers.set(b, Monotonic(20));
+        timers.set(Timer::Pins, Monotonic(15));
+        timers.set(a, Monotonic(30));
+        timers.stop(Timer::Pins);
+        assert_eq!(timers.next(), Some(Monotonic(20)));
+        assert_eq!(timers.pop_due(Monotonic(19)), None);
+        assert_eq!(timers.pop_due(Monotonic(30)), Some(b));
+        assert_eq!(timers.pop_due(Monotonic(30)), Some(a));
+        assert_eq!(timers.pop_due(Monotonic(30)), None);
+    }
+}
