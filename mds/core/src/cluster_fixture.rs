@@ -221,6 +221,12 @@ impl Cluster {
             })
     }
 
+    /// One message, as if it had come over the wire.
+    pub(crate) fn tell(&mut self, from: Rank, to: Rank, msg: PeerMsg) {
+        let incarnation = Incarnation(self.lives[&from]);
+        self.at(to).input(Input::Peer { from, incarnation, msg });
+    }
+
     pub(crate) fn ack(&mut self) {
         for (rank, fixture) in &mut self.ranks {
             for client in [A, B] {

@@ -22,3 +22,6 @@ pub enum ReplicaMsg {
     /// holder → authority. The replica says so too.
     MovedAcked { dir: Ino, nonce: Nonce },
 }
+
+#[cfg(test)]
+mod tests;

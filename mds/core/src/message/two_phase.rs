@@ -166,3 +166,6 @@ pub enum Act {
         base: DirFragId,
     },
 }
+
+#[cfg(test)]
+mod tests;
