@@ -135,3 +135,6 @@ pub enum Role {
     Importer,
     Bystander,
 }
+
+#[cfg(test)]
+mod tests;

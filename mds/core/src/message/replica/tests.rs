@@ -26,6 +26,9 @@ fn all_of_them() {
     check_bytes(&discovered, expect!["01 10 01 01 01 64 03"]);
     check_bytes(&ReplicaMsg::NotHere { dir: DIR, ask: Some(Rank(1)) }, expect!["02 10 01 01"]);
     check_bytes(&ReplicaMsg::Expire { dirs: vec![(DIR, NONCE)] }, expect!["03 01 10 03"]);
-    check_bytes(&ReplicaMsg::Moved { dir: DIR, parent, nonce: NONCE }, expect!["04 10 01 01 64 03"]);
+    check_bytes(
+        &ReplicaMsg::Moved { dir: DIR, parent, nonce: NONCE },
+        expect!["04 10 01 01 64 03"],
+    );
     check_bytes(&ReplicaMsg::MovedAcked { dir: DIR, nonce: NONCE }, expect!["05 10 03"]);
 }

@@ -59,7 +59,10 @@ fn looking() {
     let (home, victim) = (Item::Home { ino: Ino(7) }, Item::Victim { dir: DIR });
     let moving = Item::Moving { dir: DIR };
     let items = vec![entry.clone(), home.clone(), victim.clone(), moving.clone()];
-    check_bytes(&TwoPhaseMsg::Look { id: ID, items }, expect!["02 ac 02 04 00 10 01 66 01 07 02 10 03 10"]);
+    check_bytes(
+        &TwoPhaseMsg::Look { id: ID, items },
+        expect!["02 ac 02 04 00 10 01 66 01 07 02 10 03 10"],
+    );
     let seen = Sight::Entry {
         linkage: Some(Linkage::Dir { ino: DIR }),
         holders: [(A, 1)].into(),
@@ -71,8 +74,16 @@ fn looking() {
         (victim, Sight::Victim { entries: 2 }),
         (moving, Sight::Moving),
     ];
-    check_bytes(&TwoPhaseMsg::Looked { id: ID, clock: Epoch(4), sights }, expect!["03 ac 02 04 04 00 10 01 66 00 01 01 10 01 09 01 01 01 01 07 01 01 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 02 10 02 02 03 10 03"]);
-    check_bytes(&TwoPhaseMsg::Elsewhere { id: ID, dir: DIR, rank: Some(Rank(2)) }, expect!["04 ac 02 10 01 02"]);
+    check_bytes(
+        &TwoPhaseMsg::Looked { id: ID, clock: Epoch(4), sights },
+        expect![
+            "03 ac 02 04 04 00 10 01 66 00 01 01 10 01 09 01 01 01 01 07 01 01 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 02 10 02 02 03 10 03"
+        ],
+    );
+    check_bytes(
+        &TwoPhaseMsg::Elsewhere { id: ID, dir: DIR, rank: Some(Rank(2)) },
+        expect!["04 ac 02 10 01 02"],
+    );
     check_bytes(&TwoPhaseMsg::Busy { id: ID }, expect!["05 ac 02"]);
     check_bytes(&TwoPhaseMsg::Free { id: ID }, expect!["06 ac 02"]);
 }
@@ -89,23 +100,44 @@ fn deciding() {
 #[test]
 fn acts_on_names() {
     let linkage = Linkage::Remote { ino: Ino(7), kind: FileKind::File };
-    check_act(Act::PutEntry { dir: DIR, name: name(), linkage }, expect!["07 ac 02 01 00 10 01 66 02 07 00"]);
+    check_act(
+        Act::PutEntry { dir: DIR, name: name(), linkage },
+        expect!["07 ac 02 01 00 10 01 66 02 07 00"],
+    );
     check_act(Act::RemoveEntry { dir: DIR, name: name() }, expect!["07 ac 02 01 01 10 01 66"]);
-    check_act(Act::Count { dir: DIR, entries: -1, subdirs: 1, at: AT }, expect!["07 ac 02 01 02 10 01 02 02 02"]);
+    check_act(
+        Act::Count { dir: DIR, entries: -1, subdirs: 1, at: AT },
+        expect!["07 ac 02 01 02 10 01 02 02 02"],
+    );
     check_act(Act::RemoveDir { dir: DIR }, expect!["07 ac 02 01 09 10"]);
     let parent = Parent { dir: DIR, name: name() };
-    check_act(Act::Reparent { dir: DIR, parent, at: AT }, expect!["07 ac 02 01 0a 10 10 01 66 02 02"]);
+    check_act(
+        Act::Reparent { dir: DIR, parent, at: AT },
+        expect!["07 ac 02 01 0a 10 10 01 66 02 02"],
+    );
 }
 
 #[test]
 fn acts_on_inodes() {
-    check_act(Act::LetGo { inode: inode(), at: AT, requester: A }, expect!["07 ac 02 01 03 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 02 02 09"]);
-    check_act(Act::OneNameLess { ino: Ino(7), at: AT, requester: A }, expect!["07 ac 02 01 04 07 02 02 09"]);
-    check_act(Act::PutHome { inode: inode() }, expect!["07 ac 02 01 05 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00"]);
+    check_act(
+        Act::LetGo { inode: inode(), at: AT, requester: A },
+        expect!["07 ac 02 01 03 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 02 02 09"],
+    );
+    check_act(
+        Act::OneNameLess { ino: Ino(7), at: AT, requester: A },
+        expect!["07 ac 02 01 04 07 02 02 09"],
+    );
+    check_act(
+        Act::PutHome { inode: inode() },
+        expect!["07 ac 02 01 05 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00"],
+    );
     let notice = Notice::Moved { ino: Ino(7), place: Place::Home, rank: Rank(1) };
     check_act(Act::Moved { notice, requester: A }, expect!["07 ac 02 01 06 00 07 02 01 09"]);
     let holders = [(A, 2)].into();
-    check_act(Act::Arrived { ino: Ino(7), dir: Some(DIR), holders }, expect!["07 ac 02 01 07 07 01 10 01 09 02"]);
+    check_act(
+        Act::Arrived { ino: Ino(7), dir: Some(DIR), holders },
+        expect!["07 ac 02 01 07 07 01 10 01 09 02"],
+    );
     check_act(Act::Pin { ino: Ino(7), requester: A }, expect!["07 ac 02 01 08 07 09"]);
 }
 
