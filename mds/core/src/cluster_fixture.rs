@@ -31,6 +31,18 @@ pub(crate) const D0: Ino = Ino(0x10);
 pub(crate) const D1: Ino = Ino(0x11);
 pub(crate) const D2: Ino = Ino(0x12);
 
+/// Numbers that look random, the same for the same seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((self.0 >> 33) % bound as u64).unwrap()
+    }
+}
+
 const HASH_KEY: NameHashKey = NameHashKey(1, 2);
 
 pub(crate) struct Cluster {
@@ -43,6 +55,8 @@ pub(crate) struct Cluster {
     pub(crate) notices: Vec<(Rank, ClientId, Notice)>,
     /// These clients say nothing.
     pub(crate) silent: BTreeSet<ClientId>,
+    /// Which link is the fastest next.
+    pub(crate) chance: Option<Chance>,
     /// Nothing becomes durable by itself there.
     pub(crate) unsynced: BTreeSet<Rank>,
 }
@@ -100,6 +114,7 @@ impl Cluster {
             epoch: 0,
             notices: Vec::new(),
             silent: BTreeSet::new(),
+            chance: None,
             unsynced: BTreeSet::new(),
         };
         cluster.issue_map();
@@ -196,10 +211,23 @@ impl Cluster {
         }
     }
 
-    /// Delivers the oldest message, or makes everything durable if there is none. False: at rest.
+    /// The oldest message; of some pair of ranks, if links differ in speed.
+    fn choose(&mut self) -> usize {
+        let Some(chance) = &mut self.chance else { return 0 };
+        let firsts: Vec<usize> = (0..self.queue.len())
+            .filter(|at| {
+                let pair = |at: usize| (self.queue[at].0, self.queue[at].2);
+                (0..*at).all(|before| pair(before) != pair(*at))
+            })
+            .collect();
+        if firsts.is_empty() { 0 } else { firsts[chance.below(firsts.len())] }
+    }
+
+    /// Delivers a message, or makes everything durable if there is none. False: at rest.
     pub(crate) fn step(&mut self) -> bool {
         self.collect();
-        if let Some((from, incarnation, to, msg)) = self.queue.pop_front() {
+        let next = self.choose();
+        if let Some((from, incarnation, to, msg)) = self.queue.remove(next) {
             self.at(to).input(Input::Peer { from, incarnation, msg });
         } else {
             for (rank, fixture) in &mut self.ranks {
@@ -292,6 +320,14 @@ impl Cluster {
             Outcome::Refused(common::error::FsError::NotFound) => None,
             outcome => panic!("look up {text}: {outcome:?}"),
         }
+    }
+
+    /// What a directory counts is what is in it.
+    pub(crate) fn assert_counts(&mut self, rank: Rank, dir: Ino) {
+        let linkages: Vec<Linkage> = self.at(rank).entries(dir);
+        let subdirs = linkages.iter().filter(|it| matches!(it, Linkage::Dir { .. })).count();
+        let counts = (linkages.len() as u64, u32::try_from(subdirs).unwrap());
+        assert_eq!(self.counts(rank, dir), counts, "{dir}");
     }
 
     /// Names and sub-directories a directory counts.

@@ -20,7 +20,7 @@ use crate::journal::entry::Entry;
 use crate::mds::{Mds, format_root};
 use crate::message::PeerMsg;
 use crate::params::Params;
-use crate::row::{Change, Key, Row};
+use crate::row::{Change, Key, Linkage, Row};
 
 pub(crate) const A: ClientId = ClientId(1);
 pub(crate) const B: ClientId = ClientId(2);
@@ -336,6 +336,14 @@ impl Fixture {
             let fetched = self.fetch(fetch);
             self.input(Input::Fetched(fetched));
         }
+    }
+
+    pub(crate) fn entries(&self, dir: Ino) -> Vec<Linkage> {
+        let entries = self.rows.values().filter_map(|row| match row {
+            Row::Entry(key, linkage) if key.dir == dir => Some(linkage.clone()),
+            _ => None,
+        });
+        entries.collect()
     }
 
     pub(crate) fn journal(&self) -> impl Iterator<Item = &Entry> {

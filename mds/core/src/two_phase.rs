@@ -349,4 +349,6 @@ impl Open {
 #[cfg(test)]
 mod failure_tests;
 #[cfg(test)]
+mod random_tests;
+#[cfg(test)]
 mod tests;

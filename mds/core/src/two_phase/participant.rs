@@ -175,6 +175,15 @@ impl Participant {
         self.state = match std::mem::replace(&mut self.state, State::Over) {
             State::Promising { prepare, part } if prepare <= through => {
                 cx.out.reached(KillPoint::PrepareDurable);
+                let current = cx.map.incarnation(coordinator);
+                if self.operation.is_orphaned(current) {
+                    // The coordinator died meanwhile. If it is back it is asked now, else then.
+                    if current.is_some() {
+                        post.send(cx, coordinator, TwoPhaseMsg::Query { id });
+                    }
+                    self.state = State::InDoubt { prepare, part };
+                    return;
+                }
                 post.send(cx, coordinator, TwoPhaseMsg::Prepared { id });
                 cx.out.reached(KillPoint::PreparedSent);
                 State::Prepared { prepare, part }

@@ -19,14 +19,20 @@ fn check_bytes(entry: &Entry, expected: Expect) {
 #[test]
 fn facts_of_a_participant() {
     let part = Part { acts: vec![Act::RemoveDir { dir: Ino(0x10) }] };
-    check_bytes(&Entry::PeerPrepare { id: ID, coordinator: Rank(1), part }, expect!["06 ac 02 01 01 09 10"]);
+    check_bytes(
+        &Entry::PeerPrepare { id: ID, coordinator: Rank(1), part },
+        expect!["06 ac 02 01 01 09 10"],
+    );
     check_bytes(&Entry::PeerCommit { id: ID, coordinator: Rank(1) }, expect!["07 ac 02 01"]);
     check_bytes(&Entry::PeerRollback { id: ID, coordinator: Rank(1) }, expect!["08 ac 02 01"]);
 }
 
 #[test]
 fn facts_of_a_coordinator() {
-    check_bytes(&Entry::Decision { id: ID, participants: vec![Rank(1), Rank(2)] }, expect!["09 ac 02 02 01 02"]);
+    check_bytes(
+        &Entry::Decision { id: ID, participants: vec![Rank(1), Rank(2)] },
+        expect!["09 ac 02 02 01 02"],
+    );
     check_bytes(&Entry::Committed { id: ID }, expect!["0a ac 02"]);
 }
 

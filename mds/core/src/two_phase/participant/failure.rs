@@ -22,8 +22,7 @@ impl Participant {
                 State::Over
             }
             state @ State::Promising { .. } => {
-                // The promise may be durable already. When it is, its next life is told of it, and
-                // answers.
+                // The promise may be durable already. When it is known to be, its next life is asked.
                 cov_mark::hit!(coordinator_dies_in_promising);
                 state
             }
@@ -56,7 +55,7 @@ impl Participant {
                 let id = self.operation.id;
                 post.send(cx, self.operation.coordinator, TwoPhaseMsg::Query { id });
             }
-            // `Prepared` is sent when it is durable, and is as good as a query.
+            // Asked when it is durable, if the coordinator is not the same any more.
             State::Promising { .. } => {}
             // `Settled` is sent when it is, and answers the `Commit` that comes again.
             State::Committing { .. } | State::Settling { .. } => {}
