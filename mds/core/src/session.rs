@@ -101,6 +101,17 @@ impl SessionTable {
         new
     }
 
+    /// Something a client refers to comes here before the client does. Tells whether it is new.
+    pub fn expect(&mut self, client: ClientId, out: &mut Effects) -> bool {
+        let new = !self.sessions.contains_key(&client);
+        if new {
+            let session = Session::new();
+            session.store(client, out);
+            self.sessions.insert(client, session);
+        }
+        new
+    }
+
     pub fn disconnect(&mut self, client: ClientId, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(&client)
             && session.conn == Some(conn)
