@@ -13,7 +13,6 @@ mod store;
 mod subtree;
 mod umount;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 use common::wire::hello::Identity;
 use transport::Role;
@@ -85,5 +84,5 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
 /// Connects as an operator.
 fn connect(connection: &ConnectionArgs) -> anyhow::Result<Cluster> {
     let settings = connection.resolve(Role::Admin)?;
-    Cluster::connect(&settings, Identity::Admin).context("cannot reach the cluster")
+    Ok(Cluster::connect(&settings, Identity::Admin)?)
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use client_core::{
@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::data::DataStore;
+use crate::fuse::NameDropper;
 
 /// What becomes of an answer.
 type Reply = Box<dyn FnOnce(Result<Done, FsError>) + Send>;
@@ -36,6 +37,8 @@ pub struct Client {
     pub(crate) timer_moved: Notify,
     started: Instant,
     data: Option<Arc<dyn DataStore>>,
+    /// There once the kernel's session is.
+    dropped_names: OnceLock<NameDropper>,
 }
 
 struct State {
@@ -99,7 +102,14 @@ impl Client {
             timer_moved: Notify::new(),
             started: Instant::now(),
             data,
+            dropped_names: OnceLock::new(),
         }
+    }
+
+    /// Names that the kernel may let go of are told to `dropper` from now on.
+    pub fn drop_names_with(&self, dropper: NameDropper) {
+        // Set once, by the mount.
+        let _ = self.dropped_names.set(dropper);
     }
 
     /// Begins a call for the thread that waits for it in the kernel. `reply` may be called before
@@ -237,6 +247,11 @@ impl Client {
             }
             Effect::StopTimer(timer) => {
                 state.timers.remove(&timer);
+            }
+            Effect::DropName { dir, name } => {
+                if let Some(names) = self.dropped_names.get() {
+                    names.drop_name(dir, name);
+                }
             }
             Effect::Forgotten { ino } => after.forgotten.push(ino),
         }

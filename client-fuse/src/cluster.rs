@@ -32,11 +32,11 @@ pub enum ClusterError {
     Runtime(#[from] io::Error),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    #[error("{whom}: {source}")]
+    #[error("cannot reach {whom}")]
     Dial { whom: String, source: DialError },
-    #[error("{whom}: {source}")]
+    #[error("{whom} does not talk to us")]
     Hello { whom: String, source: HelloError },
-    #[error("{whom}: {source}")]
+    #[error("the connection to {whom} broke")]
     Frame { whom: String, source: FrameError },
     #[error("{whom} does not answer")]
     Silent { whom: String },

@@ -16,6 +16,7 @@
 mod convert;
 mod io;
 mod listing;
+mod name_dropper;
 mod profile;
 mod reply;
 
@@ -41,6 +42,7 @@ use fuser::{
     TimeOrNow, WriteFlags,
 };
 
+pub use name_dropper::NameDropper;
 pub use profile::{Acl, Locks, Profile};
 
 use crate::client::Client;

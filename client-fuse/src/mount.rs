@@ -27,7 +27,7 @@ use crate::client::{Client, DIALS_MAX};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::Settings;
 use crate::data::{DataStore, FileStore, OpenError};
-use crate::fuse::{Fuse, Profile};
+use crate::fuse::{Fuse, NameDropper, Profile};
 use crate::mount::options::Options;
 use crate::pool::Pool;
 use crate::transport::{Parties, Transport};
@@ -112,6 +112,8 @@ impl Mount {
 
         let profile = options.profile;
         let session = mount(&mountpoint, Arc::clone(&client), data, pool, (profile, options))?;
+        let dropper = NameDropper::start(session.notifier()).map_err(MountError::Start)?;
+        client.drop_names_with(dropper);
         let presence = presence::show(&mountpoint);
         if let Err(error) = &presence {
             tracing::warn!(%error, "cannot record the mount; `grove umount` will not wait for us");

@@ -189,6 +189,7 @@ impl Speaker {
 
     async fn receive_all(&self, link: LinkId, mut recv: FramedRecv) -> Result<(), FrameError> {
         while let Some(message) = recv.next::<ToClient>().await? {
+            tracing::trace!(link = link.0, ?message, "received");
             self.client.handle(Input::FromMds { link, message });
         }
         Err(FrameError::Truncated)
@@ -201,10 +202,12 @@ async fn send_all(
     mut outbox: mpsc::Receiver<ToMds>,
 ) -> Result<FramedSend, FrameError> {
     while let Some(message) = outbox.recv().await {
+        tracing::trace!(?message, "sent");
         send.queue(&message);
         while send.queued_bytes() < GATHER_BYTES
             && let Ok(message) = outbox.try_recv()
         {
+            tracing::trace!(?message, "sent");
             send.queue(&message);
         }
         send.flush().await?;

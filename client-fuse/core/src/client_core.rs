@@ -10,7 +10,7 @@ use common::wire::session::{Notice, Opened, ToClient, ToMds};
 use crate::atlas::{Atlas, pinned_by};
 use crate::call::CallTable;
 use crate::cx::Cx;
-use crate::effect::Effects;
+use crate::effect::{Effect, Effects};
 use crate::give_back::{GiveBack, on_references, release_if_unused};
 use crate::inode_table::Released;
 use crate::input::{Input, LinkEnd, LinkId};
@@ -160,6 +160,11 @@ impl ClientCore {
         (id, notice): (NoticeId, &Notice),
         out: &mut Effects,
     ) {
+        if let Notice::Moved { ino, .. } | Notice::Unlinked { ino, .. } = notice
+            && let Some((dir, name)) = self.atlas.inodes.name_of(*ino).cloned()
+        {
+            out.push(Effect::DropName { dir, name });
+        }
         self.atlas.noticed(notice);
         match notice {
             Notice::Moved { ino, place, rank } => self.give_back.moved(*ino, place, *rank),

@@ -43,6 +43,12 @@ pub enum Effect {
         at: Monotonic,
     },
     StopTimer(Timer),
+    /// Somebody else moved or removed what this name stood for: the kernel may let go of it. Whether
+    /// and when it does is of no consequence but for what we hold until then.
+    DropName {
+        dir: Ino,
+        name: Name,
+    },
     /// Neither the kernel nor a handle refers to the file any more: what is open of it may close.
     Forgotten {
         ino: Ino,

@@ -78,6 +78,8 @@ pub(crate) struct Fixture {
     pub(crate) sent: Vec<(Rank, ToMds)>,
     answers: BTreeMap<CallId, Result<Done, FsError>>,
     timers: BTreeMap<Timer, Monotonic>,
+    /// Names the kernel was told to let go of.
+    pub(crate) dropped: Vec<(Ino, Name)>,
     links: BTreeMap<LinkId, Rank>,
     /// Newest link of each rank.
     pub(crate) link: BTreeMap<Rank, LinkId>,
@@ -109,6 +111,7 @@ impl Fixture {
             sent: Vec::new(),
             answers: BTreeMap::new(),
             timers: BTreeMap::new(),
+            dropped: Vec::new(),
             links: BTreeMap::new(),
             link: BTreeMap::new(),
         };
@@ -145,6 +148,7 @@ impl Fixture {
                 Effect::StopTimer(timer) => {
                     self.timers.remove(&timer);
                 }
+                Effect::DropName { dir, name } => self.dropped.push((dir, name)),
                 Effect::Forgotten { .. } => {}
             }
         }

@@ -16,6 +16,7 @@ fn notices_are_acknowledged_after_they_took_effect() {
     world.look_up(1, "f", R0, here(20));
     world.notice(R0, 5, Notice::Unlinked { ino: Ino(20), rank: R0 });
     assert_eq!(world.sent, [(R0, ToMds::Acked(NoticeId(5)))]);
+    assert_eq!(world.dropped, [(Ino(1), name("f"))]);
     world.sent.clear();
     world.call(Call::Getattr { ino: Ino(20) });
     let (_, request) = world.request();

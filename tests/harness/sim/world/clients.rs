@@ -61,7 +61,7 @@ impl World {
                 self.at(at, Event::ClientTimer(client, timer, number));
             }
             Effect::StopTimer(timer) => self.clients[client].stop_timer(timer),
-            Effect::Forgotten { .. } => (),
+            Effect::Forgotten { .. } | Effect::DropName { .. } => (),
         }
         Ok(())
     }
