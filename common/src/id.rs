@@ -66,6 +66,12 @@ impl Seq {
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
+
+    /// The incarnation that counted it.
+    #[must_use]
+    pub fn incarnation(self) -> Incarnation {
+        Incarnation(self.0 >> SEQ_BITS)
+    }
 }
 
 /// An inode number, which is the FUSE node id as well.

@@ -38,3 +38,28 @@ fn one_rank_loses_power() {
         ..peace(seed)
     });
 }
+
+/// Two or three ranks, clients that stay within one directory tree, moves by an operator.
+fn moves(seed: u64) -> Settings {
+    Settings {
+        ranks: 2 + u16::try_from(seed % 2).expect("below 2"),
+        clients: 1 + usize::try_from(seed / 2 % 3).expect("below 3"),
+        exports: 6,
+        pins: 2,
+        ..peace(seed)
+    }
+}
+
+#[test]
+fn subtrees_move() {
+    run("subtrees_move", Seeds::from_environment(900), moves);
+}
+
+#[test]
+fn ranks_lose_power_between_moves() {
+    run("ranks_lose_power_between_moves", Seeds::from_environment(900), |seed| Settings {
+        deaths: 2,
+        breaks: 2,
+        ..moves(seed)
+    });
+}

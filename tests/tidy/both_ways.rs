@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::rule::{self, LINES_MAX, TOP_LEVEL};
+use crate::rule::{self, LINES_MAX, Layer, TOP_LEVEL};
 use crate::source::Source;
 
 fn file(text: &str) -> Source {
@@ -54,13 +54,19 @@ fn words() {
 
 #[test]
 fn layers() {
-    let layers: &[&[&str]] = &[&["low"], &["left", "right"]];
+    let layers = &[
+        Layer::Apart(&["low"]),
+        Layer::Apart(&["left", "right"]),
+        Layer::Together(&["here", "there"]),
+    ];
     let broken = |path: &str, text: &str| rule::layers_broken(&[Source::new(path, text)], layers);
     assert!(broken("left.rs", "use crate::low::A;\nuse crate::left::B;").is_empty());
     assert!(broken("left/part.rs", "use crate::left::B;").is_empty());
     assert_eq!(broken("low.rs", "use crate::left::A;"), ["low.rs: `low` may not use `left`"]);
     assert_eq!(broken("left.rs", "fn f(x: crate::right::A) {}").len(), 1);
     assert_eq!(broken("left/part.rs", "use crate::gone::B;").len(), 1);
+    assert!(broken("here.rs", "use crate::there::B;\nuse crate::left::C;").is_empty());
+    assert_eq!(broken("right.rs", "use crate::here::B;").len(), 1);
     assert_eq!(broken("unknown.rs", "").len(), 1);
     assert!(broken("low.rs", "/// See [`crate::left`].").is_empty());
     assert!(broken("low/tests.rs", "use crate::left::A;").is_empty());

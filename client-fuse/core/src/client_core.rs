@@ -202,7 +202,10 @@ impl ClientCore {
 
     fn on_timer(&mut self, timer: Timer, now: Now, out: &mut Effects) {
         match timer {
-            Timer::Renew(rank) => self.sessions.renew(rank, now, out),
+            Timer::Renew(rank) => {
+                let left = self.numbers.left(rank);
+                self.sessions.renew(rank, left, now, out);
+            }
             Timer::Lease(rank) => {
                 if self.sessions.on_lease_timer(rank, now, out) {
                     self.pending.on_lost(rank);

@@ -233,18 +233,18 @@ impl SessionTable {
     }
 
     /// Keeps the lease, or asks for more numbers.
-    pub(crate) fn renew(&mut self, rank: Rank, now: Now, out: &mut Effects) {
+    pub(crate) fn renew(&mut self, rank: Rank, inos_left: u64, now: Now, out: &mut Effects) {
         let Some(session) = self.sessions.get_mut(&rank) else { return };
         let State::Open(link) = session.state else { return };
         session.renewing = true;
-        out.send(link.id, ToMds::Renew);
+        out.send(link.id, ToMds::Renew { inos_left });
         out.set_timer(Timer::Renew(rank), now.monotonic.after(LEASE_RENEW));
     }
 
     /// Few numbers are left: asks for more at once, unless that is under way.
-    pub(crate) fn renew_early(&mut self, rank: Rank, now: Now, out: &mut Effects) {
+    pub(crate) fn renew_early(&mut self, rank: Rank, inos_left: u64, now: Now, out: &mut Effects) {
         if self.sessions.get(&rank).is_some_and(|session| !session.renewing) {
-            self.renew(rank, now, out);
+            self.renew(rank, inos_left, now, out);
         }
     }
 

@@ -25,7 +25,7 @@ pub struct Cx<'a> {
 }
 
 /// Why an operation does not go on. It has changed nothing until then.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Stop {
     Refuse(FsError),
     /// It is to be tried anew, from the beginning, when this is over.
@@ -98,6 +98,7 @@ impl Cx<'_> {
     pub fn entry(&mut self, dir: Ino, name: &Name) -> Step<Option<Linkage>> {
         let lock = Lock::Entry(self.own.namespace.key(dir, name));
         self.unlocked(&lock)?;
+        self.unlocked(&Lock::Contents(dir))?;
         Ok(self.own.namespace.entry(dir, name)?.cloned())
     }
 

@@ -11,12 +11,14 @@ use common::wire::reply::{Answer, Found, Outcome, Reply};
 use common::wire::request::{
     Caller, Create, IfExists, Node, Op, Place, Rename, RenameMode, Request, Target, Xattrs,
 };
-use common::wire::session::{Opened, ToClient, ToMds};
+use common::wire::session::{Notice, Opened, ToClient, ToMds};
 
+use crate::cx::Wait;
 use crate::effect::{Effect, Effects};
 use crate::input::{ConnId, Fetch, FetchEnd, Fetched, Input, Restored};
 use crate::journal::entry::Entry;
 use crate::mds::{Mds, format_root};
+use crate::message::PeerMsg;
 use crate::params::Params;
 use crate::row::{Change, Key, Row};
 
@@ -31,6 +33,11 @@ pub(crate) struct Fixture {
     told: BTreeMap<ConnId, Vec<ToClient>>,
     wanted: Vec<RankState>,
     pub(crate) purges: Vec<Ino>,
+    /// To other ranks.
+    pub(crate) sent: Vec<(Rank, PeerMsg)>,
+    /// The store answers only when told to.
+    pub(crate) slow: bool,
+    asked: Vec<Fetch>,
     last_id: u64,
     last_ino: BTreeMap<ClientId, u64>,
     ranges: BTreeMap<ClientId, Opened>,
@@ -41,8 +48,9 @@ pub(crate) fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).unwrap()
 }
 
-fn params(incarnation: u64) -> Params {
-    Params::new(Rank(0), Slot(0), Incarnation(incarnation), ClusterId(7), NameHashKey(1, 2))
+fn params(rank: Rank, incarnation: u64) -> Params {
+    let key = NameHashKey(1, 2);
+    Params::new(rank, Slot(rank.0), Incarnation(incarnation), ClusterId(7), key)
 }
 
 impl Fixture {
@@ -52,14 +60,17 @@ impl Fixture {
         let (rows, entries) = format_root(now);
         let rows = rows.into_iter().map(|row| (row.key(), row)).collect();
         let journal = (0..).map(Seq).zip(entries).collect();
-        let mut fixture = Self::start(now, rows, journal, 1, 0);
+        let mut fixture = Self::start(Rank(0), now, rows, journal, 1, 0);
+        fixture.follow_wishes(1);
         for client in [A, B] {
             fixture.connect(client, conn(client, 1));
         }
         fixture
     }
 
-    fn start(
+    /// One rank, as its store is; not yet granted anything.
+    pub(crate) fn start(
+        rank: Rank,
         now: Now,
         rows: BTreeMap<Key, Row>,
         journal: BTreeMap<Seq, Entry>,
@@ -71,7 +82,7 @@ impl Fixture {
             journal: journal.iter().map(|(seq, entry)| (*seq, entry.clone())).collect(),
         };
         let mut out = Effects::default();
-        let mds = Mds::new(params(incarnation), restored, now, &mut out);
+        let mds = Mds::new(params(rank, incarnation), restored, now, &mut out);
         let mut fixture = Self {
             mds,
             now,
@@ -80,21 +91,32 @@ impl Fixture {
             told: BTreeMap::new(),
             wanted: Vec::new(),
             purges: Vec::new(),
-            last_id: 0,
+            sent: Vec::new(),
+            slow: false,
+            asked: Vec::new(),
+            last_id: u64::from(rank.0) * 1_000_000,
             last_ino: BTreeMap::new(),
             ranges: BTreeMap::new(),
             epoch,
         };
         fixture.carry_out(out);
         fixture.make_durable();
-        fixture.follow_wishes(incarnation);
         fixture
     }
 
     /// `kill -9`: what was applied is there.
     pub(crate) fn restart(self) -> Self {
-        let incarnation = self.mds.seq().0 >> 40;
-        let mut next = Self::start(self.now, self.rows, self.journal, incarnation + 1, self.epoch);
+        let incarnation = self.mds.seq().incarnation().0 + 1;
+        let mut next = self.next_life(Rank(0));
+        next.follow_wishes(incarnation);
+        next
+    }
+
+    /// The same store, in another incarnation.
+    pub(crate) fn next_life(self, rank: Rank) -> Self {
+        let incarnation = self.mds.seq().incarnation().0 + 1;
+        let (rows, journal) = (self.rows, self.journal);
+        let mut next = Self::start(rank, self.now, rows, journal, incarnation, self.epoch);
         next.last_id = self.last_id;
         next.last_ino = self.last_ino;
         next.ranges = self.ranges;
@@ -145,6 +167,12 @@ impl Fixture {
         self.carry_out(out);
     }
 
+    pub(crate) fn wake(&mut self, wait: &Wait) {
+        let mut out = Effects::default();
+        self.mds.wake_for_test(self.now, wait, &mut out);
+        self.carry_out(out);
+    }
+
     fn carry_out(&mut self, mut out: Effects) {
         let effects: Vec<Effect> = out.drain().collect();
         for effect in &effects {
@@ -159,14 +187,15 @@ impl Fixture {
                 }
                 Effect::TrimJournal { seqs } => self.journal.retain(|seq, _| !seqs.contains(seq)),
                 Effect::Tell { conn, msg } => self.told.entry(conn).or_default().push(msg),
+                Effect::Fetch(fetch) if self.slow => self.asked.push(fetch),
                 Effect::Fetch(fetch) => {
                     let fetched = self.fetch(fetch);
                     self.input(Input::Fetched(fetched));
                 }
                 Effect::Purge { ino } => self.purges.push(ino),
                 Effect::WantState(state) => self.wanted.push(state),
+                Effect::Send { to, msg } => self.sent.push((to, msg)),
                 Effect::Write(_)
-                | Effect::Send { .. }
                 | Effect::SendBulk { .. }
                 | Effect::CloseConnection { .. }
                 | Effect::AnswerAdmin { .. }
@@ -283,6 +312,34 @@ impl Fixture {
         let id = request.id;
         self.say(client, conn(client, 1), ToMds::Request(request));
         self.reply(client, id).expect("an answer at once").outcome
+    }
+
+    /// Acknowledges every notice to a client, and tells what they were.
+    pub(crate) fn ack_notices(&mut self, client: ClientId) -> Vec<Notice> {
+        let conn = conn(client, 1);
+        let (notices, rest): (Vec<ToClient>, Vec<ToClient>) =
+            self.told(conn).into_iter().partition(|msg| matches!(msg, ToClient::Notice { .. }));
+        self.told.entry(conn).or_default().extend(rest);
+        let mut seen = Vec::new();
+        for msg in notices {
+            if let ToClient::Notice { id, notice } = msg {
+                self.say(client, conn, ToMds::Acked(id));
+                seen.push(notice);
+            }
+        }
+        seen
+    }
+
+    pub(crate) fn answer_fetches(&mut self) {
+        self.slow = false;
+        for fetch in std::mem::take(&mut self.asked) {
+            let fetched = self.fetch(fetch);
+            self.input(Input::Fetched(fetched));
+        }
+    }
+
+    pub(crate) fn journal(&self) -> impl Iterator<Item = &Entry> {
+        self.journal.values()
     }
 
     /// The answer to a request, if it has come; keeps everything else.

@@ -14,7 +14,7 @@ use crate::journal::entry::{Entry, Release, SubtreeSnapshot};
 use crate::lock::LockTable;
 use crate::namespace::Namespace;
 use crate::pin::{Left, PinTable};
-use crate::row::{Inode, Orphan};
+use crate::row::{Inode, Orphan, Row};
 use crate::session::SessionTable;
 use crate::spine::Spine;
 use crate::subtree::SubtreeMap;
@@ -65,6 +65,12 @@ impl Holdings {
         out.push(Effect::Journal { seq, entry: Entry::SubtreeMap(snapshot) });
         self.journal.note_checkpoint(seq);
         seq
+    }
+
+    /// Makes what this rank knows of authority durable, as it is now.
+    pub fn journal_subtrees(&mut self, out: &mut Effects) {
+        self.checkpoint(out);
+        out.put(Row::Clock(self.subtrees.clock()));
     }
 
     /// Tells an inode's holders, and names the acknowledgements to wait for.

@@ -13,6 +13,8 @@
     allow(clippy::wildcard_enum_match_arm, reason = "a test names the case it wants")
 )]
 
+#[cfg(test)]
+mod cluster_fixture;
 pub mod cx;
 pub mod effect;
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub mod namespace;
 pub mod params;
 pub mod pin;
 pub mod recovery;
+pub mod replica;
 pub mod request;
 pub mod row;
 pub mod session;
@@ -38,6 +41,7 @@ pub mod spine;
 pub mod subtree;
 pub mod sweep;
 pub mod timer;
+pub mod two_phase;
 
 pub use effect::{Effect, Effects};
 pub use input::Input;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use common::id::{Ino, TwoPhaseId};
+use common::id::{Incarnation, Ino, Rank, Seq, TwoPhaseId};
 use serde::{Deserialize, Serialize};
 
 use crate::row::EntryKey;
@@ -16,28 +16,60 @@ pub enum Lock {
     Inode(Ino),
     /// A directory that is about to go: nothing may be put into it.
     Contents(Ino),
+    /// A directory that is about to have another name: its ancestors are uncertain.
+    Parent(Ino),
+}
+
+/// An operation of several ranks, anywhere in the cluster. Of two the lower one has precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Operation {
+    pub coordinator: Rank,
+    pub id: TwoPhaseId,
+}
+
+impl Operation {
+    /// The life of the coordinator that began it: numbers are positions in what it has applied.
+    #[must_use]
+    pub fn incarnation(self) -> Incarnation {
+        Seq(self.id.0).incarnation()
+    }
+
+    /// Whether the coordinator that began it is gone, if this is its current life.
+    #[must_use]
+    pub fn is_orphaned(self, current: Option<Incarnation>) -> bool {
+        current.is_none_or(|current| self.incarnation() < current)
+    }
 }
 
 #[derive(Clone, Debug, Default, Hash)]
 pub struct LockTable {
-    held: BTreeMap<Lock, TwoPhaseId>,
+    held: BTreeMap<Lock, Operation>,
 }
 
 impl LockTable {
     #[must_use]
-    pub fn holder(&self, lock: &Lock) -> Option<TwoPhaseId> {
+    pub fn holder(&self, lock: &Lock) -> Option<Operation> {
         self.held.get(lock).copied()
+    }
+
+    /// The lock on some name in a directory, if there is one.
+    #[must_use]
+    pub fn in_dir(&self, dir: Ino) -> Option<(Lock, Operation)> {
+        self.held
+            .iter()
+            .find(|(lock, _)| matches!(lock, Lock::Entry(key) if key.dir == dir))
+            .map(|(lock, operation)| (lock.clone(), *operation))
     }
 
     /// # Panics
     /// If somebody else holds it: callers look first.
-    pub fn take(&mut self, lock: Lock, by: TwoPhaseId) {
+    pub fn take(&mut self, lock: Lock, by: Operation) {
         let before = self.held.insert(lock, by);
         assert!(before.is_none_or(|holder| holder == by), "a lock has one holder");
     }
 
     /// Lets go of everything an operation holds.
-    pub fn release(&mut self, by: TwoPhaseId) -> Vec<Lock> {
+    pub fn release(&mut self, by: Operation) -> Vec<Lock> {
         let locks: Vec<Lock> = self
             .held
             .iter()

@@ -17,11 +17,13 @@ use crate::recovery::{Recovery, replay};
 use crate::request::{Parked, Requests, Verdict};
 use crate::row::Row;
 use crate::timer::Timer;
+use crate::two_phase::TwoPhase;
 
 mod admin;
 mod client;
 mod life;
 mod migration;
+mod two_phase;
 
 /// One metadata server.
 #[derive(Clone, Debug, Hash)]
@@ -30,6 +32,7 @@ pub struct Mds {
     map: MdsMap,
     own: Holdings,
     requests: Requests,
+    two_phase: TwoPhase,
     recovery: Recovery,
     migrator: Migrator,
     clients: client::Clients,
@@ -48,13 +51,18 @@ impl Mds {
     /// Replays what the store holds. The rank serves nothing until the monitor has led it through
     /// its stages.
     #[must_use]
-    pub fn new(params: Params, restored: Restored, _now: Now, out: &mut Effects) -> Self {
+    pub fn new(params: Params, restored: Restored, now: Now, out: &mut Effects) -> Self {
+        let journal = restored.journal.clone();
         let replay::Replayed { mut own, in_doubt } = replay::replay(&params, restored);
+        let map = no_map(params.cluster, &params);
+        let mut cx = Cx { now, params: &params, map: &map, own: &mut own, out };
+        let two_phase = TwoPhase::restore(&mut cx, &journal);
         let seq = own.advance();
         own.inos.reserve(seq, out);
         let expected = own.sessions.iter().map(|(client, _)| client).collect();
         Self {
-            map: no_map(params.cluster, &params),
+            map,
+            two_phase,
             recovery: Recovery::new(expected),
             requests: Requests::default(),
             migrator: Migrator::restore(in_doubt),
@@ -119,6 +127,7 @@ impl Mds {
         let (mut cx, requests) = self.split(now, out);
         let handed_over = requests.wake(wait, &mut cx);
         self.begin_two_phase(now, handed_over, out);
+        self.wake_two_phase(now, wait, out);
         self.retry_questions(now, out);
     }
 
@@ -127,13 +136,6 @@ impl Mds {
         match requests.admit(parked.client, parked.request, &mut cx) {
             Verdict::Kept => {}
             Verdict::TwoPhase(parked) => self.begin_two_phase(now, vec![parked], out),
-        }
-    }
-
-    fn begin_two_phase(&mut self, now: Now, handed_over: Vec<Parked>, out: &mut Effects) {
-        let (mut cx, requests) = self.split(now, out);
-        for parked in handed_over {
-            requests.stop_two_phase(parked, common::error::FsError::NotSupported.into(), &mut cx);
         }
     }
 
@@ -154,7 +156,8 @@ impl Mds {
             return;
         }
         match msg {
-            PeerMsg::Replica(_) | PeerMsg::TwoPhase(_) => {}
+            PeerMsg::Replica(msg) => self.on_replica(now, from, msg, out),
+            PeerMsg::TwoPhase(msg) => self.on_two_phase(now, (from, incarnation), msg, out),
             PeerMsg::Migration(msg) => self.on_migration_msg(now, from, msg, out),
         }
     }
@@ -166,6 +169,7 @@ impl Mds {
         let (mut cx, requests) = self.split(now, out);
         let handed_over = requests.wake_durable(through, &mut cx);
         self.begin_two_phase(now, handed_over, out);
+        self.two_phase_durable(now, through, out);
         self.on_migrations_durable(now, through, out);
         self.open_waiting(now, out);
         self.advance_life(out);
@@ -189,6 +193,7 @@ impl Mds {
         self.own.end_session(client, out);
         let (mut cx, requests) = self.split(now, out);
         requests.forget_client(client, &mut cx);
+        self.two_phase_acked(now, client, None, out);
         self.on_client_returned(now, client, out);
     }
 
@@ -207,13 +212,14 @@ impl Mds {
             self.recovery.state()
         };
         let dead = deaths(&self.map, &map, self.params.me);
-        self.map = map;
+        let before = std::mem::replace(&mut self.map, map);
         for rank in dead {
             self.on_rank_down(now, rank, out);
         }
         if state != self.recovery.state() {
             self.enter(now, state, out);
         }
+        self.on_ranks_changed(now, &before, out);
         self.wake(now, &Wait::Map, out);
     }
 }

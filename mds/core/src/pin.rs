@@ -80,6 +80,11 @@ impl PinTable {
         self.pins.contains_key(&ino)
     }
 
+    #[must_use]
+    pub fn is_pinned_by(&self, ino: Ino, client: ClientId) -> bool {
+        self.pins.get(&ino).is_some_and(|pinned| pinned.holders.contains_key(&client))
+    }
+
     pub fn holders(&self, ino: Ino) -> impl Iterator<Item = (ClientId, u64)> + '_ {
         let pinned = self.pins.get(&ino);
         pinned

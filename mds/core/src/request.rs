@@ -17,6 +17,7 @@ use common::wire::session::ToClient;
 
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::Effect;
+use crate::replica;
 
 pub mod create;
 pub mod forget;
@@ -60,7 +61,7 @@ struct Held {
 }
 
 /// What an operation has come to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Done {
     pub answer: Answer,
     pub effect: Changed,
@@ -68,7 +69,7 @@ pub struct Done {
     pub awaited: Vec<(ClientId, NoticeId)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Changed {
     Nothing,
     Something,
@@ -143,7 +144,8 @@ impl Requests {
         match &wait {
             Wait::Fetch(fetch) => cx.own.namespace.fetch(fetch.clone(), cx.out),
             Wait::Durable(_) => cx.out.push(Effect::SyncSoon),
-            Wait::Thaw(_) | Wait::Unlock(_) | Wait::Spine(_) | Wait::Active | Wait::Map => {}
+            Wait::Spine(dir) => replica::discover(cx, *dir, None),
+            Wait::Thaw(_) | Wait::Unlock(_) | Wait::Active | Wait::Map => {}
         }
         tracing::trace!(client = parked.client.0, id = parked.request.id.0, ?wait, "parked");
         self.parked.entry(wait).or_default().push(parked);
@@ -180,6 +182,12 @@ impl Requests {
             Stop::Wait(wait) => self.park(parked, wait, cx),
             Stop::TwoPhase => unreachable!("the coordinator is where such operations end up"),
         }
+    }
+
+    /// Other ranks were in the way and are not any more: from the beginning.
+    pub fn retry_two_phase(&mut self, parked: Parked, cx: &mut Cx<'_>) -> Verdict {
+        self.handed_over.remove(&(parked.client, parked.request.id));
+        self.run(parked, cx)
     }
 
     fn answer(&mut self, parked: &Parked, applied: Option<Seq>, done: Done, cx: &mut Cx<'_>) {

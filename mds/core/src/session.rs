@@ -101,6 +101,17 @@ impl SessionTable {
         new
     }
 
+    /// Something a client refers to comes here before the client does. Tells whether it is new.
+    pub fn expect(&mut self, client: ClientId, out: &mut Effects) -> bool {
+        let new = !self.sessions.contains_key(&client);
+        if new {
+            let session = Session::new();
+            session.store(client, out);
+            self.sessions.insert(client, session);
+        }
+        new
+    }
+
     pub fn disconnect(&mut self, client: ClientId, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(&client)
             && session.conn == Some(conn)
@@ -120,10 +131,7 @@ impl SessionTable {
 
     pub fn lend(&mut self, client: ClientId, range: InoRange, out: &mut Effects) {
         if let Some(session) = self.sessions.get_mut(&client) {
-            match session.stored.ranges.last_mut() {
-                Some(last) if last.last.0 + 1 == range.first.0 => last.last = range.last,
-                Some(_) | None => session.stored.ranges.push(range),
-            }
+            session.stored.ranges.push(range);
             session.store(client, out);
         }
     }

@@ -15,6 +15,8 @@ use common::id::{Ino, Nonce, Rank};
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::row::Parent;
 
+pub mod discovery;
+
 /// A directory of another rank, as far as we need to know it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica {
@@ -32,6 +34,7 @@ pub struct Spine {
     /// Of our directories, elsewhere.
     registered: BTreeMap<Ino, BTreeMap<Rank, Nonce>>,
     last_nonce: u64,
+    pub discovery: discovery::Discovery,
 }
 
 impl Spine {
@@ -113,8 +116,10 @@ impl Spine {
         }
     }
 
-    /// A rank has died: its replicas are gone.
+    /// A rank has died: its replicas are gone, and it no longer knows of ours.
     pub fn forget_rank(&mut self, rank: Rank) {
+        self.replicas.retain(|_, replica| replica.authority != rank);
+        self.discovery.forget_rank(rank);
         for holders in self.registered.values_mut() {
             holders.remove(&rank);
         }

@@ -116,6 +116,24 @@ impl History {
         Ok(())
     }
 
+    /// Somebody was told that it was not done, for a reason the model does not know.
+    ///
+    /// # Errors
+    /// If it must have been done.
+    pub fn withdraw(&mut self, id: OperationId) -> Result<(), Box<Unexplained>> {
+        self.states.retain(|state| !state.ahead.contains_key(&id));
+        for state in &mut self.states {
+            state.seen.remove(&id);
+        }
+        self.open.remove(&id);
+        if self.states.is_empty() {
+            let operation = self.asked[index(id)].clone();
+            let observed = Err(FsError::Stale);
+            return Err(Box::new(Unexplained { id, operation, observed, possible: Vec::new() }));
+        }
+        Ok(())
+    }
+
     /// A rank lost power: any of the open changes may be undone.
     pub fn lose_power(&mut self) {
         let mut after = Vec::new();

@@ -21,6 +21,9 @@ struct Known {
     handles: u64,
     /// Operations under way that name it.
     busy: u64,
+    /// An answer that pins it has named it. Entries of listings are not pinned: what somebody else
+    /// unlinks meanwhile is stale, and a real kernel looks the name up again.
+    pinned: bool,
     /// The directory in which it was found last, which the kernel keeps as long.
     parent: Ino,
 }
@@ -46,8 +49,14 @@ pub enum How {
 
 impl Default for Kernel {
     fn default() -> Self {
-        let root =
-            Known { kind: FileKind::Dir, lookups: 1, handles: 0, busy: 0, parent: Ino::ROOT };
+        let root = Known {
+            kind: FileKind::Dir,
+            lookups: 1,
+            handles: 0,
+            busy: 0,
+            pinned: true,
+            parent: Ino::ROOT,
+        };
         Self { inodes: BTreeMap::from([(Ino::ROOT, root)]), locks: BTreeMap::new() }
     }
 }
@@ -60,10 +69,23 @@ impl Kernel {
             lookups: 0,
             handles: 0,
             busy: 0,
+            pinned: false,
             parent,
         });
         known.lookups += 1;
         known.parent = parent;
+    }
+
+    /// An answer pinned an inode.
+    pub fn pin(&mut self, ino: Ino) {
+        if let Some(known) = self.inodes.get_mut(&ino) {
+            known.pinned = true;
+        }
+    }
+
+    #[must_use]
+    pub fn is_pinned(&self, ino: Ino) -> bool {
+        self.inodes.get(&ino).is_some_and(|known| known.pinned || known.kind == FileKind::Dir)
     }
 
     #[must_use]

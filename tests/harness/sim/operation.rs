@@ -145,6 +145,27 @@ impl<N: Copy> Operation<N> {
         }
     }
 
+    /// The inode it is about, if it names one and no name in a directory.
+    pub fn node(&self) -> Option<N> {
+        match self {
+            Self::Getattr { node }
+            | Self::Readlink { node }
+            | Self::GetXattr { node, .. }
+            | Self::ListXattr { node }
+            | Self::Setattr { node, .. }
+            | Self::Link { node, .. }
+            | Self::SetXattr { node, .. }
+            | Self::RemoveXattr { node, .. }
+            | Self::Write { node, .. } => Some(*node),
+            Self::Lookup { .. }
+            | Self::Readdir { .. }
+            | Self::Create { .. }
+            | Self::Unlink { .. }
+            | Self::Rmdir { .. }
+            | Self::Rename { .. } => None,
+        }
+    }
+
     /// The same operation with inodes named otherwise; `None` if one has no other name.
     pub fn renamed<M>(&self, to: impl Fn(N) -> Option<M>) -> Option<Operation<M>> {
         Some(match self.clone() {

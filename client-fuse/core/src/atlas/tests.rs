@@ -31,7 +31,14 @@ fn atlas() -> Atlas {
 }
 
 fn rename(mode: RenameMode) -> Op {
-    Op::Rename(Rename { from_dir: D, from: name("f"), to_dir: E, to: name("g"), mode })
+    Op::Rename(Rename {
+        from_dir: D,
+        from: name("f"),
+        to_dir: E,
+        to: name("g"),
+        mode,
+        from_rank: R1,
+    })
 }
 
 fn moved(ino: Ino, kind: FileKind, rank: Rank) -> Moved {
@@ -83,6 +90,7 @@ fn a_renamed_directory_keeps_its_authority() {
         to_dir: E,
         to: name("d"),
         mode: RenameMode::Replace,
+        from_rank: R1,
     });
     let renamed = Renamed { moved: moved(D, FileKind::Dir, R1), exchanged: None };
     atlas.learn(&op, &Answer::Renamed(renamed), R2);

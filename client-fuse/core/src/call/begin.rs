@@ -2,7 +2,7 @@
 
 use common::attr::{FileKind, SetAttr};
 use common::error::FsError;
-use common::id::Ino;
+use common::id::{Ino, Rank};
 use common::limit::PAGE_ENTRIES_MAX;
 use common::name::Name;
 use common::wire::reply::Answer;
@@ -100,7 +100,10 @@ fn first(call: &Call, atlas: &Atlas) -> First {
         }
         Call::Unlink { dir, name } => Op::Unlink { dir, name },
         Call::Rmdir { dir, name } => Op::Rmdir { dir, name },
-        Call::Link { ino, dir, name } => Op::Link { target: atlas.target(ino), dir, name },
+        Call::Link { ino, dir, name } => {
+            // The rank is filled in when it is sent.
+            Op::Link { target: atlas.target(ino), rank: Rank::ROOT, dir, name }
+        }
         Call::Rename(rename) => Op::Rename(rename),
         Call::Readlink { ino } => Op::Readlink { target: atlas.target(ino) },
         Call::Readdir { dir, cookie, entries_max, .. } => {

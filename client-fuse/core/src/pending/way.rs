@@ -37,8 +37,36 @@ impl Pended {
         }
     }
 
-    /// Names the inode as it is known by now.
+    /// Names the inode, and where other ranks' parts are, as is known by now.
     pub(super) fn refresh(&mut self, cx: &Cx<'_>) {
+        self.refresh_place(cx);
+        match &mut self.op {
+            Op::Rename(rename) => rename.from_rank = cx.atlas.rank_of_dir(rename.from_dir),
+            Op::Link { target, rank, .. } => {
+                let at = cx.atlas.inodes.is_at(target.ino);
+                *rank = cx.atlas.rank_of(target, at);
+            }
+            Op::Lookup { .. }
+            | Op::Getattr { .. }
+            | Op::Setattr { .. }
+            | Op::Readdir { .. }
+            | Op::Stat { .. }
+            | Op::Create(_)
+            | Op::Mkdir { .. }
+            | Op::Unlink { .. }
+            | Op::Rmdir { .. }
+            | Op::Readlink { .. }
+            | Op::GetXattr { .. }
+            | Op::SetXattr { .. }
+            | Op::ListXattr { .. }
+            | Op::RemoveXattr { .. }
+            | Op::Wrote { .. }
+            | Op::Forget { .. }
+            | Op::Sync => {}
+        }
+    }
+
+    fn refresh_place(&mut self, cx: &Cx<'_>) {
         if let Some(target) = self.target()
             && cx.atlas.inodes.get(target.ino).is_some()
         {
@@ -109,7 +137,8 @@ impl Pended {
         let taken = cx.numbers.take(rank);
         *ino = taken.unwrap_or(UNNUMBERED);
         if cx.numbers.left(rank) < INO_RANGE_LOW {
-            cx.sessions.renew_early(rank, cx.now, cx.out);
+            let left = cx.numbers.left(rank);
+            cx.sessions.renew_early(rank, left, cx.now, cx.out);
         }
         taken.is_some()
     }

@@ -11,7 +11,7 @@ use common::id::{Ino, MapEpoch};
 use common::wire::session::Notice;
 
 fn renewals(world: &Fixture) -> usize {
-    world.sent.iter().filter(|(_, message)| *message == ToMds::Renew).count()
+    world.sent.iter().filter(|(_, message)| matches!(message, ToMds::Renew { .. })).count()
 }
 
 #[test]

@@ -60,9 +60,11 @@ pub enum Entry {
     },
     PeerCommit {
         id: TwoPhaseId,
+        coordinator: Rank,
     },
     PeerRollback {
         id: TwoPhaseId,
+        coordinator: Rank,
     },
     /// Every participant has prepared: the operation happens. Written with the coordinator's rows.
     Decision {

@@ -99,6 +99,7 @@ impl Mds {
                 if self.own.sessions.acked(client, notice) {
                     let (mut cx, requests) = self.split(now, out);
                     requests.on_acked(client, notice, &mut cx);
+                    self.two_phase_acked(now, client, Some(notice), out);
                 }
             }
             ToMds::Close => {

@@ -8,7 +8,9 @@ use super::{Done, target};
 use crate::cx::{Cx, Step, Stop};
 use crate::subtree::Intent;
 
-/// Items that are not here are answered as such: the client gives them back where they are.
+/// A pin is with the rank that counts it, wherever the client believes its inode to be; the place
+/// tells only whether that is in a region that is frozen. Items of which no pin is counted here are
+/// answered as such: the client gives them back where they are.
 ///
 /// # Errors
 /// What to wait for; nothing is given back then.
@@ -19,13 +21,13 @@ pub fn forget(cx: &mut Cx<'_>, client: ClientId, items: &[Forget]) -> Step<Done>
         if matches!(item.target.place, Place::Dir) {
             continue;
         }
-        // What changes with the last pin is only what nobody can name.
-        match target::find(cx, &item.target, Intent::Change) {
-            Ok(_) => here.push(item),
-            Err(stop @ Stop::Wait(_)) => return Err(stop),
-            Err(Stop::Redirect(_) | Stop::Gone(_) | Stop::Refuse(_) | Stop::TwoPhase) => {
-                elsewhere.push(item.target.clone());
-            }
+        if let Err(stop @ Stop::Wait(_)) = target::find(cx, &item.target, Intent::Change) {
+            return Err(stop);
+        }
+        if cx.own.pins.is_pinned_by(item.target.ino, client) {
+            here.push(item);
+        } else {
+            elsewhere.push(item.target.clone());
         }
     }
     for item in here {

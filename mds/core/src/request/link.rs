@@ -34,7 +34,9 @@ pub fn link(
     let found = match target::find(cx, target, Intent::Change) {
         // Another rank has it, or may have: the coordinator asks.
         Err(Stop::Redirect(_)) => return Err(Stop::TwoPhase),
-        Err(Stop::Gone(_)) if target.place == Place::Home => return Err(Stop::TwoPhase),
+        Err(Stop::Gone(gone)) if gone != target.ino || target.place == Place::Home => {
+            return Err(Stop::TwoPhase);
+        }
         step => step?,
     };
     let (old, mut inode) = match found {

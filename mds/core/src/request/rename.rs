@@ -13,6 +13,7 @@ use super::create::{Subdirs, touch};
 use super::{Changed, Done, rmdir, unlink};
 use crate::cx::{Cx, Step, Stop};
 use crate::holdings::Tell;
+use crate::lock::Lock;
 use crate::row::{Linkage, Parent};
 use crate::subtree::Intent;
 
@@ -21,7 +22,8 @@ use crate::subtree::Intent;
 pub fn rename(cx: &mut Cx<'_>, client: ClientId, request: &Request, rename: &Rename) -> Step<Done> {
     cx.admit(rename.to_dir, Intent::Change)?;
     match cx.admit(rename.from_dir, Intent::Change) {
-        Err(Stop::Redirect(_) | Stop::Gone(_)) => return Err(Stop::TwoPhase),
+        Err(Stop::Redirect(_)) => return Err(Stop::TwoPhase),
+        Err(Stop::Gone(_)) if rename.from_rank != cx.me() => return Err(Stop::TwoPhase),
         step => step?,
     };
     cx.dir(rename.to_dir)?;
@@ -83,7 +85,8 @@ pub fn check(source: &Linkage, target: Option<&Linkage>, mode: RenameMode) -> Re
     }
 }
 
-/// A directory may not go below itself, and its contents must be ours.
+/// A directory may not go below itself; its contents must be ours, and nobody else may rely on where
+/// its name is.
 fn check_moved_dir(cx: &Cx<'_>, linkage: &Linkage, from: Ino, to: Ino) -> Step<()> {
     let Linkage::Dir { ino } = linkage else { return Ok(()) };
     if cx.rank_of_dir(*ino, from)? != cx.me() {
@@ -91,22 +94,33 @@ fn check_moved_dir(cx: &Cx<'_>, linkage: &Linkage, from: Ino, to: Ino) -> Step<(
     }
     cx.admit(*ino, Intent::Change)?;
     cx.dir(*ino)?;
-    if from == to {
-        return Ok(());
+    cx.unlocked(&Lock::Parent(*ino))?;
+    if cx.own.spine.holders(*ino).next().is_some() {
+        return Err(Stop::TwoPhase);
     }
-    let mut here = Some(to);
-    while let Some(dir) = here {
-        if dir == *ino {
+    if from == to { Ok(()) } else { check_not_below(cx, *ino, from, to) }
+}
+
+/// `to` is not at or below `ino`, which lies in `from`.
+fn check_not_below(cx: &Cx<'_>, ino: Ino, from: Ino, to: Ino) -> Step<()> {
+    let region = cx.own.subtrees.base_of(from, &cx.own.namespace)?;
+    let mut here = to;
+    loop {
+        if here == ino {
             return Err(FsError::Invalid.into());
         }
-        here = match cx.own.namespace.parent(dir)? {
-            Some(parent) => Some(parent.dir),
-            None if dir == Ino::ROOT => None,
+        // Above the base of its own region it cannot be.
+        if region == Some(DirFragId::whole(here)) {
+            return Ok(());
+        }
+        cx.unlocked(&Lock::Parent(here))?;
+        here = match cx.own.namespace.parent(here)? {
+            Some(parent) => parent.dir,
+            None if here == Ino::ROOT => return Ok(()),
             // The way up leaves this rank's rows: others must take part in the check.
             None => return Err(Stop::TwoPhase),
         };
     }
-    Ok(())
 }
 
 /// The target's name is taken over: what it stood for loses it.
@@ -180,6 +194,7 @@ fn put_moved(
 pub fn reparent(cx: &mut Cx<'_>, ino: Ino, to: Parent, at: Timestamp) {
     if let Some(subtree) = cx.own.subtrees.get_mut(DirFragId::whole(ino)) {
         subtree.parent = Some(to.dir);
+        cx.own.journal_subtrees(cx.out);
     }
     let Ok(Some(dir)) = cx.own.namespace.dir(ino) else {
         unreachable!("the directory was looked at before anything changed");

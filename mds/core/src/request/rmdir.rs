@@ -8,7 +8,7 @@ use common::wire::request::Request;
 
 use super::Done;
 use super::create::{Subdirs, dir_and_entry, leave};
-use crate::cx::{Cx, Step, Stop};
+use crate::cx::{Cx, Step, Stop, Wait};
 use crate::lock::Lock;
 use crate::row::Linkage;
 use crate::subtree::Intent;
@@ -37,10 +37,16 @@ pub(super) fn remove_empty(cx: &mut Cx<'_>, ino: Ino, parent: Ino) -> Step<()> {
     }
     cx.admit(ino, Intent::Change)?;
     cx.unlocked(&Lock::Contents(ino))?;
+    if let Some((lock, _)) = cx.own.locks.in_dir(ino) {
+        // Something may be about to be put into it.
+        return Err(Stop::Wait(Wait::Unlock(lock)));
+    }
     if cx.dir(ino)?.entries > 0 {
         return Err(FsError::NotEmpty.into());
     }
-    cx.own.subtrees.remove(DirFragId::whole(ino));
     cx.own.namespace.remove_dir(ino, cx.out);
+    if cx.own.subtrees.remove(DirFragId::whole(ino)).is_some() {
+        cx.own.journal_subtrees(cx.out);
+    }
     Ok(())
 }

@@ -116,7 +116,7 @@ pub fn find<'a>(cx: &mut Cx<'_>, target: &'a Target, intent: Intent) -> Step<Fou
                 // Renamed, unlinked or linked by somebody else, of which its holders were told; or
                 // the name now stands for another inode.
                 Some(Linkage::Primary(_) | Linkage::Dir { .. } | Linkage::Remote { .. }) | None => {
-                    Err(Stop::Gone(ino))
+                    orphan(cx, ino)
                 }
             }
         }
@@ -124,14 +124,19 @@ pub fn find<'a>(cx: &mut Cx<'_>, target: &'a Target, intent: Intent) -> Step<Fou
             if cx.home_rank(ino)? != cx.me() {
                 return Err(Stop::Gone(ino));
             }
-            let inode = cx.home_inode(ino)?.cloned().ok_or(Stop::Gone(ino))?;
-            Ok(Found::Home { inode })
+            match cx.home_inode(ino)?.cloned() {
+                Some(inode) => Ok(Found::Home { inode }),
+                None => orphan(cx, ino),
+            }
         }
-        Place::Orphan { .. } => {
-            let orphan = cx.own.namespace.orphan(ino).cloned().ok_or(Stop::Gone(ino))?;
-            Ok(Found::Orphan { orphan })
-        }
+        Place::Orphan { .. } => orphan(cx, ino),
     }
+}
+
+/// Its last name went while the request was on its way, or with one whose place was elsewhere.
+fn orphan<'a>(cx: &Cx<'_>, ino: Ino) -> Step<Found<'a>> {
+    let orphan = cx.own.namespace.orphan(ino).cloned().ok_or(Stop::Gone(ino))?;
+    Ok(Found::Orphan { orphan })
 }
 
 /// A reply names this inode: the client's kernel will refer to it.

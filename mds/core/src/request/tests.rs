@@ -141,7 +141,10 @@ fn a_second_name_moves_the_inode_to_its_home() {
         outcome => panic!("{outcome:?}"),
     }
     mds.ask(A, Op::Unlink { dir: ROOT, name: name("g") });
-    assert_eq!(mds.ask(A, Op::Getattr { target: at_home }), Outcome::Gone { ino: file });
+    match mds.ask(A, Op::Getattr { target: at_home }) {
+        Outcome::Done(Answer::Attr(attr)) => assert_eq!(attr.nlink, 0, "held by A, an orphan"),
+        outcome => panic!("{outcome:?}"),
+    }
     assert_eq!(mds.row(&Key::Inode(file)), None);
 }
 

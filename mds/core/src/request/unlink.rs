@@ -77,7 +77,8 @@ pub fn one_name_less(
     Vec::new()
 }
 
-fn last_name_gone(
+/// Where an inode is embedded or at its home: nothing names it any more.
+pub fn last_name_gone(
     cx: &mut Cx<'_>,
     mut inode: Inode,
     at: Timestamp,

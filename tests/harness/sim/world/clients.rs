@@ -271,8 +271,18 @@ impl World {
                 self.trace.line(self.now, Who::Client(client), "answer", || {
                     format!("{} {operation:?} -> {outcome:?}", id.0)
                 });
-                self.history.answer(id, &outcome)?;
+                let kernel = &mut self.clients[client].kernel;
+                let unpinned = |ino: &Ino| !kernel.is_pinned(*ino);
+                if outcome == Err(FsError::Stale) && operation.node().as_ref().is_some_and(unpinned)
+                {
+                    self.history.withdraw(id)?;
+                } else {
+                    self.history.answer(id, &outcome)?;
+                }
                 self.clients[client].kernel_learns(&operation, outcome.as_ref().ok());
+                if let (Operation::Write { node, .. }, Err(_)) = (&operation, &outcome) {
+                    self.data.remove(node);
+                }
                 if outcome.is_err() {
                     self.clients[client].processes[process].plan.clear();
                 }
@@ -319,7 +329,18 @@ impl World {
 
 impl client::ClientHost {
     fn kernel_learns(&mut self, operation: &Operation<Ino>, answer: Option<&Answer<Ino>>) {
-        let Some(Answer::Entry { node, kind }) = answer else { return };
+        let (node, kind) = match answer {
+            Some(Answer::Entry { node, kind }) => (node, kind),
+            Some(Answer::Attr(seen)) => return self.kernel.pin(seen.node),
+            Some(
+                Answer::Done
+                | Answer::Names(_)
+                | Answer::Target(_)
+                | Answer::Xattr(_)
+                | Answer::XattrNames(_),
+            )
+            | None => return,
+        };
         let parent = match operation {
             Operation::Lookup { dir, .. }
             | Operation::Create { dir, .. }
@@ -339,6 +360,7 @@ impl client::ClientHost {
         };
         let kind: FileKind = *kind;
         self.kernel.meet(*node, kind, parent);
+        self.kernel.pin(*node);
     }
 }
 

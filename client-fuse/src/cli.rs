@@ -1,0 +1,89 @@
+//! The sub-commands of `grove`, one file for each.
+
+mod balancer;
+mod bench;
+mod ca;
+mod export;
+mod leftovers;
+mod migrations;
+mod mount;
+mod output;
+mod status;
+mod store;
+mod subtree;
+mod umount;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use common::wire::hello::Identity;
+use transport::Role;
+
+use crate::cluster::Cluster;
+use crate::config::ConnectionArgs;
+
+/// Mounts a GroveFS file system, and what its operators need.
+#[derive(Debug, Parser)]
+#[command(name = "grove", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Mount the file system
+    Mount(mount::Args),
+    /// Unmount it, and wait until everything is given back
+    Umount(umount::Args),
+    /// Certificates: make an authority, issue certificates
+    #[command(subcommand)]
+    Ca(ca::Command),
+    /// Data stores
+    #[command(subcommand)]
+    Store(store::Command),
+    /// Who holds which rank, and how busy it is
+    Status(status::Args),
+    /// The partition of the namespace
+    #[command(subcommand)]
+    Subtree(subtree::Command),
+    /// Move a subtree to a rank
+    Export(export::Args),
+    /// Migrations, running and over
+    Migrations(migrations::Args),
+    /// Let rank 0 move subtrees by itself, or not
+    Balancer(balancer::Args),
+    /// What ranks hold that must not be there when nothing runs
+    Leftovers(leftovers::Args),
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Command),
+}
+
+/// Carries out one command.
+///
+/// # Errors
+/// The whole reason, for the user.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let connection = &cli.connection;
+    match cli.command {
+        Command::Mount(args) => mount::run(connection.clone(), args),
+        Command::Umount(args) => umount::run(&args),
+        Command::Ca(command) => ca::run(&command),
+        Command::Store(command) => store::run(connection, &command),
+        Command::Status(args) => status::run(connection, &args),
+        Command::Subtree(command) => subtree::run(connection, &command),
+        Command::Export(args) => export::run(connection, &args),
+        Command::Migrations(args) => migrations::run(connection, &args),
+        Command::Balancer(args) => balancer::run(connection, &args),
+        Command::Leftovers(args) => leftovers::run(connection, &args),
+        Command::Bench(command) => bench::run(&command),
+    }
+}
+
+/// Connects as an operator.
+fn connect(connection: &ConnectionArgs) -> anyhow::Result<Cluster> {
+    let settings = connection.resolve(Role::Admin)?;
+    Cluster::connect(&settings, Identity::Admin).context("cannot reach the cluster")
+}

@@ -1,0 +1,49 @@
+//! `grove umount`
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
+
+use crate::mount::{presence, table};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where it is mounted
+    mountpoint: PathBuf,
+    /// Take it out of the tree at once; it ends when its last user has gone
+    #[arg(long)]
+    lazy: bool,
+    /// How long to wait until the mount's process has given everything back
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let shown = args.mountpoint.display();
+    // The path itself cannot be asked: the process behind it may be dead.
+    let path = std::path::absolute(&args.mountpoint)?;
+    let path = match path.canonicalize() {
+        Ok(canonical) => canonical,
+        Err(_) => path,
+    };
+    let mounted = table::find(&path).context("cannot read the mount table")?;
+    let Some(mounted) = mounted else { bail!("no GroveFS is mounted at {shown}") };
+    let flags = if args.lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
+    match unmount(&path, flags) {
+        Ok(()) => {}
+        Err(Errno::BUSY) => {
+            bail!(
+                "{shown} is in use; `fuser -vm {shown}` shows by whom, --lazy does not wait for them"
+            )
+        }
+        Err(Errno::PERM) => bail!("only root may unmount {shown}"),
+        Err(error) => return Err(error).with_context(|| format!("cannot unmount {shown}")),
+    }
+    if !args.lazy && !presence::wait_for_end(&mounted.device, args.timeout) {
+        bail!("{shown} is unmounted, but its process has not ended yet");
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! `Cluster`: a tool's view of a cluster: the monitor's map, and questions to its ranks.
+
+mod question;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::id::{ClusterId, Rank};
+use common::mds_map::MdsMap;
+use common::wire::admin::{AdminError, AdminReply, AdminRequest};
+use common::wire::hello::{Hello, Identity, Refusal};
+use common::wire::monitor::{FromMonitor, MonitorError, ToMonitor};
+use quinn::{Connection, Endpoint};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
+use transport::hello::{Greeted, HelloError, greet};
+use transport::{CredentialsError, DialError, EndpointError, FrameError, Role, dial};
+
+use crate::config::Settings;
+
+/// No question takes a daemon longer than this.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error("cannot set up the network: {0}")]
+    Runtime(#[from] io::Error),
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error("{whom}: {source}")]
+    Dial { whom: String, source: DialError },
+    #[error("{whom}: {source}")]
+    Hello { whom: String, source: HelloError },
+    #[error("{whom}: {source}")]
+    Frame { whom: String, source: FrameError },
+    #[error("{whom} does not answer")]
+    Silent { whom: String },
+    #[error("{whom} ended the conversation")]
+    Ended { whom: String },
+    #[error("the monitor refuses: {0}")]
+    Refused(MonitorError),
+    #[error("rank {rank} refuses: {error}")]
+    RankRefuses { rank: Rank, error: AdminError },
+    #[error("{whom} answers what was not asked")]
+    Unexpected { whom: String },
+    #[error("rank {rank} is {state}; `grove status` shows which ranks are active")]
+    RankDown { rank: Rank, state: &'static str },
+    #[error("there is no rank {rank}; the cluster has {known}")]
+    NoRank { rank: Rank, known: String },
+}
+
+/// Connections are made when first needed, and kept.
+#[derive(Debug)]
+pub struct Cluster {
+    runtime: Runtime,
+    endpoint: Endpoint,
+    identity: Identity,
+    id: ClusterId,
+    monitor: Conversation,
+    ranks: BTreeMap<Rank, Conversation>,
+    map: MdsMap,
+}
+
+#[derive(Debug)]
+struct Conversation {
+    whom: String,
+    /// Dropping it would end the streams.
+    _connection: Connection,
+    greeted: Greeted,
+}
+
+impl Cluster {
+    /// Connects to the monitor and gets the map.
+    ///
+    /// # Errors
+    /// Says who cannot be reached, or does not want us.
+    pub fn connect(settings: &Settings, identity: Identity) -> Result<Self, ClusterError> {
+        let credentials = settings.credentials()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let endpoint = {
+            let _context = runtime.enter();
+            transport::client_endpoint(&credentials)?
+        };
+        let (id, mut monitor) =
+            runtime.block_on(open_monitor(&endpoint, settings, identity.clone()))?;
+        let map = runtime.block_on(async {
+            monitor.send(&ToMonitor::Subscribe).await?;
+            match monitor.receive().await? {
+                FromMonitor::Map(map) => Ok(map),
+                FromMonitor::Refused(error) => Err(ClusterError::Refused(error)),
+                FromMonitor::BeaconAck { .. } | FromMonitor::Slot { .. } | FromMonitor::Done => {
+                    Err(unexpected())
+                }
+            }
+        })?;
+        Ok(Self { runtime, endpoint, identity, id, monitor, ranks: BTreeMap::new(), map })
+    }
+
+    #[must_use]
+    pub fn id(&self) -> ClusterId {
+        self.id
+    }
+
+    #[must_use]
+    pub fn map(&self) -> &MdsMap {
+        &self.map
+    }
+
+    /// Orders something of the monitor.
+    ///
+    /// # Errors
+    /// It refuses, or cannot be reached.
+    pub fn order(&mut self, order: &ToMonitor) -> Result<(), ClusterError> {
+        let (monitor, map) = (&mut self.monitor, &mut self.map);
+        self.runtime.block_on(async {
+            monitor.send(order).await?;
+            loop {
+                match monitor.receive().await? {
+                    FromMonitor::Map(newer) => *map = newer,
+                    FromMonitor::Done => return Ok(()),
+                    FromMonitor::Refused(error) => return Err(ClusterError::Refused(error)),
+                    FromMonitor::BeaconAck { .. } | FromMonitor::Slot { .. } => {
+                        return Err(unexpected());
+                    }
+                }
+            }
+        })
+    }
+
+    /// The ranks that can be asked.
+    pub fn reachable(&self) -> Vec<Rank> {
+        self.map
+            .ranks
+            .keys()
+            .copied()
+            .filter(|rank| self.map.incarnation(*rank).is_some())
+            .collect()
+    }
+
+    /// Asks a rank.
+    ///
+    /// # Errors
+    /// There is none, it is down, or it cannot be reached.
+    fn ask(&mut self, rank: Rank, request: &AdminRequest) -> Result<AdminReply, ClusterError> {
+        let mut conversation = match self.ranks.remove(&rank) {
+            Some(conversation) => conversation,
+            None => self.open_rank(rank)?,
+        };
+        let reply = self.runtime.block_on(async {
+            conversation.send(request).await?;
+            conversation.receive().await
+        })?;
+        self.ranks.insert(rank, conversation);
+        Ok(reply)
+    }
+
+    fn open_rank(&self, rank: Rank) -> Result<Conversation, ClusterError> {
+        let Some(entry) = self.map.ranks.get(&rank) else {
+            let known = self.map.ranks.keys().map(Rank::to_string).collect::<Vec<_>>().join(", ");
+            return Err(ClusterError::NoRank { rank, known });
+        };
+        let Some(incarnation) = self.map.incarnation(rank) else {
+            return Err(ClusterError::RankDown { rank, state: entry.state.name() });
+        };
+        let hello = Hello::new(self.id, self.identity.clone(), Some(incarnation));
+        let whom = format!("rank {rank}");
+        self.runtime.block_on(open(&self.endpoint, whom, (entry.addr, Role::Mds), &hello))
+    }
+}
+
+fn unexpected() -> ClusterError {
+    ClusterError::Unexpected { whom: "the monitor".to_owned() }
+}
+
+/// Says hello to the monitor. If we were not told the cluster's id, its refusal says it: that it
+/// is the right cluster follows from its certificate.
+async fn open_monitor(
+    endpoint: &Endpoint,
+    settings: &Settings,
+    identity: Identity,
+) -> Result<(ClusterId, Conversation), ClusterError> {
+    let mut id = settings.cluster.unwrap_or(ClusterId(0));
+    let to = (settings.monitor, Role::Mon);
+    let whom = || format!("the monitor at {}", settings.monitor);
+    let first = open(endpoint, whom(), to, &Hello::new(id, identity.clone(), None)).await;
+    match first {
+        Err(ClusterError::Hello {
+            source: HelloError::Refused(Refusal::Cluster { ours, .. }),
+            ..
+        }) if settings.cluster.is_none() => id = ours,
+        other => return Ok((id, other?)),
+    }
+    let second = open(endpoint, whom(), to, &Hello::new(id, identity, None)).await?;
+    Ok((id, second))
+}
+
+async fn open(
+    endpoint: &Endpoint,
+    whom: String,
+    (addr, role): (SocketAddr, Role),
+    hello: &Hello,
+) -> Result<Conversation, ClusterError> {
+    let connection = match dial(endpoint, addr, role).await {
+        Ok(connection) => connection,
+        Err(source) => return Err(ClusterError::Dial { whom, source }),
+    };
+    match greet(&connection, hello).await {
+        Ok(greeted) => Ok(Conversation { whom, _connection: connection, greeted }),
+        Err(source) => Err(ClusterError::Hello { whom, source }),
+    }
+}
+
+impl Conversation {
+    async fn send<T: Serialize + Sync>(&mut self, message: &T) -> Result<(), ClusterError> {
+        let whom = &self.whom;
+        let sent = self.greeted.send.send(message).await;
+        sent.map_err(|source| ClusterError::Frame { whom: whom.clone(), source })
+    }
+
+    async fn receive<T: DeserializeOwned>(&mut self) -> Result<T, ClusterError> {
+        let whom = self.whom.clone();
+        match tokio::time::timeout(ANSWER_TIMEOUT, self.greeted.recv.next()).await {
+            Err(_) => Err(ClusterError::Silent { whom }),
+            Ok(Err(source)) => Err(ClusterError::Frame { whom, source }),
+            Ok(Ok(None)) => Err(ClusterError::Ended { whom }),
+            Ok(Ok(Some(message))) => Ok(message),
+        }
+    }
+}

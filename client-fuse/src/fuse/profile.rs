@@ -1,0 +1,69 @@
+//! What the kernel is asked for when the file system is mounted.
+
+use fuser::{InitFlags, KernelConfig};
+
+use crate::fuse::convert;
+
+/// Bytes of one READ or WRITE.
+const IO_BYTES_MAX: u32 = 1024 * 1024;
+/// Requests of readahead and the like that the kernel keeps under way.
+const BACKGROUND_MAX: u16 = 64;
+
+/// What a mount's options choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    pub locks: Locks,
+    pub acl: Acl,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locks {
+    /// OPEN, CREATE and FLUSH reach us.
+    Cluster,
+    /// They do not: faster, and errors surface at fsync alone.
+    Local,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acl {
+    On,
+    /// No POSIX ACLs: spares the question for a default ACL before each creation.
+    Off,
+}
+
+impl Profile {
+    /// Never wanted: `WRITEBACK_CACHE` (the kernel then ignores sizes from us), `ATOMIC_O_TRUNC`,
+    /// `EXPORT_SUPPORT`, `SETXATTR_EXT`, and locks, which fuser cannot tell apart.
+    pub(super) fn negotiate(self, config: &mut KernelConfig) {
+        let mut wanted = InitFlags::FUSE_PARALLEL_DIROPS
+            | InitFlags::FUSE_DO_READDIRPLUS
+            | InitFlags::FUSE_READDIRPLUS_AUTO
+            | InitFlags::FUSE_MAX_PAGES
+            | InitFlags::FUSE_CACHE_SYMLINKS
+            | InitFlags::FUSE_HANDLE_KILLPRIV_V2
+            | InitFlags::FUSE_AUTO_INVAL_DATA
+            | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
+        if self.acl == Acl::On {
+            wanted |= InitFlags::FUSE_POSIX_ACL | InitFlags::FUSE_DONT_MASK;
+        }
+        if self.locks == Locks::Local {
+            wanted |= InitFlags::FUSE_NO_OPEN_SUPPORT;
+        }
+        if let Err(missing) = config.add_capabilities(wanted) {
+            tracing::warn!(?missing, "this kernel lacks something; it works, but not as well");
+            // What is left was found to be supported.
+            let _ = config.add_capabilities(wanted & !missing);
+        }
+        // Both are within the bounds that would be refused.
+        let _ = config.set_max_write(IO_BYTES_MAX);
+        let _ = config.set_max_background(BACKGROUND_MAX);
+    }
+
+    /// The umask is ours to apply only if the kernel leaves it to us.
+    pub(super) fn umask(self, umask: u32) -> u16 {
+        match self.acl {
+            Acl::On => convert::permissions(umask),
+            Acl::Off => 0,
+        }
+    }
+}

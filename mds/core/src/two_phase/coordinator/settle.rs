@@ -1,0 +1,111 @@
+//! From the decision on: it is made durable, told, and settled everywhere.
+
+use std::collections::BTreeSet;
+
+use common::id::{Rank, Seq};
+
+use super::{Answering, Coordinator, State};
+use crate::cx::Cx;
+use crate::journal::entry::Entry;
+use crate::kill_point::KillPoint;
+use crate::message::two_phase::TwoPhaseMsg;
+use crate::two_phase::part::Acks;
+use crate::two_phase::post::Post;
+
+/// The content of [`State::Committing`], on its way from one to the next.
+struct Committing {
+    decision: Seq,
+    awaited: BTreeSet<Rank>,
+    acks: Acks,
+    answer: Answering,
+}
+
+impl Coordinator {
+    pub fn on_durable(&mut self, cx: &mut Cx<'_>, post: &mut Post, through: Seq) {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Deciding { decision, participants, mut acks, answer } if decision <= through => {
+                cx.out.reached(KillPoint::DecisionDurable);
+                for rank in &participants {
+                    post.send(cx, *rank, TwoPhaseMsg::Commit { id: self.id });
+                }
+                cx.out.reached(KillPoint::CommitSent);
+                let answer = match answer {
+                    Answering::Decided(mut done) => {
+                        // Those of this rank's clients that have not answered yet.
+                        done.awaited = std::mem::take(&mut acks.clients).into_iter().collect();
+                        self.end(post, Some(decision), done);
+                        Answering::Answered
+                    }
+                    answer @ (Answering::Settled(_) | Answering::Answered) => answer,
+                };
+                let awaited = participants;
+                self.over_when_settled(cx, post, Committing { decision, awaited, acks, answer });
+            }
+            state @ (State::Locking
+            | State::Pathfinding { .. }
+            | State::Looking { .. }
+            | State::Preparing { .. }
+            | State::Applying { .. }
+            | State::Deciding { .. }
+            | State::Committing { .. }
+            | State::Blocked { .. }
+            | State::Over) => self.state = state,
+        }
+    }
+
+    pub fn on_settled(&mut self, cx: &mut Cx<'_>, post: &mut Post, from: Rank) {
+        self.change_committing(cx, post, |committing| {
+            committing.awaited.remove(&from);
+        });
+    }
+
+    /// A holder of a replica of ours knows, or is no more.
+    pub fn on_acked(&mut self, cx: &mut Cx<'_>, post: &mut Post, remove: impl Fn(&mut Acks)) {
+        if let State::Deciding { acks, .. } = &mut self.state {
+            remove(acks);
+            return;
+        }
+        self.change_committing(cx, post, |committing| remove(&mut committing.acks));
+    }
+
+    fn change_committing(
+        &mut self,
+        cx: &mut Cx<'_>,
+        post: &mut Post,
+        change: impl FnOnce(&mut Committing),
+    ) {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Committing { decision, awaited, acks, answer } => {
+                let mut committing = Committing { decision, awaited, acks, answer };
+                change(&mut committing);
+                self.over_when_settled(cx, post, committing);
+            }
+            state @ (State::Locking
+            | State::Pathfinding { .. }
+            | State::Looking { .. }
+            | State::Preparing { .. }
+            | State::Applying { .. }
+            | State::Deciding { .. }
+            | State::Blocked { .. }
+            | State::Over) => self.state = state,
+        }
+    }
+
+    fn over_when_settled(&mut self, cx: &mut Cx<'_>, post: &mut Post, committing: Committing) {
+        let Committing { decision, awaited, acks, answer } = committing;
+        if !awaited.is_empty() || !acks.is_empty() {
+            self.state = State::Committing { decision, awaited, acks, answer };
+            return;
+        }
+        let committed = post.journal(cx, Entry::Committed { id: self.id });
+        post.trim(committed, vec![decision, committed]);
+        self.unlock_rename(cx, post);
+        match answer {
+            Answering::Decided(done) | Answering::Settled(done) => {
+                self.end(post, Some(decision), done);
+            }
+            Answering::Answered => {}
+        }
+        self.state = State::Over;
+    }
+}

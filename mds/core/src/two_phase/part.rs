@@ -1,0 +1,247 @@
+//! What a participant has promised, and how it is done.
+
+use std::collections::BTreeSet;
+
+use common::id::{ClientId, DirFragId, Ino, NoticeId, Rank};
+use common::time::Timestamp;
+use common::wire::request::Place;
+use common::wire::session::Notice;
+
+use crate::cx::{Cx, Step};
+use crate::effect::Effect;
+use crate::holdings::Tell;
+use crate::journal::entry::SubtreeClaim;
+use crate::lock::Lock;
+use crate::message::replica::ReplicaMsg;
+use crate::message::two_phase::{Act, Part};
+use crate::namespace::Namespace;
+use crate::request::{rename, unlink};
+use crate::subtree::{DirAuth, Freeze, Subtree};
+use crate::timer::Timer;
+
+/// Acknowledgements without which a part is not settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Acks {
+    /// Clients that were told where an inode of theirs is.
+    pub clients: BTreeSet<(ClientId, NoticeId)>,
+    /// Ranks with a replica of a directory that has another name.
+    pub replicas: BTreeSet<(Ino, Rank)>,
+}
+
+impl Acks {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty() && self.replicas.is_empty()
+    }
+}
+
+impl Part {
+    /// What nobody else may touch until it is settled.
+    #[must_use]
+    pub fn locks(&self, namespace: &Namespace) -> BTreeSet<Lock> {
+        self.acts
+            .iter()
+            .filter_map(|act| match act {
+                Act::PutEntry { dir, name, .. } | Act::RemoveEntry { dir, name } => {
+                    Some(Lock::Entry(namespace.key(*dir, name)))
+                }
+                Act::OneNameLess { ino, .. } => Some(Lock::Inode(*ino)),
+                Act::PutHome { inode } => Some(Lock::Inode(inode.attr.ino)),
+                Act::RemoveDir { dir } => Some(Lock::Contents(*dir)),
+                Act::Reparent { dir, .. } => Some(Lock::Parent(*dir)),
+                Act::Count { .. }
+                | Act::LetGo { .. }
+                | Act::Moved { .. }
+                | Act::Arrived { .. }
+                | Act::Pin { .. }
+                | Act::PutBase { .. }
+                | Act::DropBase { .. } => None,
+            })
+            .collect()
+    }
+
+    /// The directories it works in.
+    #[must_use]
+    pub fn dirs(&self) -> BTreeSet<Ino> {
+        self.acts
+            .iter()
+            .filter_map(|act| match act {
+                Act::PutEntry { dir, .. }
+                | Act::RemoveEntry { dir, .. }
+                | Act::Count { dir, .. }
+                | Act::RemoveDir { dir }
+                | Act::Reparent { dir, .. } => Some(*dir),
+                Act::OneNameLess { .. }
+                | Act::PutHome { .. }
+                | Act::LetGo { .. }
+                | Act::Moved { .. }
+                | Act::Arrived { .. }
+                | Act::Pin { .. }
+                | Act::PutBase { .. }
+                | Act::DropBase { .. } => None,
+            })
+            .collect()
+    }
+
+    /// Whether clients are told something.
+    #[must_use]
+    pub fn tells_clients(&self) -> bool {
+        self.acts.iter().any(|act| {
+            matches!(act, Act::LetGo { .. } | Act::OneNameLess { .. } | Act::Moved { .. })
+        })
+    }
+
+    /// Everything it reads is in memory.
+    ///
+    /// # Errors
+    /// What must be fetched first.
+    pub fn check_cached(&self, namespace: &Namespace) -> Step<()> {
+        for act in &self.acts {
+            match act {
+                Act::Count { dir, .. } | Act::Reparent { dir, .. } => {
+                    namespace.dir(*dir)?;
+                }
+                Act::OneNameLess { ino, .. } => {
+                    namespace.inode(*ino)?;
+                }
+                Act::PutEntry { .. }
+                | Act::RemoveEntry { .. }
+                | Act::LetGo { .. }
+                | Act::PutHome { .. }
+                | Act::Moved { .. }
+                | Act::Arrived { .. }
+                | Act::Pin { .. }
+                | Act::RemoveDir { .. }
+                | Act::PutBase { .. }
+                | Act::DropBase { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Does what was promised. Everything it reads was seen to be cached.
+pub fn apply(cx: &mut Cx<'_>, part: Part) -> Acks {
+    let mut acks = Acks::default();
+    let before = cx.own.subtrees.claims();
+    for act in part.acts {
+        apply_act(cx, act, &mut acks);
+    }
+    if cx.own.subtrees.claims() != before {
+        cx.own.journal_subtrees(cx.out);
+    }
+    acks
+}
+
+fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
+    match act {
+        Act::PutEntry { dir, name, linkage } => {
+            cx.own.namespace.put_entry(dir, &name, linkage, cx.out);
+        }
+        Act::RemoveEntry { dir, name } => cx.own.namespace.remove_entry(dir, &name, cx.out),
+        Act::Count { dir, entries, subdirs, at } => count(cx, dir, (entries, subdirs), at),
+        Act::LetGo { inode, at, requester } => {
+            let tell = Tell::All { but_wait_not_for: requester };
+            acks.clients.extend(unlink::last_name_gone(cx, *inode, at, tell));
+        }
+        Act::OneNameLess { ino, at, requester } => {
+            let tell = Tell::All { but_wait_not_for: requester };
+            if let Ok(Some(inode)) = cx.own.namespace.inode(ino) {
+                let inode = inode.clone();
+                acks.clients.extend(unlink::one_name_less(cx, inode, at, tell));
+            }
+        }
+        Act::PutHome { inode } => cx.own.namespace.put_inode(inode.attr.ino, *inode, cx.out),
+        Act::Moved { notice, requester } => {
+            acks.clients.extend(tell_moved(cx, &notice, requester));
+        }
+        Act::Arrived { ino, dir, holders } => {
+            for client in holders.keys() {
+                expect(cx, *client);
+            }
+            cx.own.pins.add(ino, dir, &holders);
+        }
+        Act::Pin { ino, requester } => cx.own.pins.pin(ino, None, requester),
+        Act::RemoveDir { dir } => {
+            cx.own.subtrees.remove(DirFragId::whole(dir));
+            cx.own.spine.take_holders(dir);
+            cx.own.namespace.remove_dir(dir, cx.out);
+        }
+        Act::Reparent { dir, parent, at } => {
+            for (holder, nonce) in cx.own.spine.holders(dir).collect::<Vec<_>>() {
+                cx.out.send(holder, ReplicaMsg::Moved { dir, parent: parent.clone(), nonce });
+                acks.replicas.insert((dir, holder));
+            }
+            rename::reparent(cx, dir, parent, at);
+        }
+        Act::PutBase { base, claim } => put_base(cx, base, &claim),
+        Act::DropBase { base } => {
+            cx.own.subtrees.remove(base);
+        }
+    }
+}
+
+fn count(cx: &mut Cx<'_>, ino: Ino, (entries, subdirs): (i64, i64), at: Timestamp) {
+    let Ok(Some(dir)) = cx.own.namespace.dir(ino) else {
+        unreachable!("an auth pin keeps the directory, and it was seen to be cached");
+    };
+    let mut dir = dir.clone();
+    dir.entries = dir.entries.checked_add_signed(entries).expect("a directory counts its entries");
+    let subdirs = i64::from(dir.subdirs) + subdirs;
+    dir.subdirs = u32::try_from(subdirs).expect("a directory counts its own");
+    dir.times.mtime = dir.times.mtime.max(at);
+    dir.times.ctime = dir.times.ctime.max(at);
+    cx.own.namespace.put_dir(ino, dir, cx.out);
+}
+
+/// The requester knows from its answer.
+fn tell_moved(
+    cx: &mut Cx<'_>,
+    notice: &Notice,
+    requester: ClientId,
+) -> Vec<(ClientId, NoticeId)> {
+    let (ino, place, rank) = match notice {
+        Notice::Moved { ino, place, rank } => (*ino, place, *rank),
+        Notice::Unlinked { .. } | Notice::Expect { .. } => {
+            unreachable!("only a move is told as one")
+        }
+    };
+    let awaited = cx.own.notify_holders(ino, notice, Tell::AllBut(requester), cx.out);
+    let dir = match place {
+        Place::Entry { dir, .. } => Some(*dir),
+        Place::Dir | Place::Home | Place::Orphan { .. } => None,
+    };
+    if rank == cx.me() {
+        cx.own.pins.relocate(ino, dir);
+    } else {
+        let _gone_with_it = cx.own.pins.take(ino);
+    }
+    awaited
+}
+
+/// A client that holds something here has a session here, and a lease to come and take it up.
+fn expect(cx: &mut Cx<'_>, client: ClientId) {
+    if cx.own.sessions.expect(client, cx.out) {
+        let at = cx.now.monotonic.after(cx.params.lease);
+        cx.out.push(Effect::SetTimer { timer: Timer::Lease(client), at });
+    }
+}
+
+fn put_base(cx: &mut Cx<'_>, base: DirFragId, claim: &SubtreeClaim) {
+    let before = cx.own.subtrees.get(base);
+    let apart = before.is_some_and(|subtree| subtree.apart);
+    // It may be about to freeze, and wait for just this operation to end.
+    let freeze = before.map_or(Freeze::Live, |subtree| subtree.freeze);
+    let subtree = Subtree {
+        auth: DirAuth::Sole(claim.auth),
+        epoch: claim.epoch,
+        parent: claim.parent,
+        freeze,
+        apart,
+    };
+    cx.own.subtrees.insert(base, subtree);
+    if claim.auth == cx.me() {
+        // If what would tell is not cached it stays a base of its own, which is no harm.
+        let _merged_or_not = cx.own.subtrees.merge(base, &cx.own.namespace);
+    }
+}

@@ -1,0 +1,67 @@
+//! What a participant does when the coordinator dies, and when it comes back.
+//!
+//! The rank that lives on never undoes a promise by itself (**P2**): it waits for the coordinator's
+//! next life and asks. What it has not promised yet ends at once.
+
+use super::{Participant, State};
+use crate::cx::Cx;
+use crate::message::two_phase::TwoPhaseMsg;
+use crate::two_phase::post::Post;
+
+impl Participant {
+    pub fn on_coordinator_down(&mut self, cx: &mut Cx<'_>, post: &mut Post) {
+        self.state = match std::mem::replace(&mut self.state, State::Over) {
+            State::Looking { .. } => {
+                cov_mark::hit!(coordinator_dies_in_looking);
+                self.let_go(cx, post);
+                State::Over
+            }
+            State::Locked => {
+                cov_mark::hit!(coordinator_dies_in_locked);
+                self.let_go(cx, post);
+                State::Over
+            }
+            state @ State::Promising { .. } => {
+                // The promise may be durable already. When it is, its next life is told of it, and
+                // answers.
+                cov_mark::hit!(coordinator_dies_in_promising);
+                state
+            }
+            State::Prepared { prepare, part } => {
+                cov_mark::hit!(coordinator_dies_in_prepared);
+                State::InDoubt { prepare, part }
+            }
+            State::InDoubt { prepare, part } => {
+                cov_mark::hit!(coordinator_dies_in_in_doubt);
+                State::InDoubt { prepare, part }
+            }
+            state @ State::Committing { .. } => {
+                // It had decided, durably. Its next life asks again, and is told.
+                cov_mark::hit!(coordinator_dies_in_committing);
+                state
+            }
+            state @ State::Settling { .. } => {
+                cov_mark::hit!(coordinator_dies_in_settling);
+                state
+            }
+            State::Over => State::Over,
+        };
+    }
+
+    /// The coordinator can be reached, perhaps again; or this rank has come back itself.
+    pub fn ask_for_verdict(&mut self, cx: &mut Cx<'_>, post: &mut Post) {
+        match &self.state {
+            State::InDoubt { .. } => {
+                cov_mark::hit!(coordinator_returns_after_in_doubt);
+                let id = self.operation.id;
+                post.send(cx, self.operation.coordinator, TwoPhaseMsg::Query { id });
+            }
+            // `Prepared` is sent when it is durable, and is as good as a query.
+            State::Promising { .. } => {}
+            // `Settled` is sent when it is, and answers the `Commit` that comes again.
+            State::Committing { .. } | State::Settling { .. } => {}
+            // Begun by the life that is heard of only now.
+            State::Looking { .. } | State::Locked | State::Prepared { .. } | State::Over => {}
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! `Cluster`: real daemons as child processes in a temporary folder, real mounts, real certificates.
+//!
+//! Everything is a guard: what a test leaves, also by panicking, is unmounted and dead. Nothing is
+//! waited for by guessing how long it takes: one asks, with a deadline.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+use daemon::Daemon;
+use mount::Mount;
+
+pub mod daemon;
+pub mod log;
+pub mod mount;
+
+/// How long anything may take that is expected to happen. This machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub struct Cluster {
+    folder: tempfile::TempDir,
+    ranks: u16,
+    monitor: String,
+    daemons: RefCell<BTreeMap<String, Daemon>>,
+    /// Texts of warnings and errors the test has provoked.
+    expected: RefCell<Vec<String>>,
+}
+
+/// The folder of our binaries: `GROVE_BIN`, or where `cargo build --release` puts them.
+///
+/// # Errors
+/// If they are not there.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = match std::env::var_os("GROVE_BIN") {
+        Some(folder) => PathBuf::from(folder),
+        None => {
+            let own = std::env::current_exe().context("find this test's binary")?;
+            let target = own.ancestors().nth(3).context("find cargo's target folder")?;
+            target.join("release")
+        }
+    };
+    let path = folder.join(name);
+    ensure!(
+        path.exists(),
+        "{} is not there; `cargo build --release -p mds -p client-fuse` makes it",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// Asks until the answer is yes.
+///
+/// # Errors
+/// If it was not within [`PATIENCE`].
+pub fn wait_until(what: &str, mut yes: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = yes();
+        if matches!(answer, Ok(true)) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(answer.err().unwrap_or_else(|| anyhow::anyhow!("still not")))
+                .with_context(|| format!("wait until {what}"));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+impl Cluster {
+    /// A monitor and so many ranks, all active. `balancer` and the like: lines for each rank's
+    /// configuration.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start(ranks: u16, mds_lines: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("grovefs-test.").tempdir()?;
+        let socket = UdpSocket::bind("127.0.0.1:0").context("find a free port")?;
+        let monitor = socket.local_addr()?.to_string();
+        drop(socket);
+        let cluster = Self {
+            folder,
+            ranks,
+            monitor,
+            daemons: RefCell::default(),
+            expected: RefCell::default(),
+        };
+        cluster.make_certificates()?;
+        cluster.make_monitor()?;
+        for rank in 0..ranks {
+            cluster.make_rank(rank, mds_lines)?;
+        }
+        cluster.wait_active()?;
+        Ok(cluster)
+    }
+
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    #[must_use]
+    pub fn monitor(&self) -> &str {
+        &self.monitor
+    }
+
+    fn make_certificates(&self) -> anyhow::Result<()> {
+        let certs = self.path("certs");
+        run(Command::new(binary("grove")?).args(["ca", "init", "--dir"]).arg(&certs))?;
+        let daemons = (0..self.ranks).map(|rank| ("mds", name_of(rank)));
+        let others = [("mon", "mon"), ("admin", "admin"), ("client", "client")];
+        let others = others.map(|(role, name)| (role, name.to_owned()));
+        for (role, name) in daemons.chain(others) {
+            self.issue(role, &name)?;
+        }
+        Ok(())
+    }
+
+    /// A certificate of the cluster's authority.
+    ///
+    /// # Errors
+    /// What `grove ca issue` says.
+    pub fn issue(&self, role: &str, name: &str) -> anyhow::Result<()> {
+        let mut issue = Command::new(binary("grove")?);
+        issue.args(["ca", "issue", "--role", role, name, "--dir"]).arg(self.path("certs"));
+        run(&mut issue).map(drop)
+    }
+
+    fn make_monitor(&self) -> anyhow::Result<()> {
+        let certificate = certificate_lines("mon");
+        let Self { monitor, ranks, .. } = self;
+        let config = format!(
+            "name = \"mon\"\nlisten = \"{monitor}\"\n{certificate}data_dir = \"mon\"\nranks_wanted = {ranks}\n"
+        );
+        std::fs::write(self.path("mon.toml"), config)?;
+        let mut format = Command::new(binary("grove-mon")?);
+        let id = run(format.arg("--format").arg("--config").arg(self.path("mon.toml")))?;
+        let certs = self.path("certs").display().to_string();
+        let data = self.path("data").display().to_string();
+        std::fs::create_dir(self.path("data"))?;
+        let client = format!(
+            "monitor = \"{monitor}\"\ncluster = \"{}\"\ncerts = \"{certs}\"\ndata = \"file://{data}\"\n",
+            id.trim()
+        );
+        std::fs::write(self.path("client.toml"), client)?;
+        std::fs::write(self.path("cluster"), id.trim())?;
+        self.start_daemon("mon")
+    }
+
+    fn make_rank(&self, rank: u16, lines: &str) -> anyhow::Result<()> {
+        let name = name_of(rank);
+        let config = self.rank_config(&name)? + lines;
+        let path = self.path(&format!("{name}.toml"));
+        std::fs::write(&path, config)?;
+        let program = binary("grove-mds")?;
+        wait_until("the monitor gives out a slot", || {
+            run(Command::new(&program).arg("--format").arg("--config").arg(&path)).map(|_| true)
+        })?;
+        self.start_daemon(&name)
+    }
+
+    /// The configuration of a metadata server of that name.
+    ///
+    /// # Errors
+    /// If the cluster's id cannot be read.
+    pub fn rank_config(&self, name: &str) -> anyhow::Result<String> {
+        let id = std::fs::read_to_string(self.path("cluster"))?;
+        let certificate = certificate_lines(name);
+        let (monitor, data) = (&self.monitor, self.path("data").display().to_string());
+        Ok(format!(
+            "name = \"{name}\"\ncluster = \"{id}\"\nlisten = \"127.0.0.1:0\"\nmonitor = \"{monitor}\"\n\
+             {certificate}data_dir = \"{name}\"\ndata_store = \"file://{data}\"\n"
+        ))
+    }
+
+    /// Starts a daemon, or starts it again.
+    ///
+    /// # Errors
+    /// If there is no such program.
+    pub fn start_daemon(&self, name: &str) -> anyhow::Result<()> {
+        let program = binary(if name == "mon" { "grove-mon" } else { "grove-mds" })?;
+        let config = self.path(&format!("{name}.toml"));
+        let daemon = Daemon::start(&program, &config, &self.path(&format!("{name}.log")))?;
+        self.daemons.borrow_mut().insert(name.to_owned(), daemon);
+        Ok(())
+    }
+
+    /// `kill -9`: what it had applied must be there when it is started again.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill_daemon(&self, name: &str) -> anyhow::Result<()> {
+        let daemon = self.daemons.borrow_mut().remove(name);
+        daemon.with_context(|| format!("{name} does not run"))?.kill()
+    }
+
+    /// Asks a daemon to end, and waits until it has.
+    ///
+    /// # Errors
+    /// If it does not end by itself, or not well.
+    pub fn stop_daemon(&self, name: &str) -> anyhow::Result<()> {
+        let daemon = self.daemons.borrow_mut().remove(name);
+        daemon.with_context(|| format!("{name} does not run"))?.stop()
+    }
+
+    /// Whether a daemon still runs.
+    #[must_use]
+    pub fn runs(&self, name: &str) -> bool {
+        self.daemons.borrow_mut().get_mut(name).is_some_and(Daemon::runs)
+    }
+
+    /// # Errors
+    /// If some rank does not become active.
+    pub fn wait_active(&self) -> anyhow::Result<()> {
+        wait_until("every rank is active", || {
+            let status = self.grove_json(&["status"])?;
+            let ranks = status["ranks"].as_array().cloned().unwrap_or_default();
+            let active = ranks.iter().filter(|rank| rank["state"] == "active").count();
+            Ok(active == usize::from(self.ranks))
+        })
+    }
+
+    /// `grove …` as an operator; what it printed.
+    ///
+    /// # Errors
+    /// What it said, if it failed.
+    pub fn grove(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        run(&mut self.grove_command(arguments)?)
+    }
+
+    /// # Errors
+    /// If the program is not there.
+    pub fn grove_command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+        let mut command = Command::new(binary("grove")?);
+        command.args(arguments).env("GROVE_CONFIG", self.path("client.toml"));
+        Ok(command)
+    }
+
+    /// `grove … --json`
+    ///
+    /// # Errors
+    /// What it said, if it failed, or if that is no JSON.
+    pub fn grove_json(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let mut with_json = arguments.to_vec();
+        with_json.push("--json");
+        let text = self.grove(&with_json)?;
+        serde_json::from_str(&text).with_context(|| format!("read {text}"))
+    }
+
+    /// Mounts the file system at a new folder of that name.
+    ///
+    /// # Errors
+    /// What `grove mount` says.
+    pub fn mount(&self, name: &str) -> anyhow::Result<Mount> {
+        self.mount_with(name, &[])
+    }
+
+    /// # Errors
+    /// What `grove mount` says.
+    pub fn mount_with(&self, name: &str, options: &[&str]) -> anyhow::Result<Mount> {
+        let point = self.path(name);
+        std::fs::create_dir(&point)?;
+        let mut command = self.grove_command(&["mount", &self.monitor])?;
+        command.arg(&point).args(options).arg("--log").arg(self.path(&format!("{name}.log")));
+        run(&mut command)?;
+        Ok(Mount::new(point))
+    }
+
+    /// Moves a directory, and waits until it is there.
+    ///
+    /// # Errors
+    /// What `grove export` says.
+    pub fn export(&self, path: &Path, rank: u16) -> anyhow::Result<()> {
+        let path = path.to_str().context("our paths are ASCII")?;
+        self.grove(&["export", path, &rank.to_string(), "--wait"]).map(drop)
+    }
+
+    /// Warnings and errors with this text are what the test wants to see.
+    pub fn expect_log(&self, text: &str) {
+        self.expected.borrow_mut().push(text.to_owned());
+    }
+
+    /// The end of a test that went well: everything is stopped, and nobody has complained.
+    ///
+    /// # Errors
+    /// Names the lines of the logs that were not expected.
+    pub fn end(self) -> anyhow::Result<()> {
+        let ranks: Vec<String> =
+            self.daemons.borrow().keys().filter(|name| *name != "mon").cloned().collect();
+        for name in ranks.iter().map(String::as_str).chain(["mon"]) {
+            self.stop_daemon(name)?;
+        }
+        let complaints = log::complaints(self.folder.path(), &self.expected.borrow())?;
+        ensure!(complaints.is_empty(), "unexpected in the logs:\n{}", complaints.join("\n"));
+        Ok(())
+    }
+}
+
+fn name_of(rank: u16) -> String {
+    format!("mds-{rank}")
+}
+
+fn certificate_lines(name: &str) -> String {
+    format!("ca = \"certs/ca.pem\"\ncert = \"certs/{name}.pem\"\nkey = \"certs/{name}.key\"\n")
+}
+
+/// Runs a program to its end; what it printed.
+///
+/// # Errors
+/// What it said on standard error, if it failed.
+pub fn run(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("run {command:?}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{command:?}: {}: {}", output.status, said.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

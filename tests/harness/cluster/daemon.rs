@@ -1,0 +1,58 @@
+//! `Daemon`: a child process with a log. Dropped means dead.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::wait_until;
+
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    pub(super) fn start(program: &Path, config: &Path, log: &Path) -> anyhow::Result<Self> {
+        let log = OpenOptions::new().create(true).append(true).open(log)?;
+        let child = Command::new(program)
+            .arg("--config")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("start {}", program.display()))?;
+        Ok(Self { child })
+    }
+
+    pub(super) fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    pub(super) fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().context("kill a daemon")?;
+        self.child.wait().context("wait for a daemon").map(drop)
+    }
+
+    pub(super) fn stop(mut self) -> anyhow::Result<()> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).context("ask a daemon to end")?;
+        wait_until("a daemon has ended", || Ok(self.child.try_wait()?.is_some()))?;
+        let status = self.child.wait().context("wait for a daemon")?;
+        ensure!(status.success(), "a daemon that was asked to end did so with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.runs() {
+            // Whoever is gone already needs no killing.
+            self.child.kill().ok();
+            self.child.wait().ok();
+        }
+    }
+}
