@@ -220,6 +220,35 @@ pub struct Forget {
 }
 
 impl Op {
+    /// The directory whose authority carries it out, if it is about one. (A file at its home, an
+    /// orphan, and what concerns one rank alone have none.)
+    #[must_use]
+    pub fn dir(&self) -> Option<Ino> {
+        match self {
+            Self::Lookup { dir, .. }
+            | Self::Readdir { dir, .. }
+            | Self::Mkdir { dir, .. }
+            | Self::Unlink { dir, .. }
+            | Self::Rmdir { dir, .. }
+            | Self::Link { dir, .. } => Some(*dir),
+            Self::Create(create) => Some(create.dir),
+            Self::Rename(rename) => Some(rename.to_dir),
+            Self::Getattr { target }
+            | Self::Setattr { target, .. }
+            | Self::Readlink { target }
+            | Self::GetXattr { target, .. }
+            | Self::SetXattr { target, .. }
+            | Self::ListXattr { target }
+            | Self::RemoveXattr { target, .. }
+            | Self::Wrote { target, .. } => match &target.place {
+                Place::Dir => Some(target.ino),
+                Place::Entry { dir, .. } => Some(*dir),
+                Place::Home | Place::Orphan { .. } => None,
+            },
+            Self::Stat { .. } | Self::Forget { .. } | Self::Sync => None,
+        }
+    }
+
     /// Whether carrying it out changes what is stored, so that it must happen at most once.
     #[must_use]
     pub fn is_change(&self) -> bool {

@@ -125,8 +125,7 @@ impl Cluster {
     fn next_map(&mut self) -> MdsMap {
         self.epoch += 1;
         let entry = |(rank, life): (&Rank, &u64)| {
-            let state =
-                if self.down.contains(rank) { RankState::Down } else { RankState::Active };
+            let state = if self.down.contains(rank) { RankState::Down } else { RankState::Active };
             let entry = RankEntry {
                 daemon: format!("mds-{}", rank.0),
                 incarnation: Incarnation(*life),

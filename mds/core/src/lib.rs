@@ -13,6 +13,7 @@
     allow(clippy::wildcard_enum_match_arm, reason = "a test names the case it wants")
 )]
 
+pub mod balancer;
 #[cfg(test)]
 mod cluster_fixture;
 pub mod cx;

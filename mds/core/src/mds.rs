@@ -4,6 +4,7 @@ use common::id::{ClientId, ClusterId, Incarnation, MapEpoch, Rank, Seq};
 use common::mds_map::{MdsMap, RankState, Switch};
 use common::time::Now;
 
+use crate::balancer::Balancer;
 use crate::cx::{Cx, Wait};
 use crate::effect::{AbortReason, Effect, Effects};
 use crate::holdings::Holdings;
@@ -20,6 +21,7 @@ use crate::timer::Timer;
 use crate::two_phase::TwoPhase;
 
 mod admin;
+mod balancer;
 mod client;
 mod life;
 mod migration;
@@ -35,6 +37,7 @@ pub struct Mds {
     two_phase: TwoPhase,
     recovery: Recovery,
     migrator: Migrator,
+    balancer: Balancer,
     clients: client::Clients,
     admin: admin::Questions,
 }
@@ -66,6 +69,7 @@ impl Mds {
             recovery: Recovery::new(expected),
             requests: Requests::default(),
             migrator: Migrator::restore(in_doubt),
+            balancer: Balancer::default(),
             clients: client::Clients::default(),
             admin: admin::Questions::default(),
             params,
@@ -132,6 +136,9 @@ impl Mds {
     }
 
     fn run_request(&mut self, now: Now, parked: Parked, out: &mut Effects) {
+        if let Some(dir) = parked.request.op.dir() {
+            self.balancer.hit(dir);
+        }
         let (mut cx, requests) = self.split(now, out);
         match requests.admit(parked.client, parked.request, &mut cx) {
             Verdict::Kept => {}
@@ -158,6 +165,7 @@ impl Mds {
         match msg {
             PeerMsg::Replica(msg) => self.on_replica(now, from, msg, out),
             PeerMsg::TwoPhase(msg) => self.on_two_phase(now, (from, incarnation), msg, out),
+            PeerMsg::Load(msg) => self.on_load(now, from, msg, out),
             PeerMsg::Migration(msg) => self.on_migration_msg(now, from, msg, out),
         }
     }
@@ -183,7 +191,7 @@ impl Mds {
                 self.on_migration_timer(now, timer, out)
             }
             Timer::Pins => self.on_pins_timer(now, out),
-            Timer::Balancer => {}
+            Timer::Balancer => self.on_balancer_timer(now, out),
         }
     }
 

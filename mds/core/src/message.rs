@@ -4,6 +4,7 @@
 //! daemon sees to that over broken connections, and the protocols here rely on it. What a dead
 //! incarnation had sent may be lost.
 
+pub mod load;
 pub mod migration;
 pub mod replica;
 pub mod two_phase;
@@ -16,6 +17,13 @@ pub enum PeerMsg {
     Replica(replica::ReplicaMsg),
     TwoPhase(two_phase::TwoPhaseMsg),
     Migration(migration::MigrationMsg),
+    Load(load::LoadMsg),
+}
+
+impl From<load::LoadMsg> for PeerMsg {
+    fn from(msg: load::LoadMsg) -> Self {
+        Self::Load(msg)
+    }
 }
 
 impl From<migration::MigrationMsg> for PeerMsg {

@@ -27,7 +27,10 @@ pub enum Outcome {
     /// Whoever waits for this may try again.
     Woken(Wait),
     /// A holder of a replica of ours knows where the directory is now.
-    MovedAcked { dir: Ino, holder: Rank },
+    MovedAcked {
+        dir: Ino,
+        holder: Rank,
+    },
 }
 
 /// Asks for a directory, unless that is under way. `hint`: who may be the authority.

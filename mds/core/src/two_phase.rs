@@ -203,7 +203,8 @@ impl TwoPhase {
     /// A client knows what it was told, or is no more.
     pub fn on_client_acked(&mut self, cx: &mut Cx<'_>, client: ClientId, notice: Option<NoticeId>) {
         self.remove_acks(cx, |acks| {
-            acks.clients.retain(|(other, id)| *other != client || notice.is_some_and(|one| one != *id));
+            acks.clients
+                .retain(|(other, id)| *other != client || notice.is_some_and(|one| one != *id));
         });
     }
 
@@ -328,7 +329,8 @@ impl Open {
                 }
                 Entry::PeerCommit { id, coordinator } | Entry::PeerRollback { id, coordinator } => {
                     let operation = Operation { coordinator: *coordinator, id: *id };
-                    open.closed.extend(open.promises.remove(&operation).map(|(prepare, _)| prepare));
+                    open.closed
+                        .extend(open.promises.remove(&operation).map(|(prepare, _)| prepare));
                     open.closed.push(*seq);
                 }
                 Entry::SubtreeMap(_)

@@ -31,7 +31,7 @@ impl Pending {
         if pended.is_bound() {
             return self.finish(id, from, Err(FsError::NotFound));
         }
-        match pended.by_dir() {
+        match pended.op.dir() {
             Some(dir) => cx.atlas.routes.redirected(dir, route, &cx.atlas.inodes),
             None => pended.forced = Some(route.rank),
         }

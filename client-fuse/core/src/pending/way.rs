@@ -1,8 +1,8 @@
 //! How an operation finds its way: what it is about, and which rank that leads to.
 
-use common::id::{Ino, Rank, RequestId, Seq};
+use common::id::{Rank, RequestId, Seq};
 use common::limit::INO_RANGE_LOW;
-use common::wire::request::{Create, Op, Place, Request, Target};
+use common::wire::request::{Create, Op, Request, Target};
 
 use crate::cx::Cx;
 use crate::pending::{Pended, UNNUMBERED};
@@ -74,33 +74,6 @@ impl Pended {
         }
     }
 
-    /// By which directory it finds its way, if by any.
-    pub(super) fn by_dir(&self) -> Option<Ino> {
-        match &self.op {
-            Op::Lookup { dir, .. }
-            | Op::Readdir { dir, .. }
-            | Op::Mkdir { dir, .. }
-            | Op::Unlink { dir, .. }
-            | Op::Rmdir { dir, .. }
-            | Op::Link { dir, .. } => Some(*dir),
-            Op::Create(create) => Some(create.dir),
-            Op::Rename(rename) => Some(rename.to_dir),
-            Op::Getattr { target }
-            | Op::Setattr { target, .. }
-            | Op::Readlink { target }
-            | Op::GetXattr { target, .. }
-            | Op::SetXattr { target, .. }
-            | Op::ListXattr { target }
-            | Op::RemoveXattr { target, .. }
-            | Op::Wrote { target, .. } => match &target.place {
-                Place::Dir => Some(target.ino),
-                Place::Entry { dir, .. } => Some(*dir),
-                Place::Home | Place::Orphan { .. } => None,
-            },
-            Op::Stat { .. } | Op::Forget { .. } | Op::Sync => None,
-        }
-    }
-
     /// Whether it concerns one rank and no other.
     pub(super) fn is_bound(&self) -> bool {
         matches!(self.op, Op::Stat { .. } | Op::Forget { .. } | Op::Sync)
@@ -110,7 +83,7 @@ impl Pended {
         if let Some(rank) = self.forced {
             return rank;
         }
-        let by_dir = self.by_dir();
+        let by_dir = self.op.dir();
         let is_link = matches!(self.op, Op::Link { .. });
         match (self.target(), by_dir) {
             (Some(target), _) if !is_link => {

@@ -126,7 +126,7 @@ impl Mds {
             requests_waiting: self.requests.waiting() + self.clients.waiting(),
             migrations_running: self.migrator.running(),
             requests: self.requests.answered(),
-            load: 0,
+            load: self.balancer.load(),
         }
     }
 

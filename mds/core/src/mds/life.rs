@@ -74,6 +74,7 @@ impl Mds {
     /// First what clients replay, in the order in which it was once applied, then what is new.
     fn begin_serving(&mut self, now: Now, out: &mut Effects) {
         self.set_pins_timer(now, out);
+        self.set_balancer_timer(now, out);
         self.resume_migrations(now, out);
         self.open_waiting(now, out);
         for parked in self.clients.take_replays() {

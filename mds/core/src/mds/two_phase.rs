@@ -62,13 +62,7 @@ impl Mds {
         self.in_two_phase(now, out, |two_phase, cx| two_phase.on_client_acked(cx, client, notice));
     }
 
-    pub(super) fn on_replica(
-        &mut self,
-        now: Now,
-        from: Rank,
-        msg: ReplicaMsg,
-        out: &mut Effects,
-    ) {
+    pub(super) fn on_replica(&mut self, now: Now, from: Rank, msg: ReplicaMsg, out: &mut Effects) {
         let (mut cx, _) = self.split(now, out);
         match replica::on_message(&mut cx, from, msg) {
             replica::Outcome::Nothing => {}

@@ -97,29 +97,72 @@ pub struct Part {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Act {
     /// A name gets a meaning, whatever it meant before.
-    PutEntry { dir: Ino, name: Name, linkage: Linkage },
-    RemoveEntry { dir: Ino, name: Name },
+    PutEntry {
+        dir: Ino,
+        name: Name,
+        linkage: Linkage,
+    },
+    RemoveEntry {
+        dir: Ino,
+        name: Name,
+    },
     /// A directory has so many more names and sub-directories.
-    Count { dir: Ino, entries: i64, subdirs: i64, at: Timestamp },
+    Count {
+        dir: Ino,
+        entries: i64,
+        subdirs: i64,
+        at: Timestamp,
+    },
     /// The last name of an embedded inode is gone. Its holders hear of it.
-    LetGo { inode: Box<Inode>, at: Timestamp, requester: ClientId },
+    LetGo {
+        inode: Box<Inode>,
+        at: Timestamp,
+        requester: ClientId,
+    },
     /// At its home, an inode loses a name; with the last one its holders hear of it.
-    OneNameLess { ino: Ino, at: Timestamp, requester: ClientId },
+    OneNameLess {
+        ino: Ino,
+        at: Timestamp,
+        requester: ClientId,
+    },
     /// An inode of several names lies here.
-    PutHome { inode: Box<Inode> },
+    PutHome {
+        inode: Box<Inode>,
+    },
     /// The inode lies elsewhere from here on: its holders other than the requester hear of it, and
     /// if that is another rank, their pins go there.
-    Moved { notice: Notice, requester: ClientId },
+    Moved {
+        notice: Notice,
+        requester: ClientId,
+    },
     /// The inode lies here from here on, held by these.
-    Arrived { ino: Ino, dir: Option<Ino>, holders: BTreeMap<ClientId, u64> },
+    Arrived {
+        ino: Ino,
+        dir: Option<Ino>,
+        holders: BTreeMap<ClientId, u64>,
+    },
     /// An answer names this inode.
-    Pin { ino: Ino, requester: ClientId },
+    Pin {
+        ino: Ino,
+        requester: ClientId,
+    },
     /// An empty directory's own row goes.
-    RemoveDir { dir: Ino },
+    RemoveDir {
+        dir: Ino,
+    },
     /// A directory has another name. Whoever has a replica of it is told, and acknowledges.
-    Reparent { dir: Ino, parent: Parent, at: Timestamp },
+    Reparent {
+        dir: Ino,
+        parent: Parent,
+        at: Timestamp,
+    },
     /// Authority changes below.
-    PutBase { base: DirFragId, claim: SubtreeClaim },
+    PutBase {
+        base: DirFragId,
+        claim: SubtreeClaim,
+    },
     /// Nothing below is next to anything of this rank any more.
-    DropBase { base: DirFragId },
+    DropBase {
+        base: DirFragId,
+    },
 }

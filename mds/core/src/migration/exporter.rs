@@ -24,6 +24,7 @@ use super::{Event, Order, record};
 use crate::cx::{Cx, Step as Attempt, Stop, Wait};
 use crate::journal::entry::{Role, SubtreeClaim};
 use crate::message::migration::{Content, MigrationMsg, Step};
+use crate::replica;
 use crate::row::Parent;
 use crate::subtree::DirAuth;
 
@@ -355,9 +356,11 @@ fn name(state: &State) -> &'static str {
     state.into()
 }
 
-/// What a step inside this rank has to wait for: a fetch is begun, everything else pokes by itself.
-fn await_locally(wait: Stop, cx: &mut Cx<'_>) {
-    if let Stop::Wait(Wait::Fetch(fetch)) = wait {
+/// What a step inside this rank has to wait for is begun; everything pokes it when it comes.
+fn await_locally(stop: Stop, cx: &mut Cx<'_>) {
+    if let Stop::Wait(Wait::Fetch(fetch)) = stop {
         cx.own.namespace.fetch(fetch, cx.out);
+    } else if let Stop::Wait(Wait::Spine(dir)) = stop {
+        replica::discover(cx, dir, None);
     }
 }

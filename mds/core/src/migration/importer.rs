@@ -22,7 +22,7 @@ use crate::cx::{Cx, Stop, Wait};
 use crate::journal::entry::{ImportStart, Role, SubtreeClaim};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{Content, MigrationMsg, Payload, Step};
-use crate::message::replica::ReplicaMsg;
+use crate::replica;
 use crate::row::Parent;
 use crate::subtree::{DirAuth, Subtree};
 
@@ -40,8 +40,6 @@ pub struct Importer {
     import: Import,
     state: State,
     received: Received,
-    /// Spine replicas asked for.
-    asked: BTreeSet<Ino>,
     thawed: Vec<DirFragId>,
 }
 
@@ -126,7 +124,6 @@ impl Importer {
             import,
             state: State::Discovering,
             received: Received::new(id),
-            asked: BTreeSet::new(),
             thawed: Vec::new(),
         };
         importer.set_deadline(cx);
@@ -153,7 +150,6 @@ impl Importer {
             import,
             state: State::Acking(Box::new(payload)),
             received: Received::restored(id, touched),
-            asked: BTreeSet::new(),
             thawed: Vec::new(),
         }
     }
@@ -244,10 +240,13 @@ impl Importer {
                 State::Discovered
             }
             Err(Stop::Wait(Wait::Spine(missing))) => {
-                let named: Vec<Ino> =
-                    self.import.ask.keys().copied().filter(|dir| *dir != Ino::ROOT).collect();
+                // All that is named and unknown at once: one by one would be a round each.
+                let unknown =
+                    |dir: &Ino| *dir != Ino::ROOT && matches!(cx.parent_of(*dir), Ok(None));
+                let named: Vec<Ino> = self.import.ask.keys().copied().filter(unknown).collect();
                 for dir in named.into_iter().chain([missing]) {
-                    self.ask(dir, cx);
+                    let hint = self.import.ask.get(&dir).copied().unwrap_or(self.import.exporter);
+                    replica::discover(cx, dir, Some(hint));
                 }
                 State::Discovering
             }
@@ -262,16 +261,6 @@ impl Importer {
                 | Stop::Gone(_)
                 | Stop::TwoPhase,
             ) => State::Discovering,
-        }
-    }
-
-    fn ask(&mut self, dir: Ino, cx: &mut Cx<'_>) {
-        if !self.asked.insert(dir) {
-            return;
-        }
-        let rank = self.import.ask.get(&dir).copied().unwrap_or(self.import.exporter);
-        if rank != cx.me() {
-            cx.out.send(rank, ReplicaMsg::Discover { dir });
         }
     }
 

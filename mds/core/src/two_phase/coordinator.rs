@@ -92,12 +92,8 @@ impl Coordinator {
     /// # Panics
     /// Never: the request was just handed over.
     pub fn begin(cx: &mut Cx<'_>, post: &mut Post, id: TwoPhaseId, parked: Parked) -> Self {
-        let mut coordinator = Self {
-            id,
-            parked: Some(parked),
-            rename_lock: RenameLock::NotHeld,
-            state: State::Over,
-        };
+        let mut coordinator =
+            Self { id, parked: Some(parked), rename_lock: RenameLock::NotHeld, state: State::Over };
         coordinator.go_on(cx, post, Seen::default());
         coordinator
     }
@@ -267,7 +263,13 @@ impl Coordinator {
     }
 
     /// Everybody who does something promises it first; whoever was only looked at is done.
-    fn prepare(&mut self, cx: &mut Cx<'_>, post: &mut Post, plan: Plan, looked_at: &BTreeSet<Rank>) {
+    fn prepare(
+        &mut self,
+        cx: &mut Cx<'_>,
+        post: &mut Post,
+        plan: Plan,
+        looked_at: &BTreeSet<Rank>,
+    ) {
         if plan.parts.is_empty() {
             let done = Done::read(plan.answer);
             self.let_go(cx, post, looked_at);

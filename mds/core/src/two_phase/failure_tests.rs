@@ -265,9 +265,7 @@ fn rank_dies_in_locking() {
     let mut cluster = Cluster::new();
     cluster.at(R1).mkdir(A, D1, "d");
     let op = match mv((D1, "d"), (D2, "d")) {
-        Op::Rename(rename) => {
-            Op::Rename(common::wire::request::Rename { from_rank: R1, ..rename })
-        }
+        Op::Rename(rename) => Op::Rename(common::wire::request::Rename { from_rank: R1, ..rename }),
         op => op,
     };
     let id = cluster.send(R2, A, op).id;

@@ -18,7 +18,10 @@ pub enum Unseen {
     Wait(Wait),
     /// Not before this: let go of everything until then.
     Busy(Wait),
-    Elsewhere { dir: Ino, rank: Option<Rank> },
+    Elsewhere {
+        dir: Ino,
+        rank: Option<Rank>,
+    },
 }
 
 impl From<Stop> for Unseen {

@@ -195,11 +195,7 @@ fn count(cx: &mut Cx<'_>, ino: Ino, (entries, subdirs): (i64, i64), at: Timestam
 }
 
 /// The requester knows from its answer.
-fn tell_moved(
-    cx: &mut Cx<'_>,
-    notice: &Notice,
-    requester: ClientId,
-) -> Vec<(ClientId, NoticeId)> {
+fn tell_moved(cx: &mut Cx<'_>, notice: &Notice, requester: ClientId) -> Vec<(ClientId, NoticeId)> {
     let (ino, place, rank) = match notice {
         Notice::Moved { ino, place, rank } => (*ino, place, *rank),
         Notice::Unlinked { .. } | Notice::Expect { .. } => {

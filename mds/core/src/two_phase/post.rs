@@ -24,10 +24,19 @@ pub struct Post {
 /// What becomes of a request that was handed over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Ended {
-    Done { parked: Parked, applied: Option<Seq>, done: Done },
-    Stopped { parked: Parked, stop: Stop },
+    Done {
+        parked: Parked,
+        applied: Option<Seq>,
+        done: Done,
+    },
+    Stopped {
+        parked: Parked,
+        stop: Stop,
+    },
     /// What was in the way is gone.
-    Again { parked: Parked },
+    Again {
+        parked: Parked,
+    },
 }
 
 impl Post {
@@ -58,7 +67,8 @@ impl Post {
 
     pub fn on_durable(&mut self, cx: &mut Cx<'_>, through: Seq) {
         let later = self.trims.split_off(&through.next());
-        let seqs: Vec<Seq> = std::mem::replace(&mut self.trims, later).into_values().flatten().collect();
+        let seqs: Vec<Seq> =
+            std::mem::replace(&mut self.trims, later).into_values().flatten().collect();
         if !seqs.is_empty() {
             cx.out.push(Effect::TrimJournal { seqs });
         }

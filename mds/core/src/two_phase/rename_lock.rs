@@ -60,8 +60,7 @@ impl RenameLock {
     /// Those that only waited need it no more. Those that held it keep it: their coordinator's next
     /// life knows what became of them.
     pub fn forget_waiting(&mut self, rank: Rank, current: Option<Incarnation>) {
-        self.queue.retain(|operation| {
-            operation.coordinator != rank || !operation.is_orphaned(current)
-        });
+        self.queue
+            .retain(|operation| operation.coordinator != rank || !operation.is_orphaned(current));
     }
 }

@@ -52,7 +52,10 @@ fn linked(cluster: &mut Cluster) -> Ino {
 #[test]
 fn a_directory_held_elsewhere_is_removed() {
     let mut cluster = Cluster::new();
-    assert_eq!(cluster.ask(R0, A, Op::Rmdir { dir: ROOT, name: name("r1") }), Outcome::Done(Answer::Done));
+    assert_eq!(
+        cluster.ask(R0, A, Op::Rmdir { dir: ROOT, name: name("r1") }),
+        Outcome::Done(Answer::Done)
+    );
     assert_eq!(cluster.lookup(R0, ROOT, "r1"), None);
     assert_eq!(cluster.counts(R0, ROOT), (2, 2));
     assert_eq!(cluster.auth(R0, D1), None);
@@ -88,7 +91,10 @@ fn a_second_name_takes_the_inode_home_over_three_ranks() {
     assert!(matches!(cluster.lookup(R1, D1, "f"), Some((ino, 1)) if ino == file));
 
     let outcome = cluster.ask(R2, A, link_op(in_entry(file, D1, "f"), R1, D2, "g"));
-    assert!(matches!(outcome, Outcome::Done(Answer::Found(Found::Remote { rank: R0, .. }))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Outcome::Done(Answer::Found(Found::Remote { rank: R0, .. }))),
+        "{outcome:?}"
+    );
     // B holds it, so B was told where it is before A was answered.
     let moved = Notice::Moved { ino: file, place: Place::Home, rank: R0 };
     assert_eq!(cluster.notices, [(R1, B, moved)]);
@@ -106,7 +112,10 @@ fn a_further_name_of_what_has_its_home_elsewhere() {
     let file = linked(&mut cluster);
     let target = Target { ino: file, place: Place::Home };
     let outcome = cluster.ask(R2, A, link_op(target, R0, D2, "h"));
-    assert!(matches!(outcome, Outcome::Done(Answer::Found(Found::Remote { rank: R0, .. }))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Outcome::Done(Answer::Found(Found::Remote { rank: R0, .. }))),
+        "{outcome:?}"
+    );
     assert_eq!(cluster.lookup(R0, D0, "f"), Some((file, 3)));
     cluster.assert_at_rest();
 }

@@ -10,7 +10,7 @@ use crate::effect::Effect;
 use crate::journal::entry::{Entry, ImportOutcome, ImportStart};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{MigrationMsg, Payload, Step};
-use crate::message::replica::ReplicaMsg;
+use crate::replica;
 use crate::subtree::{DirAuth, Freeze, Subtree};
 use crate::timer::Timer;
 
@@ -23,9 +23,7 @@ impl Importer {
                 continue;
             }
             all_open = false;
-            if self.asked.insert(bound.ino) {
-                cx.out.send(claim.auth, ReplicaMsg::Discover { dir: bound.ino });
-            }
+            replica::discover(cx, bound.ino, Some(claim.auth));
         }
         if !all_open {
             return State::Prepping;
