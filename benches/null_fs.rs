@@ -6,19 +6,3 @@ mod fuse;
 mod tree;
 
 pub use fuse::NullFs;
-
-/// As the mount option `locks=` of GroveFS: which upcalls there are at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Locks {
-    /// OPEN, CREATE and FLUSH are answered.
-    Cluster,
-    /// They are answered ENOSYS, once.
-    Local,
-}
-
-/// As the mount option `acl=` of GroveFS: whether the kernel asks for POSIX ACLs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Acl {
-    On,
-    Off,
-}

@@ -104,7 +104,10 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             Ok(Op::Unlink { dir: Ino::ROOT, name: name(n)? })
         })
         .await?;
-    client.say(&ToMds::Close).await
+    client.say(&ToMds::Close).await?;
+    // Until the rank has read it: else it would wait for us after its next restart.
+    client.greeted.send.finish().stopped().await.context("say goodbye")?;
+    Ok(())
 }
 
 /// Between two requests for inode numbers.

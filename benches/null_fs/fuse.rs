@@ -1,11 +1,12 @@
 //! The kernel's requests, answered from the tree. Flags, refusals and lifetimes are those of
-//! `client-fuse/src/fuse.rs`; when they change there, they change here.
+//! `client-fuse/src/fuse.rs` and `fuse/profile.rs`; when they change there, they change here.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use client_fuse::fuse::{Acl, Locks, Profile};
 use fuser::{
     BsdFileFlags, Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
@@ -15,7 +16,6 @@ use fuser::{
 use parking_lot::Mutex;
 
 use super::tree::{New, Tree};
-use super::{Acl, Locks};
 
 const GENERATION: Generation = Generation(0);
 /// Bytes of one READ or WRITE.
@@ -25,19 +25,18 @@ const BACKGROUND_MAX: u16 = 64;
 #[derive(Debug)]
 pub struct NullFs {
     tree: Mutex<Tree>,
-    locks: Locks,
-    acl: Acl,
+    profile: Profile,
     ttl: Duration,
 }
 
 impl NullFs {
     #[must_use]
-    pub fn new(locks: Locks, acl: Acl, ttl: Duration) -> Self {
-        Self { tree: Mutex::new(Tree::new()), locks, acl, ttl }
+    pub fn new(profile: Profile, ttl: Duration) -> Self {
+        Self { tree: Mutex::new(Tree::new()), profile, ttl }
     }
 
     fn umask(&self, umask: u32) -> u32 {
-        if self.acl == Acl::On { umask } else { 0 }
+        if self.profile.acl == Acl::On { umask } else { 0 }
     }
 
     fn make(
@@ -94,10 +93,10 @@ impl Filesystem for NullFs {
             | InitFlags::FUSE_HANDLE_KILLPRIV_V2
             | InitFlags::FUSE_AUTO_INVAL_DATA
             | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
-        if self.acl == Acl::On {
+        if self.profile.acl == Acl::On {
             wanted |= InitFlags::FUSE_POSIX_ACL | InitFlags::FUSE_DONT_MASK;
         }
-        if self.locks == Locks::Local {
+        if self.profile.locks == Locks::Local {
             wanted |= InitFlags::FUSE_NO_OPEN_SUPPORT;
         }
         if let Err(missing) = config.add_capabilities(wanted) {
@@ -240,7 +239,7 @@ impl Filesystem for NullFs {
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        match self.locks {
+        match self.profile.locks {
             Locks::Cluster => reply.opened(FileHandle(0), FopenFlags::empty()),
             Locks::Local => reply.error(Errno::ENOSYS),
         }
@@ -280,7 +279,7 @@ impl Filesystem for NullFs {
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        match self.locks {
+        match self.profile.locks {
             Locks::Cluster => reply.ok(),
             Locks::Local => reply.error(Errno::ENOSYS),
         }
@@ -361,7 +360,7 @@ impl Filesystem for NullFs {
         _flags: i32,
         reply: ReplyCreate,
     ) {
-        if self.locks == Locks::Local {
+        if self.profile.locks == Locks::Local {
             return reply.error(Errno::ENOSYS);
         }
         let what = (FileType::RegularFile, mode & !self.umask(umask), 0);

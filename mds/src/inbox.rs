@@ -23,6 +23,10 @@ pub struct Inbox {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended;
 
+/// There is no room for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
 #[must_use]
 pub fn inbox() -> (Inbox, mpsc::Receiver<Arrival>) {
     let (queue, arrivals) = mpsc::channel(INBOX_MESSAGES_MAX);
@@ -44,6 +48,14 @@ impl Inbox {
     /// The core has ended.
     pub fn put_blocking(&self, input: Input) -> Result<(), Ended> {
         self.queue.blocking_send(Arrival::Input(input)).map_err(|_| Ended)
+    }
+
+    /// For whoever must not wait.
+    ///
+    /// # Errors
+    /// There is no room, or the core has ended.
+    pub fn try_put(&self, input: Input) -> Result<(), Full> {
+        self.queue.try_send(Arrival::Input(input)).map_err(|_| Full)
     }
 
     /// A full inbox needs no poke: then the core turns, or is stuck and is to be seen as such.

@@ -23,4 +23,5 @@ pub mod store;
 pub mod syncer;
 pub mod timers;
 pub mod transport;
+pub mod work_queue;
 pub mod writer;

@@ -3,15 +3,16 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::data_store::{LABEL_FILE, StoreLabel, object_path};
 use common::id::{ClusterId, Ino};
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use mds_core::Input;
 use tracing::warn;
 
 use crate::inbox::Inbox;
+use crate::work_queue::WorkQueue;
 
 /// After so many removals the thread rests, so that applications have the disk in between.
 const BURST: u32 = 64;
@@ -57,7 +58,7 @@ pub fn check_label(path: &Path, ours: ClusterId) -> Result<StoreLabel, DataStore
 #[derive(Debug)]
 pub struct Purger {
     /// Every inode in it is an orphan row as well: the queue survives a restart there.
-    queue: Sender<Ino>,
+    queue: Arc<WorkQueue<Ino>>,
 }
 
 impl Purger {
@@ -66,7 +67,8 @@ impl Purger {
     /// # Errors
     /// The thread cannot be started.
     pub fn start(store: Option<PathBuf>, inbox: Inbox) -> io::Result<Self> {
-        let (queue, inodes) = unbounded();
+        let queue = Arc::new(WorkQueue::default());
+        let inodes = Arc::clone(&queue);
         std::thread::Builder::new()
             .name("purge".to_owned())
             .spawn(move || purge_forever(store.as_deref(), &inodes, &inbox))?;
@@ -74,14 +76,19 @@ impl Purger {
     }
 
     pub fn purge(&self, ino: Ino) {
-        // Fails only when the thread has ended, and with it the core.
-        let _ = self.queue.send(ino);
+        self.queue.put(ino);
     }
 }
 
-fn purge_forever(store: Option<&Path>, inodes: &Receiver<Ino>, inbox: &Inbox) {
+impl Drop for Purger {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+fn purge_forever(store: Option<&Path>, inodes: &WorkQueue<Ino>, inbox: &Inbox) {
     let mut burst = 0;
-    for ino in inodes {
+    while let Some(ino) = inodes.take() {
         if let Some(store) = store {
             remove(store, ino);
             burst += 1;

@@ -1,14 +1,17 @@
-//! The threads that read the store for the core. Answers come back through the inbox.
+//! Reads of the store for the core. Answers come back through the inbox, in a later turn.
+//!
+//! A row that is in memory is read at once: waking a thread costs more than the read. What may need
+//! the disk, or is long, is for threads.
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Sender, unbounded};
 use mds_core::Input;
-use mds_core::input::Fetch;
+use mds_core::input::{Fetch, Fetched};
 use tracing::error;
 
 use crate::inbox::Inbox;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
+use crate::work_queue::WorkQueue;
 
 /// Enough to keep a disk busy while one read waits; a rank's rows are mostly cached.
 const THREADS: usize = 2;
@@ -16,34 +19,52 @@ const THREADS: usize = 2;
 /// Dropping it ends the threads.
 #[derive(Debug)]
 pub struct Readers {
+    store: Arc<Store>,
+    inbox: Inbox,
     /// Bounded by the requests the core has accepted, each of which waits for few rows.
-    questions: Sender<Fetch>,
+    questions: Arc<WorkQueue<Fetch>>,
 }
 
 impl Readers {
     /// # Errors
     /// A thread cannot be started.
     pub fn start(store: &Arc<Store>, inbox: &Inbox) -> std::io::Result<Self> {
-        let (questions, asked) = unbounded::<Fetch>();
+        let questions = Arc::new(WorkQueue::default());
         for number in 0..THREADS {
-            let (store, inbox, asked) = (Arc::clone(store), inbox.clone(), asked.clone());
-            std::thread::Builder::new().name(format!("read-{number}")).spawn(move || {
-                for fetch in asked {
-                    let fetched = store.fetch(&fetch).unwrap_or_else(|error| {
-                        error!(%error, ?fetch, "a row cannot be read");
-                        std::process::abort();
-                    });
-                    if inbox.put_blocking(Input::Fetched(fetched)).is_err() {
-                        return;
-                    }
-                }
-            })?;
+            let (store, inbox, questions) =
+                (Arc::clone(store), inbox.clone(), Arc::clone(&questions));
+            std::thread::Builder::new()
+                .name(format!("read-{number}"))
+                .spawn(move || read_forever(&store, &inbox, &questions))?;
         }
-        Ok(Self { questions })
+        Ok(Self { store: Arc::clone(store), inbox: inbox.clone(), questions })
     }
 
     pub fn ask(&self, fetch: Fetch) {
-        // Fails only when the threads have ended, and with them the core.
-        let _ = self.questions.send(fetch);
+        let cached = self.store.fetch_cached(&fetch).unwrap_or_else(|error| give_up(&error));
+        let answered = cached.map(|fetched| self.inbox.try_put(Input::Fetched(fetched)));
+        if !matches!(answered, Some(Ok(()))) {
+            self.questions.put(fetch);
+        }
     }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.questions.close();
+    }
+}
+
+fn read_forever(store: &Store, inbox: &Inbox, questions: &WorkQueue<Fetch>) {
+    while let Some(fetch) = questions.take() {
+        let fetched: Fetched = store.fetch(&fetch).unwrap_or_else(|error| give_up(&error));
+        if inbox.put_blocking(Input::Fetched(fetched)).is_err() {
+            return;
+        }
+    }
+}
+
+fn give_up(error: &StoreError) -> ! {
+    error!(%error, "a row cannot be read");
+    std::process::abort();
 }

@@ -5,12 +5,13 @@
 //! A write or a sync that fails is fatal to the process: what has reached the disk is then unknown,
 //! and only recovery can tell.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use common::wire::DecodeError;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, LogLevel,
-    Options, WriteBatch, WriteOptions,
+    Options, ReadOptions, ReadTier, WriteBatch, WriteOptions,
 };
 
 pub mod batch;
@@ -69,9 +70,16 @@ pub enum StoreError {
 }
 
 /// An open store. Threads share it.
-#[derive(Debug)]
 pub struct Store {
     db: DB,
+    /// For reads that must not wait for the disk.
+    cached_only: ReadOptions,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.db.path()).finish_non_exhaustive()
+    }
 }
 
 impl Store {
@@ -105,7 +113,9 @@ impl Store {
         });
         let db = DB::open_cf_descriptors(options, path, families)
             .map_err(|error| open_error(path, error))?;
-        Ok(Self { db })
+        let mut cached_only = ReadOptions::default();
+        cached_only.set_read_tier(ReadTier::BlockCache);
+        Ok(Self { db, cached_only })
     }
 
     /// Syncs a new store and marks its directory as complete.

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::id::Seq;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use mds_core::Input;
 use tracing::error;
 
 use crate::inbox::Inbox;
 use crate::store::Store;
+use crate::work_queue::{Taken, WorkQueue};
 
 /// What nobody waits for is synced this often.
 const SYNC_INTERVAL: Duration = Duration::from_millis(50);
@@ -32,32 +32,38 @@ impl Written {
 /// Dropping it ends the thread.
 #[derive(Debug)]
 pub struct Syncer {
-    soon: Sender<()>,
+    wishes: Arc<WorkQueue<()>>,
 }
 
 impl Syncer {
     /// # Errors
     /// The thread cannot be started.
     pub fn start(store: Arc<Store>, written: Written, inbox: Inbox) -> std::io::Result<Self> {
-        // One wish is enough: the sync it causes covers all who wished before it began.
-        let (soon, wishes) = bounded(1);
-        let run = move || sync_forever(&store, &written, &inbox, &wishes);
+        let wishes = Arc::new(WorkQueue::default());
+        let heard = Arc::clone(&wishes);
+        let run = move || sync_forever(&store, &written, &inbox, &heard);
         std::thread::Builder::new().name("sync".to_owned()).spawn(run)?;
-        Ok(Self { soon })
+        Ok(Self { wishes })
     }
 
-    /// Somebody waits.
+    /// Somebody waits. One wish is enough: its sync covers all who wished before it began.
     pub fn soon(&self) {
-        let _ = self.soon.try_send(());
+        self.wishes.put_once(());
     }
 }
 
-fn sync_forever(store: &Store, written: &Written, inbox: &Inbox, wishes: &Receiver<()>) {
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.wishes.close();
+    }
+}
+
+fn sync_forever(store: &Store, written: &Written, inbox: &Inbox, wishes: &WorkQueue<()>) {
     let mut synced = Seq::default();
     loop {
-        match wishes.recv_timeout(SYNC_INTERVAL) {
-            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+        match wishes.take_within(SYNC_INTERVAL) {
+            Taken::Work(()) | Taken::Nothing => {}
+            Taken::Closed => return,
         }
         // Read before the sync: what is written while it runs may or may not be covered.
         let through = written.position();

@@ -3,30 +3,53 @@
 use common::wire;
 use mds_core::input::{FETCH_ENTRIES_MAX, Fetch, FetchEnd, Fetched};
 use mds_core::row::{EntryKey, Linkage};
-use rocksdb::{Direction, IteratorMode, ReadOptions};
+use rocksdb::{Direction, ErrorKind, IteratorMode, ReadOptions};
 use serde::de::DeserializeOwned;
 
 use super::key::{self, Family};
 use super::{Store, StoreError, value_error};
 
 impl Store {
+    /// Answers a question about one row if it needs no disk for that.
+    ///
+    /// # Errors
+    /// The store is damaged or cannot be read.
+    pub fn fetch_cached(&self, fetch: &Fetch) -> Result<Option<Fetched>, StoreError> {
+        if matches!(fetch, Fetch::Entries { .. }) {
+            return Ok(None);
+        }
+        match self.fetch_by(fetch, &self.cached_only) {
+            Ok(fetched) => Ok(Some(fetched)),
+            Err(StoreError::Rocks(error)) if error.kind() == ErrorKind::Incomplete => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Answers a question with what is stored now.
     ///
     /// # Errors
     /// The store is damaged or cannot be read.
     pub fn fetch(&self, fetch: &Fetch) -> Result<Fetched, StoreError> {
+        self.fetch_by(fetch, &ReadOptions::default())
+    }
+
+    fn fetch_by(&self, fetch: &Fetch, options: &ReadOptions) -> Result<Fetched, StoreError> {
         Ok(match fetch {
             Fetch::Entry(id) => {
-                Fetched::Entry(id.clone(), self.value(Family::Dentries, &key::entry(id))?)
+                Fetched::Entry(id.clone(), self.value(Family::Dentries, &key::entry(id), options)?)
             }
             Fetch::Entries { frag, after } => {
                 let (entries, end) = self.entries(*frag, after.as_ref())?;
                 Fetched::Entries { frag: *frag, after: after.clone(), entries, end }
             }
-            Fetch::Dir(id) => Fetched::Dir(*id, self.value(Family::Dirs, &key::frag(*id))?),
-            Fetch::Inode(ino) => Fetched::Inode(*ino, self.value(Family::Inodes, &key::ino(*ino))?),
+            Fetch::Dir(id) => {
+                Fetched::Dir(*id, self.value(Family::Dirs, &key::frag(*id), options)?)
+            }
+            Fetch::Inode(ino) => {
+                Fetched::Inode(*ino, self.value(Family::Inodes, &key::ino(*ino), options)?)
+            }
             Fetch::Orphan(ino) => {
-                Fetched::Orphan(*ino, self.value(Family::Orphans, &key::ino(*ino))?)
+                Fetched::Orphan(*ino, self.value(Family::Orphans, &key::ino(*ino), options)?)
             }
         })
     }
@@ -35,8 +58,9 @@ impl Store {
         &self,
         family: Family,
         key: &[u8],
+        options: &ReadOptions,
     ) -> Result<Option<T>, StoreError> {
-        let Some(bytes) = self.db.get_pinned_cf(self.family(family), key)? else {
+        let Some(bytes) = self.db.get_pinned_cf_opt(self.family(family), key, options)? else {
             return Ok(None);
         };
         wire::decode(&bytes).map(Some).map_err(value_error(family))
