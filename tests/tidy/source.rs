@@ -20,7 +20,9 @@ impl Source {
     /// Whether the whole file is only there to test.
     pub(crate) fn is_test(&self) -> bool {
         self.path.starts_with("tests/")
-            || self.path.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "fixture.rs"))
+            || self.path.split('/').any(|part| part == "tests")
+            || self.path.ends_with("tests.rs")
+            || self.path.ends_with("fixture.rs")
     }
 
     /// What is shipped: nothing of a test file, and the part of another before its inline tests.

@@ -42,10 +42,8 @@ pub fn choose(kernel: &Kernel, dice: &mut Dice) -> Action {
         23..24 => Action::List(dir),
         24..38 => one(create(dir, name, dice)),
         38..46 => one(make(dir, name, Make::Dir, 0o755)),
-        46..54 => after(Operation::Unlink { dir, name }),
-        54..56 => one(Operation::Unlink { dir, name }),
-        56..61 => after(Operation::Rmdir { dir, name }),
-        61..62 => one(Operation::Rmdir { dir, name }),
+        46..56 => after(Operation::Unlink { dir, name }),
+        56..62 => after(Operation::Rmdir { dir, name }),
         62..74 => rename(dir, name, &dirs, dice),
         74..80 => match dice.pick(&others) {
             Some(node) => one(Operation::Link { node: *node, dir, name }),
@@ -95,7 +93,7 @@ fn rename(from_dir: Ino, from: Name, dirs: &[Ino], dice: &mut Dice) -> Action {
     };
     let found = Operation::Lookup { dir: from_dir, name: from.clone() };
     let rename = Operation::Rename { from_dir, from, to_dir, to, mode };
-    Action::Operations(if dice.percent(80) { vec![found, rename] } else { vec![rename] })
+    Action::Operations(vec![found, rename])
 }
 
 fn set(dice: &mut Dice) -> SetAttr {

@@ -43,6 +43,8 @@ pub struct Lock {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum How {
+    /// Only kept from being forgotten.
+    Used,
     Shared,
     Exclusive,
 }
@@ -130,26 +132,31 @@ impl Kernel {
     /// Takes all locks of an operation, or none.
     pub fn lock(&mut self, locks: &[Lock]) -> bool {
         let free = |lock: &Lock| match (self.locks.get(&lock.ino), lock.how) {
-            (None, _) | (Some(Held::Shared(_)), How::Shared) => true,
+            (None, _) | (Some(_), How::Used) | (Some(Held::Shared(_)), How::Shared) => true,
             (Some(Held::Shared(_)), How::Exclusive) | (Some(Held::Exclusive), _) => false,
         };
         if !locks.iter().all(free) {
             return false;
         }
         for lock in locks {
+            self.use_inode(lock.ino, true);
             let held = match (self.locks.get(&lock.ino), lock.how) {
                 (Some(Held::Shared(count)), How::Shared) => Held::Shared(count + 1),
                 (None, How::Shared) => Held::Shared(1),
+                (_, How::Used) => continue,
                 (_, How::Exclusive) | (Some(Held::Exclusive), How::Shared) => Held::Exclusive,
             };
             self.locks.insert(lock.ino, held);
-            self.use_inode(lock.ino, true);
         }
         true
     }
 
     pub fn unlock(&mut self, locks: &[Lock]) {
         for lock in locks {
+            self.use_inode(lock.ino, false);
+            if lock.how == How::Used {
+                continue;
+            }
             match self.locks.get_mut(&lock.ino) {
                 Some(Held::Shared(count)) if *count > 1 => *count -= 1,
                 Some(Held::Shared(_) | Held::Exclusive) => {
@@ -157,7 +164,6 @@ impl Kernel {
                 }
                 None => (),
             }
-            self.use_inode(lock.ino, false);
         }
     }
 
@@ -176,7 +182,7 @@ pub fn locks_of(operation: &Operation<Ino>) -> Vec<Lock> {
         Operation::Getattr { node }
         | Operation::Readlink { node }
         | Operation::GetXattr { node, .. }
-        | Operation::ListXattr { node } => vec![(*node, How::Shared)],
+        | Operation::ListXattr { node } => vec![(*node, How::Used)],
         Operation::Setattr { node, .. }
         | Operation::SetXattr { node, .. }
         | Operation::RemoveXattr { node, .. }

@@ -240,7 +240,7 @@ impl Model {
             reasons.push(FsError::NotPermitted);
         }
         if target.nlink == 0 {
-            reasons.push(FsError::NotFound);
+            reasons.extend([FsError::NotFound, FsError::Stale]);
         }
         if self.child(dir, name)?.is_some() {
             reasons.push(FsError::Exists);

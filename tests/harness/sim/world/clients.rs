@@ -16,9 +16,9 @@ use mds_core::input::ConnId;
 use super::{Event, Violation, World};
 use crate::sim::action::{self, Action};
 use crate::sim::client::{self, Asks, Waiting};
-use crate::sim::kernel::{Lock, locks_of};
+use crate::sim::kernel::{How, Lock, locks_of};
 use crate::sim::network::{Lane, Life, Way};
-use crate::sim::operation::{Answer, Operation};
+use crate::sim::operation::{Answer, Operation, Outcome};
 use crate::sim::trace::Who;
 
 const THINK: Duration = Duration::from_millis(25);
@@ -283,7 +283,7 @@ impl World {
                 if let (Operation::Write { node, .. }, Err(_)) = (&operation, &outcome) {
                     self.data.remove(node);
                 }
-                if outcome.is_err() {
+                if outcome.is_err() || !self.clients[client].lock_found(process, &outcome) {
                     self.clients[client].processes[process].plan.clear();
                 }
                 self.last = Some(outcome);
@@ -328,6 +328,21 @@ impl World {
 }
 
 impl client::ClientHost {
+    /// A name was looked up in order to remove or move what it names, which is locked for that.
+    fn lock_found(&mut self, process: usize, outcome: &Outcome<Ino>) -> bool {
+        let Ok(Answer::Entry { node, kind }) = outcome else { return true };
+        let process = &mut self.processes[process];
+        if process.plan.is_empty() || *kind == FileKind::Dir {
+            return true;
+        }
+        let lock = Lock { ino: *node, how: How::Exclusive };
+        let locked = process.locks.contains(&lock) || self.kernel.lock(&[lock]);
+        if locked && !process.locks.contains(&lock) {
+            process.locks.push(lock);
+        }
+        locked
+    }
+
     fn kernel_learns(&mut self, operation: &Operation<Ino>, answer: Option<&Answer<Ino>>) {
         let (node, kind) = match answer {
             Some(Answer::Entry { node, kind }) => (node, kind),

@@ -233,10 +233,20 @@ impl World {
                 return Ok(());
             };
             if self.now > deadline {
-                return Err(Violation::LeftOver { rank, left: format!("{left:?}") });
+                let left = format!("{left:?}; pinned: {}", self.pinned_at(rank));
+                return Err(Violation::LeftOver { rank, left });
             }
             self.run_for(SETTLE)?;
         }
+    }
+
+    /// Who pins what at a rank.
+    fn pinned_at(&self, rank: Rank) -> String {
+        let host = &self.ranks[usize::from(rank.0)];
+        let pins = host.process.as_ref().map(|process| &process.mds.holdings().pins);
+        let clients = self.clients.iter().map(|client| client.id);
+        let of = clients.flat_map(|client| pins.into_iter().flat_map(move |pins| pins.of(client)));
+        of.map(|(ino, count)| format!("{ino} ({}) {count} times; ", ino.0)).collect()
     }
 
     fn leftovers(&mut self) -> Result<BTreeMap<Rank, Leftovers>, Violation> {
