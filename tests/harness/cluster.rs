@@ -303,8 +303,8 @@ impl Cluster {
         let ranks: Vec<String> =
             self.daemons.borrow().keys().filter(|name| *name != "mon").cloned().collect();
         let names = ranks.iter().map(String::as_str).chain(["mon"]);
-        let stopped: Vec<_> =
-            names.map(|name| self.stop_daemon(name).context(name.to_owned())).collect();
+        let stop = |name: &str| self.stop_daemon(name).with_context(|| self.last_words(name));
+        let stopped: Vec<_> = names.map(stop).collect();
         // What a daemon says is the better reason than how it ended.
         let complaints = log::complaints(self.folder.path(), &self.expected.borrow())?;
         ensure!(complaints.is_empty(), "unexpected in the logs:\n{}", complaints.join("\n"));
