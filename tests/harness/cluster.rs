@@ -288,6 +288,13 @@ impl Cluster {
         self.expected.borrow_mut().push(text.to_owned());
     }
 
+    fn last_words(&self, name: &str) -> String {
+        let log = std::fs::read(self.path(&format!("{name}.log"))).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        format!("{name}, whose log ends: {}", lines[lines.len().saturating_sub(8)..].join("\n"))
+    }
+
     /// The end of a test that went well: everything is stopped, and nobody has complained.
     ///
     /// # Errors
@@ -295,12 +302,13 @@ impl Cluster {
     pub fn end(self) -> anyhow::Result<()> {
         let ranks: Vec<String> =
             self.daemons.borrow().keys().filter(|name| *name != "mon").cloned().collect();
-        for name in ranks.iter().map(String::as_str).chain(["mon"]) {
-            self.stop_daemon(name)?;
-        }
+        let names = ranks.iter().map(String::as_str).chain(["mon"]);
+        let stop = |name: &str| self.stop_daemon(name).with_context(|| self.last_words(name));
+        let stopped: Vec<_> = names.map(stop).collect();
+        // What a daemon says is the better reason than how it ended.
         let complaints = log::complaints(self.folder.path(), &self.expected.borrow())?;
         ensure!(complaints.is_empty(), "unexpected in the logs:\n{}", complaints.join("\n"));
-        Ok(())
+        stopped.into_iter().collect()
     }
 }
 
