@@ -4,6 +4,7 @@
 //! the disk, or is long, is for threads.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use mds_core::Input;
 use mds_core::input::{Fetch, Fetched};
@@ -16,13 +17,15 @@ use crate::work_queue::WorkQueue;
 /// Enough to keep a disk busy while one read waits; a rank's rows are mostly cached.
 const THREADS: usize = 2;
 
-/// Dropping it ends the threads.
+/// Dropping it ends the threads, and waits for them: they must not use the store when the process
+/// ends.
 #[derive(Debug)]
 pub struct Readers {
     store: Arc<Store>,
     inbox: Inbox,
     /// Bounded by the requests the core has accepted, each of which waits for few rows.
     questions: Arc<WorkQueue<Fetch>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Readers {
@@ -30,14 +33,16 @@ impl Readers {
     /// A thread cannot be started.
     pub fn start(store: &Arc<Store>, inbox: &Inbox) -> std::io::Result<Self> {
         let questions = Arc::new(WorkQueue::default());
+        let mut threads = Vec::with_capacity(THREADS);
         for number in 0..THREADS {
             let (store, inbox, questions) =
                 (Arc::clone(store), inbox.clone(), Arc::clone(&questions));
-            std::thread::Builder::new()
+            let thread = std::thread::Builder::new()
                 .name(format!("read-{number}"))
                 .spawn(move || read_forever(&store, &inbox, &questions))?;
+            threads.push(thread);
         }
-        Ok(Self { store: Arc::clone(store), inbox: inbox.clone(), questions })
+        Ok(Self { store: Arc::clone(store), inbox: inbox.clone(), questions, threads })
     }
 
     pub fn ask(&self, fetch: Fetch) {
@@ -52,6 +57,10 @@ impl Readers {
 impl Drop for Readers {
     fn drop(&mut self) {
         self.questions.close();
+        for thread in self.threads.drain(..) {
+            // A panic of the thread has ended the process already, but for tests.
+            let _ = thread.join();
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::id::Seq;
@@ -29,10 +30,11 @@ impl Written {
     }
 }
 
-/// Dropping it ends the thread.
+/// Dropping it ends the thread, and waits for it: it must not use the store when the process ends.
 #[derive(Debug)]
 pub struct Syncer {
     wishes: Arc<WorkQueue<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Syncer {
@@ -42,8 +44,8 @@ impl Syncer {
         let wishes = Arc::new(WorkQueue::default());
         let heard = Arc::clone(&wishes);
         let run = move || sync_forever(&store, &written, &inbox, &heard);
-        std::thread::Builder::new().name("sync".to_owned()).spawn(run)?;
-        Ok(Self { wishes })
+        let thread = std::thread::Builder::new().name("sync".to_owned()).spawn(run)?;
+        Ok(Self { wishes, thread: Some(thread) })
     }
 
     /// Somebody waits. One wish is enough: its sync covers all who wished before it began.
@@ -55,6 +57,8 @@ impl Syncer {
 impl Drop for Syncer {
     fn drop(&mut self) {
         self.wishes.close();
+        // A panic of the thread has ended the process already, but for tests.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
