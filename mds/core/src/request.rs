@@ -107,6 +107,12 @@ impl Requests {
         self.run(Parked { client, request }, cx)
     }
 
+    /// Whether a request waits to be carried out.
+    #[must_use]
+    pub fn is_waiting(&self, client: ClientId, id: RequestId) -> bool {
+        self.is_under_way(client, id) && !self.held.contains_key(&(client, id))
+    }
+
     fn is_under_way(&self, client: ClientId, id: RequestId) -> bool {
         self.held.contains_key(&(client, id))
             || self.handed_over.contains(&(client, id))

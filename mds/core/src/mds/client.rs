@@ -1,8 +1,8 @@
 //! The conversation with a client: opening, claims, requests, acknowledgements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, Ino, InoRange};
+use common::id::{ClientId, Ino, InoRange, RequestId};
 use common::limit::INO_RANGE_LOW;
 use common::mds_map::RankState;
 use common::time::Now;
@@ -22,11 +22,33 @@ pub(super) struct Clients {
     /// Opened too early in the life of the rank, or before inode numbers can be lent.
     opening: BTreeMap<ClientId, ConnId>,
     /// Claims made so far on the present connection.
-    claims: BTreeMap<ClientId, BTreeMap<Ino, (Option<Ino>, u64)>>,
+    claims: BTreeMap<ClientId, Claims>,
     /// Applied by an earlier life, to be applied again in that order.
     replays: Vec<Parked>,
+    replay: Replay,
     /// New requests that came before the rank was active.
     early: Vec<Parked>,
+}
+
+/// Carrying out what an earlier life had applied and lost. One at a time: each finds what those before
+/// it have left, also when it has to wait for the store.
+#[derive(Clone, Debug, Default, Hash)]
+enum Replay {
+    #[default]
+    NotYet,
+    Running {
+        current: Option<(ClientId, RequestId)>,
+    },
+    Over,
+}
+
+/// What a client that has just opened a connection holds.
+#[derive(Clone, Debug, Default, Hash)]
+struct Claims {
+    /// Pinned by it before, as far as this rank knows: given back unless it is claimed. (What comes
+    /// with an import afterwards, the client may not know to be here.)
+    held: BTreeSet<Ino>,
+    made: BTreeMap<Ino, (Option<Ino>, u64)>,
 }
 
 impl Clients {
@@ -37,10 +59,33 @@ impl Clients {
         self.early.retain(|parked| parked.client != client);
     }
 
-    pub(super) fn take_replays(&mut self) -> Vec<Parked> {
-        let mut replays = std::mem::take(&mut self.replays);
-        replays.sort_by_key(|parked| (parked.request.replay, parked.client, parked.request.id));
-        replays
+    /// From here on they are carried out, in the order in which they once were.
+    pub(super) fn begin_replay(&mut self) {
+        self.replays.sort_by_key(|parked| {
+            std::cmp::Reverse((parked.request.replay, parked.client, parked.request.id))
+        });
+        self.replay = Replay::Running { current: None };
+    }
+
+    /// The next one, if there is one and the one before is done. `None` at the end: new requests go on.
+    pub(super) fn next_replay(
+        &mut self,
+        is_waiting: impl FnOnce(ClientId, RequestId) -> bool,
+    ) -> Option<Parked> {
+        let Replay::Running { current } = &mut self.replay else { return None };
+        if current.is_some_and(|(client, id)| is_waiting(client, id)) {
+            return None;
+        }
+        let next = self.replays.pop();
+        match &next {
+            Some(parked) => *current = Some((parked.client, parked.request.id)),
+            None => self.replay = Replay::Over,
+        }
+        next
+    }
+
+    pub(super) fn replay_is_over(&self) -> bool {
+        matches!(self.replay, Replay::Over)
     }
 
     pub(super) fn take_early(&mut self) -> Vec<Parked> {
@@ -159,7 +204,8 @@ impl Mds {
         };
         out.tell(conn, ToClient::Opened(opened));
         self.own.sessions.repeat_notices(client, out);
-        self.clients.claims.insert(client, BTreeMap::new());
+        let held = self.own.pins.of(client).map(|(ino, _)| ino).collect();
+        self.clients.claims.insert(client, Claims { held, made: BTreeMap::new() });
         self.set_lease(now, client, out);
     }
 
@@ -170,7 +216,7 @@ impl Mds {
 
     fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>) {
         let claims = self.clients.claims.entry(client).or_default();
-        claims.extend(pins.into_iter().map(|claim| {
+        claims.made.extend(pins.into_iter().map(|claim| {
             let dir = match claim.target.place {
                 Place::Entry { dir, .. } => Some(dir),
                 Place::Dir | Place::Home | Place::Orphan { .. } => None,
@@ -182,13 +228,12 @@ impl Mds {
     /// The client holds exactly what it has claimed.
     fn on_claims_done(&mut self, client: ClientId, out: &mut Effects) {
         let claims = self.clients.claims.remove(&client).unwrap_or_default();
-        let held: Vec<Ino> = self.own.pins.of(client).map(|(ino, _)| ino).collect();
-        for ino in held {
-            if !claims.contains_key(&ino) {
+        for ino in claims.held {
+            if !claims.made.contains_key(&ino) {
                 self.own.give_back(ino, client, u64::MAX, out);
             }
         }
-        for (ino, (dir, count)) in claims {
+        for (ino, (dir, count)) in claims.made {
             self.own.pins.claim(ino, dir, client, count);
         }
     }
@@ -196,7 +241,8 @@ impl Mds {
     fn on_request(&mut self, now: Now, parked: Parked, out: &mut Effects) {
         let nothing_to_sync =
             matches!(parked.request.op, Op::Sync) && self.own.seq <= self.own.durable;
-        if self.recovery.is_serving() || nothing_to_sync {
+        let serves = self.recovery.is_serving() && self.clients.replay_is_over();
+        if serves || nothing_to_sync {
             self.run_request(now, parked, out);
         } else {
             self.clients.put_off(parked);

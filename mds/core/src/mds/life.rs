@@ -77,9 +77,26 @@ impl Mds {
         self.set_balancer_timer(now, out);
         self.resume_migrations(now, out);
         self.open_waiting(now, out);
-        for parked in self.clients.take_replays() {
+        self.clients.begin_replay();
+        self.continue_replay(now, out);
+    }
+
+    /// Replays as far as nothing has to be waited for; at the end, new requests begin.
+    pub(super) fn continue_replay(&mut self, now: Now, out: &mut Effects) {
+        if self.clients.replay_is_over() || !self.recovery.is_serving() {
+            return;
+        }
+        while let Some(parked) =
+            self.clients.next_replay(|client, id| self.requests.is_waiting(client, id))
+        {
             self.run_request(now, parked, out);
         }
+        if self.clients.replay_is_over() {
+            self.begin_new_requests(now, out);
+        }
+    }
+
+    fn begin_new_requests(&mut self, now: Now, out: &mut Effects) {
         self.wake(now, &Wait::Active, out);
         for parked in self.clients.take_early() {
             self.run_request(now, parked, out);

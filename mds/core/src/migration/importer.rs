@@ -221,12 +221,13 @@ impl Importer {
     pub fn on_notify_ack(&mut self, from: Rank, auth: DirAuth, cx: &mut Cx<'_>) {
         let before = self.name();
         let state = std::mem::replace(&mut self.state, State::Over);
-        self.state = match state {
-            State::Aborting { mut awaiting } if auth == DirAuth::Sole(self.import.exporter) => {
-                awaiting.remove(&from);
-                self.end_if_unwarned(awaiting, cx)
-            }
-            state => state,
+        let un_warned = auth == DirAuth::Sole(self.import.exporter);
+        self.state = if let (State::Aborting { awaiting }, true) = (&state, un_warned) {
+            let mut awaiting = awaiting.clone();
+            awaiting.remove(&from);
+            self.end_if_unwarned(awaiting, cx)
+        } else {
+            state
         };
         self.entered(before, cx);
     }

@@ -56,7 +56,8 @@ pub fn link(
     if let Some((dir, name)) = old {
         cx.own.namespace.put_entry(dir, name, remote.clone(), cx.out);
         let notice = Notice::Moved { ino: attr.ino, place: Place::Home, rank: home };
-        awaited = cx.own.notify_holders(attr.ino, &notice, Tell::AllBut(client), cx.out);
+        let tell = Tell::All { but_wait_not_for: client };
+        awaited = cx.own.notify_holders(attr.ino, &notice, tell, cx.out);
     }
     cx.own.pins.relocate(attr.ino, None);
     cx.own.namespace.put_inode(attr.ino, inode, cx.out);

@@ -180,7 +180,9 @@ fn put_moved(
             cx.own.pins.relocate(ino, Some(to.dir));
             let place = Place::Entry { dir: to.dir, name: to.name.clone() };
             let notice = Notice::Moved { ino, place, rank: cx.me() };
-            awaited = cx.own.notify_holders(ino, &notice, Tell::AllBut(client), cx.out);
+            // Also whoever asked: another of its requests may be on its way to the old place.
+            let tell = Tell::All { but_wait_not_for: client };
+            awaited = cx.own.notify_holders(ino, &notice, tell, cx.out);
         }
         Linkage::Dir { ino } => reparent(cx, *ino, to.clone(), request.at),
         Linkage::Remote { .. } => {}

@@ -33,7 +33,7 @@ pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done
             Answer::Done
         }
         Op::SetXattr { target, .. } | Op::RemoveXattr { target, .. } => {
-            attr(cx, client, target)?;
+            target::find(cx, target, Intent::Read)?;
             Answer::Done
         }
         Op::Lookup { .. }

@@ -42,7 +42,10 @@ impl Exporter {
         for dir in cx.ancestors(self.export.base.ino)? {
             let rank = match cx.own.spine.replica(dir) {
                 Some(replica) => replica.authority,
-                None => cx.own.subtrees.rank_of(dir, &cx.own.namespace)?.unwrap_or(cx.me()),
+                None => {
+                    let known = cx.own.subtrees.rank_of(dir, &cx.own.namespace)?;
+                    known.unwrap_or_else(|| cx.me())
+                }
             };
             ask.insert(dir, rank);
         }

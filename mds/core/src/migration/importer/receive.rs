@@ -137,6 +137,12 @@ impl Received {
         cx.out.put(Row::Copied(self.id, frag));
     }
 
+    /// Whether a fragment belongs to the region.
+    #[must_use]
+    pub fn has(&self, frag: DirFragId) -> bool {
+        self.touched.contains(&frag)
+    }
+
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.begun
@@ -148,7 +154,11 @@ impl Received {
             cx.out.delete(Key::Copied(self.id, *frag));
         }
         for (ino, (dir, holders)) in std::mem::take(&mut self.pins) {
-            cx.own.pins.add(ino, Some(dir), &holders);
+            for (client, count) in holders {
+                // What the exporter has counted, and what the client claims here if it has come
+                // already, are the same pins.
+                cx.own.pins.claim(ino, Some(dir), client, count);
+            }
         }
         for dir in &self.pinned_dirs {
             cx.own.namespace.note_pinned(*dir);

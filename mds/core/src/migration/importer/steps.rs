@@ -80,6 +80,7 @@ impl Importer {
     pub(super) fn serve(&mut self, payload: &Payload, cx: &mut Cx<'_>) -> State {
         let base = self.import.base;
         self.set_base(DirAuth::Sole(cx.me()), Freeze::Live, cx);
+        self.forget_inner_bases(cx);
         for (bound, claim) in &self.import.bounds {
             if claim.auth != cx.me() {
                 cx.own.subtrees.restore(*bound, claim);
@@ -100,6 +101,21 @@ impl Importer {
         self.join_neighbors(cx);
         self.thawed.push(base);
         State::Finishing { seq, told: Told::NotYet, over: ExporterIs::Notifying }
+    }
+
+    /// What this rank once knew to be a base inside the region, and what is no bound, is none any more.
+    fn forget_inner_bases(&self, cx: &mut Cx<'_>) {
+        let stale: Vec<DirFragId> = cx
+            .own
+            .subtrees
+            .iter()
+            .map(|(base, _)| base)
+            .filter(|base| *base != self.import.base && self.received.has(*base))
+            .filter(|base| !self.import.bounds.contains_key(base))
+            .collect();
+        for base in stale {
+            cx.own.subtrees.remove(base);
+        }
     }
 
     /// Adjacent subtrees of this rank become one.
