@@ -20,6 +20,8 @@ use crate::migration::importer::Importer;
 pub mod bystander;
 pub mod copy;
 pub mod exporter;
+#[cfg(test)]
+mod fixture;
 pub mod importer;
 pub mod record;
 pub mod sweep;
