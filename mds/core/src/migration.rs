@@ -21,6 +21,8 @@ pub mod bystander;
 pub mod copy;
 pub mod exporter;
 #[cfg(test)]
+mod failure_matrix_tests;
+#[cfg(test)]
 mod fixture;
 pub mod importer;
 pub mod record;
