@@ -296,6 +296,13 @@ impl Fixture {
         self.input(Input::Durable { through });
     }
 
+    /// Something that has nothing to do with the rest made it write its map of subtrees.
+    pub(crate) fn checkpoint(&mut self) {
+        let mut out = Effects::default();
+        self.mds.holdings_for_test().checkpoint(&mut out);
+        self.carry_out(out);
+    }
+
     pub(crate) fn told(&mut self, conn: ConnId) -> Vec<ToClient> {
         self.told.remove(&conn).unwrap_or_default()
     }

@@ -95,3 +95,14 @@ fn a_base_it_does_not_know_is_acknowledged_all_the_same() {
     assert!(own.subtrees.get(DirFragId::whole(D0)).is_none());
     assert!(own.subtrees.clock() >= Epoch(9), "its own claims will be higher");
 }
+
+/// What it holds is around the base: forgotten, the base would seem to be its own.
+#[test]
+fn a_doubt_does_not_make_it_the_owner_after_a_restart() {
+    let mut bystander = Bystander::new();
+    bystander.hears(D1, DOUBT, 5);
+    bystander.0.at(R0).checkpoint();
+    bystander.0.kill(R0);
+    bystander.0.revive(R0);
+    assert_eq!(bystander.knows(D1), owned_by(R1));
+}

@@ -357,3 +357,18 @@ fn a_migration_that_nobody_disturbs() {
         ]
     );
 }
+
+/// A map of subtrees that is written in the middle of it does not make the region somebody else's.
+#[test]
+fn exporter_returns_with_a_map_that_was_written_while_in_doubt() {
+    for (state, owner) in
+        [("Prepping", E), ("Warning", E), ("Exporting", E), ("LoggingExport", I), ("Notifying", I)]
+    {
+        let mut story = Story::exporter_at(state);
+        story.cluster.at(E).checkpoint();
+        story.kill(E);
+        story.rest();
+        story.revive(E);
+        story.assert_owner(owner);
+    }
+}

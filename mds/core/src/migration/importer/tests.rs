@@ -263,3 +263,16 @@ fn an_overlapping_region_is_refused() {
     let nack = Step::Nack { reason: EndReason::ImporterBusy };
     assert_eq!(story.steps_to(E), [nack]);
 }
+
+/// A map of subtrees that is written in the middle of it does not make the region its own.
+#[test]
+fn importer_returns_with_a_map_that_was_written_while_in_doubt() {
+    for state in ["Prepped", "LoggingStart", "Acking"] {
+        let mut story = Story::importer_at(state);
+        story.cluster.at(I).checkpoint();
+        story.kill(I);
+        story.rest();
+        story.revive(I);
+        story.assert_owner(E);
+    }
+}
