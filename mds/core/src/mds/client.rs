@@ -277,6 +277,10 @@ impl Mds {
             }
         }
         for (ino, (dir, count)) in claims.made {
+            if count == 0 {
+                self.own.pins.keep(ino, client);
+                continue;
+            }
             self.own.pins.claim(ino, dir, client, count);
         }
     }
