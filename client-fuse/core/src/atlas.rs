@@ -49,7 +49,7 @@ impl Atlas {
     }
 
     /// Takes in what an answer says about where things are.
-    pub(crate) fn learn(&mut self, op: &Op, answer: &Answer, rank: Rank) {
+    pub(crate) fn learn(&mut self, op: &Op, answer: &Answer) {
         match (op, answer) {
             (
                 Op::Lookup { dir, name } | Op::Mkdir { dir, name, .. } | Op::Link { dir, name, .. },
@@ -58,16 +58,17 @@ impl Atlas {
             (Op::Create(create), Answer::Found(found)) => {
                 self.found(create.dir, &create.name, found);
             }
-            (Op::Unlink { dir, name }, Answer::Done) => self.inodes.name_removed(*dir, name, rank),
-            (Op::Rmdir { dir, name }, Answer::Done) => self.inodes.name_removed(*dir, name, rank),
+            (Op::Unlink { dir, name } | Op::Rmdir { dir, name }, Answer::Done) => {
+                self.inodes.name_removed(*dir, name);
+            }
             (Op::Rename(rename), Answer::Renamed(renamed)) => {
                 if rename.mode != RenameMode::Exchange {
-                    self.inodes.name_removed(rename.to_dir, &rename.to, rank);
+                    self.inodes.name_removed(rename.to_dir, &rename.to);
                 }
-                self.renamed(&renamed.moved, (rename.to_dir, &rename.to));
+                let Rename { from_dir, from, to_dir, to, .. } = rename;
+                self.renamed(&renamed.moved, (*from_dir, from), (*to_dir, to));
                 if let Some(exchanged) = &renamed.exchanged {
-                    let Rename { from_dir, from, .. } = rename;
-                    self.renamed(exchanged, (*from_dir, from));
+                    self.renamed(exchanged, (*to_dir, to), (*from_dir, from));
                 }
             }
             _ => {}
@@ -110,15 +111,18 @@ impl Atlas {
         }
     }
 
-    /// We gave something another name.
-    fn renamed(&mut self, moved: &Moved, (dir, name): (Ino, &Name)) {
-        let was_home = self.inodes.get(moved.ino).is_some_and(|inode| inode.place == Place::Home);
+    /// We gave something another name. A file that is elsewhere by now has been moved on by somebody
+    /// whose notice overtook our answer.
+    fn renamed(&mut self, moved: &Moved, from: (Ino, &Name), (dir, name): (Ino, &Name)) {
+        let place = self.inodes.get(moved.ino).map(|inode| inode.place.clone());
+        let was_home = place == Some(Place::Home);
+        let was_there = place == Some(Place::Entry { dir: from.0, name: from.1.clone() });
         if moved.kind == FileKind::Dir {
             self.inodes.renamed(moved.ino, (dir, name.clone()));
             self.routes.learn(moved.ino, moved.rank, &self.inodes);
         } else if was_home {
             self.inodes.renamed(moved.ino, (dir, name.clone()));
-        } else {
+        } else if was_there {
             let place = Place::Entry { dir, name: name.clone() };
             self.inodes.moved(moved.ino, place, moved.rank);
         }

@@ -187,18 +187,12 @@ impl InodeTable {
         }
     }
 
-    /// We removed this name. A file that was embedded in it lives on as an orphan at `rank`.
-    pub(crate) fn name_removed(&mut self, dir: Ino, name: &Name, rank: Rank) {
+    /// We removed this name. What has become of a file that had it, its rank says in a notice, in order
+    /// with what others do to it meanwhile.
+    pub(crate) fn name_removed(&mut self, dir: Ino, name: &Name) {
         let Some(ino) = self.names.remove(&(dir, name.clone())) else { return };
-        let Some(inode) = self.inodes.get_mut(&ino) else { return };
-        inode.named = None;
-        let was_here = match &inode.place {
-            Place::Entry { dir: in_dir, name: known } => *in_dir == dir && known == name,
-            Place::Dir | Place::Home | Place::Orphan { .. } => false,
-        };
-        if was_here {
-            inode.place = Place::Orphan { rank };
-            inode.at = Some(rank);
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.named = None;
         }
     }
 

@@ -131,8 +131,7 @@ impl Cluster {
 
     fn issue_map(&mut self) {
         let map = self.next_map();
-        let up: Vec<Rank> = self.lives.keys().copied().filter(|r| !self.down.contains(r)).collect();
-        for rank in up {
+        for rank in self.up() {
             self.at(rank).input(Input::Map(map.clone()));
         }
     }
@@ -247,6 +246,16 @@ impl Cluster {
                     && !self.unsynced.contains(rank)
                     && fixture.mds.holdings().durable < fixture.mds.seq()
             })
+    }
+
+    /// Messages that were sent and have not arrived.
+    pub(crate) fn under_way(&mut self) -> Vec<(Rank, Rank, PeerMsg)> {
+        self.collect();
+        self.queue.iter().map(|(from, _, to, msg)| (*from, *to, msg.clone())).collect()
+    }
+
+    pub(crate) fn up(&self) -> Vec<Rank> {
+        self.lives.keys().copied().filter(|rank| !self.down.contains(rank)).collect()
     }
 
     /// One message, as if it had come over the wire.

@@ -1,12 +1,13 @@
 //! For unit tests: one rank, its clients' words by hand, and a store that answers at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::attr::SetAttr;
 use common::id::{ClientId, ClusterId, Incarnation, Ino, MapEpoch, Rank, RequestId, Seq, Slot};
 use common::mds_map::{MdsMap, RankEntry, RankState, Switch};
 use common::name::{Name, NameHashKey};
 use common::time::{Monotonic, Now, Timestamp};
+use common::wire::admin::AdminReply;
 use common::wire::reply::{Answer, Found, Outcome, Reply};
 use common::wire::request::{
     Caller, Create, IfExists, Node, Op, Place, Rename, RenameMode, Request, Target, Xattrs,
@@ -21,6 +22,7 @@ use crate::mds::{Mds, format_root};
 use crate::message::PeerMsg;
 use crate::params::Params;
 use crate::row::{Change, Key, Linkage, Row};
+use crate::timer::Timer;
 
 pub(crate) const A: ClientId = ClientId(1);
 pub(crate) const B: ClientId = ClientId(2);
@@ -35,6 +37,10 @@ pub(crate) struct Fixture {
     pub(crate) purges: Vec<Ino>,
     /// To other ranks.
     pub(crate) sent: Vec<(Rank, PeerMsg)>,
+    /// To operators.
+    pub(crate) answers: Vec<AdminReply>,
+    /// What the clock is set for.
+    pub(crate) timers: BTreeSet<Timer>,
     /// The store answers only when told to.
     pub(crate) slow: bool,
     asked: Vec<Fetch>,
@@ -92,6 +98,8 @@ impl Fixture {
             wanted: Vec::new(),
             purges: Vec::new(),
             sent: Vec::new(),
+            answers: Vec::new(),
+            timers: BTreeSet::new(),
             slow: false,
             asked: Vec::new(),
             last_id: u64::from(rank.0) * 1_000_000,
@@ -194,13 +202,18 @@ impl Fixture {
                 }
                 Effect::Purge { ino } => self.purges.push(ino),
                 Effect::WantState(state) => self.wanted.push(state),
-                Effect::Send { to, msg } => self.sent.push((to, msg)),
+                Effect::Send { to, msg } | Effect::SendBulk { to, msg } => {
+                    self.sent.push((to, msg));
+                }
+                Effect::AnswerAdmin { reply, .. } => self.answers.push(reply),
+                Effect::SetTimer { timer, .. } => {
+                    self.timers.insert(timer);
+                }
+                Effect::StopTimer(timer) => {
+                    self.timers.remove(&timer);
+                }
                 Effect::Write(_)
-                | Effect::SendBulk { .. }
                 | Effect::CloseConnection { .. }
-                | Effect::AnswerAdmin { .. }
-                | Effect::SetTimer { .. }
-                | Effect::StopTimer(_)
                 | Effect::SyncSoon
                 | Effect::Reached(_)
                 | Effect::Abort { .. } => {}
@@ -281,6 +294,13 @@ impl Fixture {
     pub(crate) fn make_durable(&mut self) {
         let through = self.mds.seq();
         self.input(Input::Durable { through });
+    }
+
+    /// Something that has nothing to do with the rest made it write its map of subtrees.
+    pub(crate) fn checkpoint(&mut self) {
+        let mut out = Effects::default();
+        self.mds.holdings_for_test().checkpoint(&mut out);
+        self.carry_out(out);
     }
 
     pub(crate) fn told(&mut self, conn: ConnId) -> Vec<ToClient> {

@@ -20,6 +20,10 @@ use crate::migration::importer::Importer;
 pub mod bystander;
 pub mod copy;
 pub mod exporter;
+#[cfg(test)]
+mod failure_matrix_tests;
+#[cfg(test)]
+mod fixture;
 pub mod importer;
 pub mod record;
 pub mod sweep;

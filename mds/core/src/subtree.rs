@@ -275,19 +275,31 @@ impl SubtreeMap {
         self.clock
     }
 
-    /// What the journal's `SubtreeMap` says: doubts and splits without meaning left out.
+    /// What the journal's `SubtreeMap` says. A base in doubt is in it, or after a restart it would
+    /// seem to belong to what encloses it. It is listed for whom it is if nothing else is known: the
+    /// facts of the migration in the journal say more.
     #[must_use]
     pub fn claims(&self) -> BTreeMap<DirFragId, SubtreeClaim> {
-        self.bases
-            .iter()
-            .filter_map(|(base, subtree)| match subtree.auth {
-                DirAuth::Sole(auth) => Some((
-                    *base,
-                    SubtreeClaim { auth, epoch: subtree.epoch, parent: subtree.parent },
-                )),
-                DirAuth::Ambiguous { .. } => None,
-            })
-            .collect()
+        let claims = self.bases.iter().map(|(base, subtree)| {
+            let auth = match subtree.auth {
+                DirAuth::Sole(auth) => auth,
+                // An importer in doubt; an exporter that lists itself first can still be read.
+                DirAuth::Ambiguous { first, second }
+                    if first == self.me && subtree.freeze == Freeze::Frozen =>
+                {
+                    second
+                }
+                DirAuth::Ambiguous { first, .. } => first,
+            };
+            (*base, SubtreeClaim { auth, epoch: subtree.epoch, parent: subtree.parent })
+        });
+        claims.collect()
+    }
+
+    #[must_use]
+    pub fn is_in_doubt(&self, base: DirFragId) -> bool {
+        let auth = self.get(base).map(|subtree| subtree.auth);
+        matches!(auth, Some(DirAuth::Ambiguous { .. }))
     }
 
     /// A restored claim.

@@ -2,6 +2,7 @@
 
 use common::attr::FileKind;
 use common::wire::reply::Renamed;
+use common::wire::session::Notice;
 
 use super::*;
 use crate::fixture::{R0, R1, R2, file, name};
@@ -21,11 +22,11 @@ fn atlas() -> Atlas {
     for (dir, text, rank) in [(D, "d", R1), (E, "e", R2)] {
         let found = Found::Dir { ino: dir, rank, attr: None };
         let op = Op::Lookup { dir: Ino::ROOT, name: name(text) };
-        atlas.learn(&op, &Answer::Found(found), R0);
+        atlas.learn(&op, &Answer::Found(found));
     }
-    for (dir, text, ino, rank) in [(D, "f", F, R1), (E, "g", G, R2)] {
+    for (dir, text, ino) in [(D, "f", F), (E, "g", G)] {
         let op = Op::Lookup { dir, name: name(text) };
-        atlas.learn(&op, &Answer::Found(Found::Here(file(ino.0))), rank);
+        atlas.learn(&op, &Answer::Found(Found::Here(file(ino.0))));
     }
     atlas
 }
@@ -61,12 +62,23 @@ fn what_no_route_leads_to_is_where_we_were_told() {
 }
 
 #[test]
-fn our_rename_moves_what_we_know_and_orphans_what_it_replaced() {
+fn our_rename_moves_what_we_know() {
     let mut atlas = atlas();
     let renamed = Renamed { moved: moved(F, FileKind::File, R2), exchanged: None };
-    atlas.learn(&rename(RenameMode::Replace), &Answer::Renamed(renamed), R2);
+    atlas.learn(&rename(RenameMode::Replace), &Answer::Renamed(renamed));
     assert_eq!(atlas.inodes.place(F), entry(E, "g"));
-    assert_eq!(atlas.inodes.place(G), Place::Orphan { rank: R2 });
+    assert_eq!(atlas.inodes.place(G), entry(E, "g"), "its rank says what has become of it");
+}
+
+/// Our answer was held back until others knew; one of them has moved the file on meanwhile.
+#[test]
+fn an_answer_that_was_overtaken_by_a_notice_moves_nothing() {
+    let mut atlas = atlas();
+    let place = entry(D, "h");
+    atlas.noticed(&Notice::Moved { ino: F, place: place.clone(), rank: R1 });
+    let renamed = Renamed { moved: moved(F, FileKind::File, R2), exchanged: None };
+    atlas.learn(&rename(RenameMode::Replace), &Answer::Renamed(renamed));
+    assert_eq!(atlas.inodes.place(F), place);
 }
 
 #[test]
@@ -76,7 +88,7 @@ fn our_exchange_moves_both() {
         moved: moved(F, FileKind::File, R2),
         exchanged: Some(moved(G, FileKind::File, R1)),
     };
-    atlas.learn(&rename(RenameMode::Exchange), &Answer::Renamed(renamed), R2);
+    atlas.learn(&rename(RenameMode::Exchange), &Answer::Renamed(renamed));
     assert_eq!(atlas.inodes.place(F), entry(E, "g"));
     assert_eq!(atlas.inodes.place(G), entry(D, "f"));
 }
@@ -93,7 +105,7 @@ fn a_renamed_directory_keeps_its_authority() {
         from_rank: R1,
     });
     let renamed = Renamed { moved: moved(D, FileKind::Dir, R1), exchanged: None };
-    atlas.learn(&op, &Answer::Renamed(renamed), R2);
+    atlas.learn(&op, &Answer::Renamed(renamed));
     assert_eq!(atlas.inodes.parent(D), Some(E));
     assert_eq!(atlas.rank_of_dir(D), R1);
 }

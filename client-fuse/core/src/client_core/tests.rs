@@ -31,6 +31,8 @@ fn an_open_file_is_found_after_we_unlink_it() {
     world.look_up(10, "f", R2, here(20));
     world.refer(References::Opened { ino: Ino(20) });
     let unlink = world.call(Call::Unlink { dir: Ino(10), name: name("f") });
+    let notice = Notice::Unlinked { ino: Ino(20), rank: R2 };
+    world.notice(R2, 1, notice);
     world.serve(R2, Outcome::Done(Answer::Done));
     assert_eq!(world.answer(unlink), Ok(Done::Nothing));
     let call = world.call(Call::Getattr { ino: Ino(20) });

@@ -42,10 +42,9 @@ fn an_open_handle_keeps_what_the_kernel_forgets() {
 }
 
 #[test]
-fn removing_its_name_makes_an_embedded_file_an_orphan() {
+fn a_name_we_removed_is_no_name_any_more() {
     let mut inodes = with_file();
-    inodes.name_removed(DIR, &name("f"), R1);
-    assert_eq!(inodes.place(FILE), Place::Orphan { rank: R1 });
+    inodes.name_removed(DIR, &name("f"));
     assert_eq!(inodes.name_of(FILE), None);
 }
 
@@ -53,7 +52,7 @@ fn removing_its_name_makes_an_embedded_file_an_orphan() {
 fn removing_one_of_several_names_does_not() {
     let mut inodes = with_file();
     inodes.meet(FILE, FileKind::File, Place::Home, (DIR, name("g")), Some(R1));
-    inodes.name_removed(DIR, &name("g"), R1);
+    inodes.name_removed(DIR, &name("g"));
     assert_eq!(inodes.place(FILE), Place::Home);
 }
 
@@ -75,6 +74,5 @@ fn a_name_that_stands_for_something_else_now_is_not_taken_away() {
     inodes.looked_up(other);
     inodes.forgotten(FILE, 1);
     assert!(inodes.take_unused(FILE).is_some());
-    inodes.name_removed(DIR, &name("f"), R1);
-    assert_eq!(inodes.place(other), Place::Orphan { rank: R1 });
+    assert_eq!(inodes.name_of(other), Some(&(DIR, name("f"))));
 }

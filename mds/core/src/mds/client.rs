@@ -14,6 +14,7 @@ use crate::effect::{Effect, Effects};
 use crate::input::ConnId;
 use crate::request::Parked;
 use crate::row::StoredSession;
+use crate::subtree::{Access, Intent};
 use crate::timer::Timer;
 
 /// What clients have said that cannot be acted upon yet.
@@ -23,11 +24,21 @@ pub(super) struct Clients {
     opening: BTreeMap<ClientId, ConnId>,
     /// Claims made so far on the present connection.
     claims: BTreeMap<ClientId, Claims>,
+    /// Claims that were taken before it was known who is the authority.
+    unverified: Vec<Unverified>,
     /// Applied by an earlier life, to be applied again in that order.
     replays: Vec<Parked>,
     replay: Replay,
     /// New requests that came before the rank was active.
     early: Vec<Parked>,
+}
+
+/// A pin on an inode embedded in an entry of a directory that was not cached when it was claimed.
+#[derive(Clone, Copy, Debug, Hash)]
+struct Unverified {
+    client: ClientId,
+    ino: Ino,
+    dir: Ino,
 }
 
 /// Carrying out what an earlier life had applied and lost. One at a time: each finds what those before
@@ -135,7 +146,7 @@ impl Mds {
         }
         match msg {
             ToMds::Open { .. } => unreachable!("handled above"),
-            ToMds::Claim { pins } => self.on_claim(client, pins),
+            ToMds::Claim { pins } => self.on_claim(client, pins, out),
             ToMds::ClaimsDone => self.on_claims_done(client, out),
             ToMds::ReplayDone => self.on_client_returned(now, client, out),
             ToMds::Request(request) => self.on_request(now, Parked { client, request }, out),
@@ -214,15 +225,47 @@ impl Mds {
         out.push(Effect::SetTimer { timer: Timer::Lease(client), at });
     }
 
-    fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>) {
-        let claims = self.clients.claims.entry(client).or_default();
-        claims.made.extend(pins.into_iter().map(|claim| {
-            let dir = match claim.target.place {
+    /// What lies elsewhere is counted elsewhere: the client did not hear that its region moved.
+    fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>, out: &mut Effects) {
+        for PinClaim { target, count } in pins {
+            let dir = match target.place {
                 Place::Entry { dir, .. } => Some(dir),
                 Place::Dir | Place::Home | Place::Orphan { .. } => None,
             };
-            (claim.target.ino, (dir, claim.count))
-        }));
+            let access =
+                dir.map(|dir| self.own.subtrees.access(dir, Intent::Read, &self.own.namespace));
+            match access {
+                Some(Ok(Access::Elsewhere(route))) => {
+                    self.own.sessions.tell(client, ToClient::Route(route), out);
+                }
+                Some(Ok(Access::Unknown)) => {}
+                Some(Ok(Access::Granted { .. } | Access::Frozen { .. }) | Err(_)) | None => {
+                    if let (Some(dir), Some(Err(_))) = (dir, &access) {
+                        self.clients.unverified.push(Unverified { client, ino: target.ino, dir });
+                    }
+                    let claims = self.clients.claims.entry(client).or_default();
+                    claims.made.insert(target.ino, (dir, count));
+                }
+            }
+        }
+    }
+
+    /// Looks again at claims about directories that were not cached.
+    pub(super) fn verify_claims(&mut self, out: &mut Effects) {
+        for claim in std::mem::take(&mut self.clients.unverified) {
+            match self.own.subtrees.access(claim.dir, Intent::Read, &self.own.namespace) {
+                Ok(Access::Granted { .. } | Access::Frozen { .. }) => {}
+                Ok(Access::Elsewhere(_) | Access::Unknown) => {
+                    if self.own.pins.dir_of(claim.ino) == Some(claim.dir) {
+                        self.own.give_back(claim.ino, claim.client, u64::MAX, out);
+                    }
+                }
+                Err(fetch) => {
+                    self.own.namespace.fetch(fetch, out);
+                    self.clients.unverified.push(claim);
+                }
+            }
+        }
     }
 
     /// The client holds exactly what it has claimed.

@@ -167,3 +167,14 @@ fn belongs_elsewhere(dir: Ino, cx: &Cx<'_>) -> Step<Option<Rank>> {
     let pin = cx.own.namespace.dir(dir)?.and_then(|dir| dir.pin);
     Ok(pin.filter(|to| live && *to != cx.me()))
 }
+
+#[cfg(test)]
+impl Mds {
+    pub(crate) fn migrator_for_test(&self) -> &Migrator {
+        &self.migrator
+    }
+
+    pub(crate) fn holdings_for_test(&mut self) -> &mut crate::holdings::Holdings {
+        &mut self.own
+    }
+}

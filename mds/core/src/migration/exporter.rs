@@ -161,7 +161,7 @@ impl Exporter {
         let since = cx.now.monotonic;
         let exporter =
             Self { export, state: State::Locking, since, frozen: None, record, thawed: Vec::new() };
-        exporter.set_deadline(cx);
+        exporter.set_deadline(&exporter.state, cx);
         Ok(exporter)
     }
 
@@ -183,8 +183,9 @@ impl Exporter {
             (State::Copying(copying), Event::Poke) => self.copy_on(copying, cx),
             (State::Copying(mut copying), Event::Message(Step::RowsAck { number })) => {
                 copying.unacked.remove(&number);
-                self.set_deadline(cx);
-                self.copy_on(copying, cx)
+                let state = self.copy_on(copying, cx);
+                self.set_deadline(&state, cx);
+                state
             }
             (State::Freezing(copy), Event::Poke) => self.freeze_if_drained(copy, cx),
             (State::Prepping(copy), Event::Message(Step::PrepAck)) => self.warn(copy, cx),
@@ -270,7 +271,7 @@ impl Exporter {
             record::end(&mut self.record, outcome, cx);
             cx.out.push(crate::Effect::StopTimer(crate::timer::Timer::Exporter(self.export.id)));
         } else {
-            self.set_deadline(cx);
+            self.set_deadline(&self.state, cx);
         }
     }
 

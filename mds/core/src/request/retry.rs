@@ -3,11 +3,13 @@
 //! What the request does not determine is read from what is there now. If somebody has changed it
 //! since, that is what the application would see with its next call anyway.
 
-use common::id::ClientId;
-use common::wire::reply::{Answer, Moved, Renamed};
-use common::wire::request::{Op, Request, Target};
+use common::error::FsError;
+use common::id::{ClientId, Ino};
+use common::name::Name;
+use common::wire::reply::{Answer, Found, Moved, Renamed};
+use common::wire::request::{Create, Op, Place, Request, Target};
 
-use super::{Done, lookup, target};
+use super::{Done, create, lookup, target};
 use crate::cx::{Cx, Step, Stop};
 use crate::subtree::Intent;
 
@@ -15,8 +17,9 @@ use crate::subtree::Intent;
 /// Where to ask instead, or what to wait for.
 pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
     let answer = match &request.op {
-        Op::Create(create) => entry(cx, client, create.dir, &create.name)?,
-        Op::Mkdir { dir, name, .. } | Op::Link { dir, name, .. } => entry(cx, client, *dir, name)?,
+        Op::Create(create) => created(cx, client, request, create)?,
+        Op::Mkdir { dir, name, ino, .. } => entry(cx, client, *ino, (*dir, name))?,
+        Op::Link { target, dir, name, .. } => entry(cx, client, target.ino, (*dir, name))?,
         Op::Setattr { target, .. } | Op::Wrote { target, .. } => attr(cx, client, target)?,
         Op::Rename(rename) => {
             cx.admit(rename.to_dir, Intent::Read)?;
@@ -49,16 +52,38 @@ pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done
     Ok(Done::read(answer))
 }
 
-fn entry(
-    cx: &mut Cx<'_>,
-    client: ClientId,
-    dir: common::id::Ino,
-    name: &common::name::Name,
-) -> Step<Answer> {
+/// What was made, as it was then if it is gone or elsewhere by now.
+fn created(cx: &mut Cx<'_>, client: ClientId, request: &Request, create: &Create) -> Step<Answer> {
+    match entry(cx, client, create.ino, (create.dir, &create.name)) {
+        Err(Stop::Refuse(FsError::NotFound)) => {
+            let parent = cx.dir(create.dir)?.clone();
+            let attr = create::new_inode(create, &parent, request)?.attr;
+            target::pin(cx, client, &attr, None);
+            Ok(Answer::Found(Found::Here(attr)))
+        }
+        answer => answer,
+    }
+}
+
+/// What was made under a name. If the name stands for something else by now, the inode is looked for
+/// where it may be: among the orphans, or at its home.
+fn entry(cx: &mut Cx<'_>, client: ClientId, ino: Ino, (dir, name): (Ino, &Name)) -> Step<Answer> {
     cx.admit(dir, Intent::Read)?;
     match cx.entry(dir, name)? {
-        None => Err(common::error::FsError::NotFound.into()),
-        Some(linkage) => Ok(Answer::Found(lookup::pinned(cx, client, dir, &linkage)?)),
+        Some(linkage) if linkage.ino() == ino => {
+            Ok(Answer::Found(lookup::pinned(cx, client, dir, &linkage)?))
+        }
+        Some(_) | None => {
+            let at_home = Target { ino, place: Place::Home };
+            let found = match target::find(cx, &at_home, Intent::Read) {
+                Err(Stop::Gone(_)) => return Err(FsError::NotFound.into()),
+                found => found?,
+            };
+            let attr = found.attr();
+            target::pin(cx, client, &attr, None);
+            let (kind, rank) = (attr.kind, cx.me());
+            Ok(Answer::Found(Found::Remote { ino, kind, rank, attr: Some(attr) }))
+        }
     }
 }
 

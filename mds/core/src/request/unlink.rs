@@ -30,7 +30,9 @@ pub fn unlink(
     if matches!(linkage, Linkage::Dir { .. }) {
         return Err(FsError::IsDirectory.into());
     }
-    let awaited = drop_link(cx, linkage, request.at, Tell::AllBut(client))?;
+    // Also whoever asked: what it hears from others while its answer is held comes in order.
+    let tell = Tell::All { but_wait_not_for: client };
+    let awaited = drop_link(cx, linkage, request.at, tell)?;
     cx.own.namespace.remove_entry(dir, name, cx.out);
     leave(cx, dir, parent, request.at, Subdirs::Same);
     Ok(Done { answer: Answer::Done, effect: Changed::Something, awaited })

@@ -200,7 +200,7 @@ impl Coordinator {
         let Some(mut seen) = self.take_looking(from) else { return };
         seen.detours += 1;
         match rank {
-            _ if from == cx.me() => {
+            _ if self.is_about(dir) => {
                 // What made this rank the coordinator is gone.
                 self.let_go(cx, post, &seen.ranks);
                 self.unlock_rename(cx, post);
@@ -212,6 +212,11 @@ impl Coordinator {
             }
             Some(_) | None => self.stop(cx, post, &seen.ranks, Stop::Gone(dir)),
         }
+    }
+
+    /// Whether it is this directory's authority that carries the operation out.
+    fn is_about(&self, dir: Ino) -> bool {
+        self.parked.as_ref().is_some_and(|parked| parked.request.op.dir() == Some(dir))
     }
 
     fn take_looking(&mut self, from: Rank) -> Option<Seen> {

@@ -141,7 +141,7 @@ impl Exporter {
                 if *finished == Finished::NotYet {
                     self.send(Step::Serve, cx);
                 }
-                self.set_deadline(cx);
+                self.set_deadline(&state, cx);
                 return state;
             }
             State::Cancelling { awaiting, importer, .. } => {
@@ -149,7 +149,7 @@ impl Exporter {
                 if *importer == Undone::Awaited {
                     self.send(Step::Cancel, cx);
                 }
-                self.set_deadline(cx);
+                self.set_deadline(&state, cx);
                 return state;
             }
         };
@@ -160,15 +160,16 @@ impl Exporter {
         let State::Warning(mut warning) = state else { return state };
         self.announce(&warning.awaiting, self.in_doubt(cx.me()), cx);
         warning.resent = Resent::Once;
-        self.set_deadline(cx);
-        State::Warning(warning)
+        let state = State::Warning(warning);
+        self.set_deadline(&state, cx);
+        state
     }
 
-    /// Starts the clock for the present state. (The wait for our own sync has none: a failed sync
+    /// Starts the clock for a state, which within a step is not `self.state` yet. (The wait for our own sync has none: a failed sync
     /// ends the process.)
-    pub(super) fn set_deadline(&self, cx: &mut Cx<'_>) {
+    pub(super) fn set_deadline(&self, state: &State, cx: &mut Cx<'_>) {
         let params = &cx.params.migration;
-        let wait = match &self.state {
+        let wait = match state {
             State::Locking => params.locking,
             State::Discovering => params.discovering,
             State::Copying(_) => params.copying_stalled,

@@ -9,6 +9,7 @@ use common::migration::EndReason;
 
 use super::{Exporter, State, Undone};
 use crate::cx::Cx;
+use crate::subtree::DirAuth;
 
 /// A rank may play several roles.
 pub(super) fn on_rank_down(
@@ -23,10 +24,20 @@ pub(super) fn on_rank_down(
     if exporter.export.bystanders.contains(&dead) {
         state = on_bystander_down(exporter, state, dead, cx);
     }
-    if exporter.export.bounds.values().any(|claim| claim.auth == dead) {
+    if owns_a_bound(exporter, dead, cx) {
         state = on_bound_owner_down(exporter, state, cx);
     }
     state
+}
+
+/// Bounds are fixed by the freeze; until then those of now count.
+fn owns_a_bound(exporter: &Exporter, dead: Rank, cx: &Cx<'_>) -> bool {
+    let subtrees = &cx.own.subtrees;
+    let is_dead = |bound| subtrees.get(bound).is_some_and(|it| it.auth == DirAuth::Sole(dead));
+    exporter.export.bounds.values().any(|claim| claim.auth == dead)
+        || subtrees
+            .bounds(exporter.export.base, &cx.own.namespace)
+            .is_ok_and(|bounds| bounds.into_iter().any(is_dead))
 }
 
 /// By E1 we are still the authority, unless `Export` may be durable.

@@ -151,11 +151,11 @@ impl Exporter {
         let claims = cx.own.subtrees.claims();
         let mut bounds = BTreeMap::new();
         for bound in cx.own.subtrees.bounds(base, &cx.own.namespace)? {
-            match claims.get(&bound) {
-                Some(claim) => bounds.insert(bound, claim.clone()),
-                // In doubt: the deeper migration ends first.
-                None => return Ok(None),
-            };
+            if cx.own.subtrees.is_in_doubt(bound) {
+                // The deeper migration ends first.
+                return Ok(None);
+            }
+            bounds.insert(bound, claims[&bound].clone());
         }
         Ok(Some(bounds))
     }

@@ -1,1 +1,374 @@
+//! The exporter, in each of its states: deaths, deadlines, cancelling, and messages out of order.
 
+use common::migration::{EndReason, MigrationOutcome};
+use common::wire::admin::{AdminError, AdminReply};
+
+use crate::message::migration::Step;
+use crate::migration::fixture::{B, E, Half, I, IN_DOUBT, Neighbor, Story};
+use crate::subtree::DirAuth;
+
+const NOT_MOVED: DirAuth = DirAuth::Sole(E);
+
+/// The importer dies where all can be undone: it never was.
+#[track_caller]
+fn importer_dies_and_it_never_was(state: &str) {
+    let mut story = Story::exporter_at(state);
+    let exporter = story.exporter;
+    story.kill(I);
+
+    assert_eq!(story.view(Half::Exporter), "Over: E live");
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(EndReason::ImporterDied)));
+    assert_eq!(story.steps_to(B), [], "nobody else has heard of it");
+    story.rest();
+    story.assert_owner(exporter);
+    story.revive(I);
+    story.assert_owner(exporter);
+}
+
+/// The importer dies while bystanders believe that authority is in doubt.
+#[track_caller]
+fn importer_dies_and_it_is_taken_back(state: &str) {
+    let mut story = Story::exporter_at(state);
+    let epoch = story.subtree(E).unwrap().epoch;
+    story.kill(I);
+
+    assert_eq!(story.view(Half::Exporter), "Cancelling: E live");
+    let notices = story.steps_to(B);
+    assert!(
+        matches!(notices.last(), Some(Step::Notify { auth: NOT_MOVED, .. })),
+        "from {epoch:?}: {notices:?}"
+    );
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(EndReason::ImporterDied)));
+    story.assert_owner(E);
+    story.revive(I);
+    story.assert_owner(E);
+}
+
+/// The importer dies when `Export` may be durable: it is the authority when it comes back.
+#[track_caller]
+fn importer_dies_and_it_stands(state: &str, view: &str) {
+    let mut story = Story::exporter_at(state);
+    story.kill(I);
+    assert_eq!(story.view(Half::Exporter), view);
+    story.rest();
+    assert_eq!(story.view(Half::Exporter), "Notifying: I live", "until it says `Finished`");
+    story.revive(I);
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+    story.assert_owner(I);
+}
+
+#[test]
+fn importer_dies_in_locking() {
+    cov_mark::check!(importer_dies_in_locking);
+    importer_dies_and_it_never_was("Locking");
+}
+
+#[test]
+fn importer_dies_in_discovering() {
+    cov_mark::check!(importer_dies_in_discovering);
+    importer_dies_and_it_never_was("Discovering");
+}
+
+#[test]
+fn importer_dies_in_copying() {
+    cov_mark::check!(importer_dies_in_copying);
+    importer_dies_and_it_never_was("Copying");
+}
+
+#[test]
+fn importer_dies_in_freezing() {
+    cov_mark::check!(importer_dies_in_freezing);
+    let mut story = Story::exporter_at("Freezing");
+    story.kill(I);
+    assert_eq!(story.view(Half::Exporter), "Over: E live");
+    story.auth_unpin();
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(EndReason::ImporterDied)));
+    story.assert_owner(E);
+}
+
+#[test]
+fn importer_dies_in_prepping() {
+    cov_mark::check!(importer_dies_in_prepping);
+    importer_dies_and_it_never_was("Prepping");
+}
+
+#[test]
+fn importer_dies_in_warning() {
+    cov_mark::check!(importer_dies_in_warning);
+    importer_dies_and_it_is_taken_back("Warning");
+}
+
+#[test]
+fn importer_dies_in_exporting() {
+    cov_mark::check!(importer_dies_in_exporting);
+    importer_dies_and_it_is_taken_back("Exporting");
+}
+
+#[test]
+fn importer_dies_in_logging_export() {
+    cov_mark::check!(importer_dies_in_logging_export);
+    importer_dies_and_it_stands("LoggingExport", "LoggingExport: I,E frozen");
+}
+
+#[test]
+fn importer_dies_in_notifying() {
+    cov_mark::check!(importer_dies_in_notifying);
+    importer_dies_and_it_stands("Notifying", "Notifying: I live");
+}
+
+#[test]
+fn importer_dies_in_cancelling() {
+    cov_mark::check!(importer_dies_in_cancelling);
+    let mut story = Story::exporter_at("Cancelling");
+    story.kill(I);
+    assert_eq!(story.view(Half::Exporter), "Cancelling: E live", "the bystander has not acked");
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(EndReason::Operator)));
+    story.assert_owner(E);
+    story.revive(I);
+    story.assert_owner(E);
+}
+
+#[test]
+fn bystander_dies_in_prepping() {
+    cov_mark::check!(bystander_dies_in_prepping);
+    let mut story = Story::exporter_at("Prepping");
+    story.kill(B);
+    assert_eq!(story.view(Half::Exporter), "Prepping: E,E read-only");
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved), "nobody waits for it");
+    story.assert_owner(I);
+}
+
+#[test]
+fn bystander_dies_in_warning() {
+    cov_mark::check!(bystander_dies_in_warning);
+    let mut story = Story::exporter_at("Warning");
+    story.kill(B);
+    assert_eq!(story.view(Half::Exporter), "Exporting: E,I read-only", "it counts as warned");
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+    story.assert_owner(I);
+}
+
+#[test]
+fn bystander_dies_in_notifying() {
+    cov_mark::check!(bystander_dies_in_notifying);
+    let mut story = Story::exporter_at("Notifying");
+    story.kill(B);
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+    story.assert_owner(I);
+}
+
+#[test]
+fn bystander_dies_in_cancelling() {
+    cov_mark::check!(bystander_dies_in_cancelling);
+    let mut story = Story::exporter_at("Cancelling");
+    story.kill(B);
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(EndReason::Operator)));
+    story.assert_owner(E);
+}
+
+#[track_caller]
+fn bound_owner_dies_and_it_is_undone(state: &str) -> Story {
+    let mut story = Story::at(Half::Exporter, state, Neighbor::BoundOwner);
+    story.kill(B);
+    assert_eq!(story.view(Half::Exporter), "Cancelling: E live");
+    assert!(matches!(story.steps_to(I).last(), Some(Step::Cancel)), "the importer is told");
+    story
+}
+
+#[test]
+fn bound_owner_dies_in_freezing() {
+    cov_mark::check!(bound_owner_dies_in_freezing);
+    let mut story = bound_owner_dies_and_it_is_undone("Freezing");
+    story.auth_unpin();
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(EndReason::BoundOwnerDied)));
+    story.assert_owner(E);
+}
+
+#[test]
+fn bound_owner_dies_in_prepping() {
+    cov_mark::check!(bound_owner_dies_in_prepping);
+    let mut story = bound_owner_dies_and_it_is_undone("Prepping");
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(EndReason::BoundOwnerDied)));
+    story.assert_owner(E);
+}
+
+/// The acknowledgement of the warning arrives after the export was undone. It must not pass for that
+/// of the second notice, or the migration is over while a bystander is still in doubt.
+#[test]
+fn late_ack_of_warning_does_not_end_cancelling() {
+    let mut story = Story::exporter_at("Warning");
+    story.kill(I);
+    assert_eq!(story.exporter(), "Cancelling");
+    story.tell(B, E, Step::NotifyAck { auth: IN_DOUBT });
+    assert_eq!(story.exporter(), "Cancelling");
+    story.tell(B, E, Step::NotifyAck { auth: NOT_MOVED });
+    assert_eq!(story.exporter(), "Over");
+}
+
+/// States that can be undone, in order.
+const UNDOABLE: [(&str, EndReason); 7] = [
+    ("Locking", EndReason::LockingTimedOut),
+    ("Discovering", EndReason::DiscoveringTimedOut),
+    ("Copying", EndReason::CopyingTimedOut),
+    ("Freezing", EndReason::FreezingTimedOut),
+    ("Prepping", EndReason::PreppingTimedOut),
+    ("Warning", EndReason::WarningTimedOut),
+    ("Exporting", EndReason::ExportingTimedOut),
+];
+
+#[test]
+fn the_deadline_of_each_state_ends_it() {
+    for (state, reason) in UNDOABLE {
+        let mut story = Story::exporter_at(state);
+        let exporter = story.exporter;
+        story.deadline(Half::Exporter);
+        if state == "Warning" {
+            assert_eq!(story.exporter(), "Warning", "half of it: the warning is sent again");
+            story.deadline(Half::Exporter);
+        }
+        if state == "Freezing" {
+            story.auth_unpin();
+        }
+        story.rest();
+        assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(reason)), "{state}");
+        story.assert_owner(exporter);
+    }
+}
+
+/// What must come to its end is said again, as often as it takes.
+#[test]
+fn notifying_and_cancelling_send_again_and_are_never_undone() {
+    for (state, told) in [("Notifying", Step::Serve), ("Cancelling", Step::Cancel)] {
+        let mut story = Story::exporter_at(state);
+        let before = story.steps_to(B).len();
+        for time in 1..4 {
+            story.deadline(Half::Exporter);
+            assert_eq!(story.exporter(), state);
+            assert_eq!(story.steps_to(B).len(), before + time);
+            assert_eq!(story.steps_to(I).last(), Some(&told));
+        }
+    }
+}
+
+#[test]
+fn each_acknowledged_message_of_the_copy_gives_it_time_again() {
+    let mut story = Story::exporter_at("Copying");
+    story.tell(I, E, Step::RowsAck { number: 99 });
+    assert_eq!(story.exporter(), "Copying");
+    story.deadline(Half::Exporter);
+    assert_eq!(story.exporter(), "Cancelling");
+}
+
+#[test]
+fn cancelled_in_each_state_it_never_was() {
+    for (state, _) in UNDOABLE {
+        let mut story = Story::exporter_at(state);
+        let exporter = story.exporter;
+        assert_eq!(story.cancel(), AdminReply::Cancelling, "{state}");
+        assert!(story.view(Half::Exporter).ends_with(": E live"), "{state}: thawed at once");
+        if state == "Freezing" {
+            story.auth_unpin();
+        }
+        story.rest();
+        let operator = MigrationOutcome::Cancelled(EndReason::Operator);
+        assert_eq!(story.outcome(), Some(operator), "{state}");
+        story.assert_owner(exporter);
+    }
+}
+
+#[test]
+fn cancelling_is_refused_after_the_commit() {
+    for state in ["LoggingExport", "Notifying"] {
+        let mut story = Story::exporter_at(state);
+        assert_eq!(story.cancel(), AdminReply::Refused(AdminError::PastCommit), "{state}");
+        story.rest();
+        assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+        story.assert_owner(I);
+    }
+}
+
+#[test]
+fn a_nack_ends_it() {
+    let mut story = Story::exporter_at("Discovering");
+    story.tell(I, E, Step::Nack { reason: EndReason::ImporterBusy });
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(EndReason::ImporterBusy)));
+    assert_eq!(story.view(Half::Exporter), "Over: E live");
+}
+
+/// From somebody who is not the importer, of another migration, or of a state that is not this.
+#[test]
+fn what_does_not_fit_changes_nothing() {
+    let acks = [
+        Step::DiscoverAck,
+        Step::RowsAck { number: 99 },
+        Step::PrepAck,
+        Step::ExportAck,
+        Step::Finished,
+        Step::CancelAck,
+        Step::NotifyAck { auth: IN_DOUBT },
+    ];
+    for (state, _) in UNDOABLE {
+        for ack in &acks {
+            let mut story = Story::exporter_at(state);
+            let (exporter, before) = (story.exporter, story.view(Half::Exporter));
+            let stranger = if exporter == B { E } else { B };
+            if !matches!(ack, Step::NotifyAck { .. }) {
+                story.tell(stranger, exporter, ack.clone());
+                assert_eq!(story.view(Half::Exporter), before, "{ack:?} of a stranger");
+            }
+            story.id.number += 1;
+            story.tell(I, exporter, ack.clone());
+            story.id.number -= 1;
+            assert_eq!(story.view(Half::Exporter), before, "{ack:?} of another migration");
+        }
+    }
+}
+
+/// What the matrix of `migration/README.md` says of a whole life: nothing stands in its way.
+#[test]
+fn a_migration_that_nobody_disturbs() {
+    let mut story = Story::before(Neighbor::Bystander);
+    story.order();
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+    story.assert_owner(I);
+    let record = story.record();
+    let states: Vec<&str> = record.phases.iter().map(|phase| phase.state.as_str()).collect();
+    assert_eq!(
+        states,
+        [
+            "Locking",
+            "Discovering",
+            "Copying",
+            "Prepping",
+            "Warning",
+            "Exporting",
+            "LoggingExport",
+            "Notifying"
+        ]
+    );
+}
+
+/// A map of subtrees that is written in the middle of it does not make the region somebody else's.
+#[test]
+fn exporter_returns_with_a_map_that_was_written_while_in_doubt() {
+    for (state, owner) in
+        [("Prepping", E), ("Warning", E), ("Exporting", E), ("LoggingExport", I), ("Notifying", I)]
+    {
+        let mut story = Story::exporter_at(state);
+        story.cluster.at(E).checkpoint();
+        story.kill(E);
+        story.rest();
+        story.revive(E);
+        story.assert_owner(owner);
+    }
+}

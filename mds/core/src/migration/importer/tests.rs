@@ -1,1 +1,278 @@
+//! The importer, in each of its states: deaths, cancelling, and messages out of order.
 
+use common::id::Epoch;
+use common::migration::{EndReason, MigrationOutcome};
+
+use crate::journal::entry::{Entry, ImportOutcome};
+use crate::message::PeerMsg;
+use crate::message::migration::{MigrationMsg, Payload, Step};
+use crate::migration::fixture::{B, E, Half, I, Neighbor, Story};
+use crate::subtree::DirAuth;
+
+fn finishes(story: &mut Story) -> Vec<ImportOutcome> {
+    let facts = story.cluster.at(I).journal();
+    facts
+        .filter_map(|entry| match entry {
+            Entry::ImportFinish { outcome, .. } => Some(*outcome),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The exporter dies where nobody but the two knows: it never was.
+#[track_caller]
+fn exporter_dies_and_it_never_was(state: &str, neighbor: Neighbor) {
+    let mut story = Story::at(Half::Importer, state, neighbor);
+    story.kill(E);
+    assert_eq!(story.importer(), "Over");
+    assert_eq!(story.steps_to(B), []);
+    story.rest();
+    assert!(story.cluster.at(I).mds.holdings().sweep.is_empty(), "what was copied is gone");
+    let dir = story.dir;
+    assert!(story.cluster.at(I).entries(dir).is_empty(), "what was copied is gone");
+    story.revive(E);
+    story.assert_owner(E);
+}
+
+#[test]
+fn exporter_dies_in_discovering() {
+    cov_mark::check!(exporter_dies_in_discovering);
+    exporter_dies_and_it_never_was("Discovering", Neighbor::Stranger);
+}
+
+#[test]
+fn exporter_dies_in_discovered() {
+    cov_mark::check!(exporter_dies_in_discovered);
+    exporter_dies_and_it_never_was("Discovered", Neighbor::Stranger);
+}
+
+#[test]
+fn exporter_dies_in_copying() {
+    cov_mark::check!(exporter_dies_in_copying);
+    exporter_dies_and_it_never_was("Copying", Neighbor::Stranger);
+}
+
+#[test]
+fn exporter_dies_in_prepping() {
+    cov_mark::check!(exporter_dies_in_prepping);
+    exporter_dies_and_it_never_was("Prepping", Neighbor::BoundOwner);
+}
+
+#[test]
+fn exporter_dies_in_prepped() {
+    cov_mark::check!(exporter_dies_in_prepped);
+    let mut story = Story::importer_at("Prepped");
+    story.kill(E);
+    assert_eq!(story.view(Half::Importer), "Aborting: E,I frozen");
+    let notices = story.steps_to(B);
+    assert!(
+        matches!(notices.as_slice(), [Step::Notify { auth: DirAuth::Sole(E), .. }]),
+        "{notices:?}"
+    );
+    story.rest();
+    assert_eq!(story.importer(), "Over");
+    assert_eq!(finishes(&mut story), [], "no `ImportStart`, no end of it");
+    story.revive(E);
+    story.assert_owner(E);
+}
+
+#[test]
+fn exporter_dies_in_logging_start() {
+    cov_mark::check!(exporter_dies_in_logging_start);
+    let mut story = Story::importer_at("LoggingStart");
+    story.kill(E);
+    assert_eq!(story.importer(), "Aborting");
+    assert_eq!(finishes(&mut story), [ImportOutcome::Foreign]);
+    story.rest();
+    assert_eq!(story.importer(), "Over");
+    story.revive(E);
+    story.assert_owner(E);
+}
+
+#[test]
+fn exporter_dies_in_acking() {
+    cov_mark::check!(exporter_dies_in_acking);
+    let mut story = Story::importer_at("Acking");
+    story.kill(E);
+    assert_eq!(story.view(Half::Importer), "Acking: I,E frozen");
+    story.rest();
+    assert_eq!(story.view(Half::Importer), "Acking: I,E frozen", "only its journal can tell");
+    story.revive(E);
+    story.assert_owner(E);
+}
+
+/// The commit record was in the exporter's journal when it died.
+#[test]
+fn exporter_dies_in_acking_after_its_commit() {
+    let mut story = Story::at(Half::Exporter, "LoggingExport", Neighbor::Bystander);
+    story.kill(E);
+    story.rest();
+    assert_eq!(story.view(Half::Importer), "Acking: I,E frozen");
+    story.revive(E);
+    story.assert_owner(I);
+}
+
+#[test]
+fn exporter_dies_in_finishing() {
+    cov_mark::check!(exporter_dies_in_finishing);
+    let mut story = Story::importer_at("Finishing");
+    story.kill(E);
+    assert!(story.view(Half::Importer).ends_with(": I live"));
+    let notices = story.steps_to(B);
+    let last = notices.last();
+    assert!(matches!(last, Some(Step::Notify { auth: DirAuth::Sole(I), .. })), "{notices:?}");
+    story.rest();
+    story.assert_owner(I);
+    story.revive(E);
+    story.assert_owner(I);
+}
+
+#[test]
+fn exporter_dies_in_aborting() {
+    cov_mark::check!(exporter_dies_in_aborting);
+    let mut story = Story::importer_at("Aborting");
+    // It came back, and is gone again: the map says so.
+    story.cluster.revive(E);
+    assert_eq!(story.importer(), "Aborting");
+    story.kill(E);
+    assert_eq!(story.importer(), "Aborting");
+    story.rest();
+    assert_eq!(story.importer(), "Over");
+    story.revive(E);
+    story.assert_owner(E);
+}
+
+#[test]
+fn bystander_dies_in_aborting() {
+    cov_mark::check!(bystander_dies_in_aborting);
+    let mut story = Story::importer_at("Aborting");
+    story.kill(B);
+    assert_eq!(story.importer(), "Over", "it counts as told");
+    story.rest();
+    story.revive(E);
+    story.assert_owner(E);
+}
+
+#[test]
+fn a_cancel_undoes_each_state_up_to_acking() {
+    for state in
+        ["Discovering", "Discovered", "Copying", "Prepping", "Prepped", "LoggingStart", "Acking"]
+    {
+        let neighbor = if state == "Prepping" { Neighbor::BoundOwner } else { Neighbor::Bystander };
+        let mut story = Story::at(Half::Importer, state, neighbor);
+        story.cancel();
+        story.rest();
+        let outcome = story.outcome();
+        assert_eq!(outcome, Some(MigrationOutcome::Cancelled(EndReason::Operator)), "{state}");
+        story.assert_owner(E);
+        let dir = story.dir;
+        assert!(story.cluster.at(I).entries(dir).is_empty(), "{state}: swept");
+    }
+}
+
+#[test]
+fn a_cancel_after_the_commit_changes_nothing() {
+    let mut story = Story::importer_at("Finishing");
+    story.tell(E, I, Step::Cancel);
+    assert!(story.view(Half::Importer).ends_with(": I live"));
+    story.rest();
+    story.assert_owner(I);
+}
+
+/// I1: whatever is said to it, it serves only on `Serve`, and only from its own doubt.
+#[test]
+fn nothing_but_the_doubt_leads_to_serving() {
+    for state in ["Discovered", "Copying", "Prepped", "LoggingStart"] {
+        let mut story = Story::importer_at(state);
+        let before = story.view(Half::Importer);
+        story.tell(E, I, Step::Serve);
+        story.tell(E, I, Step::Over);
+        assert_eq!(story.view(Half::Importer), before, "{state}");
+    }
+}
+
+#[test]
+fn an_importer_in_doubt_asks_and_goes_on_waiting() {
+    let mut story = Story::importer_at("Acking");
+    story.deadline(Half::Importer);
+    assert_eq!(story.steps_to(E).last(), Some(&Step::Ask));
+    story.tell(E, I, Step::Undecided);
+    assert_eq!(story.view(Half::Importer), "Acking: I,E frozen");
+    story.rest();
+    story.assert_owner(I);
+}
+
+/// Its second life finds the doubt in the journal and asks.
+#[test]
+fn importer_returns_after_acking() {
+    let mut story = Story::importer_at("Acking");
+    story.kill(I);
+    story.rest();
+    story.assert_owner(E);
+    story.revive(I);
+    story.assert_owner(E);
+    assert_eq!(finishes(&mut story), [], "settled, and trimmed");
+}
+
+fn answer(story: &mut Story, step: Step) -> Vec<Step> {
+    story.tell(E, I, step);
+    story.steps_to(E)
+}
+
+/// What comes for a migration that is not here is answered so that the exporter can end it.
+#[test]
+fn a_stale_step_is_dropped_or_answered() {
+    let mut story = Story::before(Neighbor::Stranger);
+    let prep = Step::Prep {
+        epoch: Epoch(9),
+        bounds: std::collections::BTreeMap::new(),
+        bystanders: std::collections::BTreeSet::new(),
+    };
+    for step in [Step::Rows { number: 1, content: Vec::new() }, prep, Step::Over, Step::Undecided] {
+        assert_eq!(answer(&mut story, step), []);
+    }
+    let mut expected = Vec::new();
+    for (step, reply) in [
+        (Step::Export(Box::default()), Step::CancelAck),
+        (Step::Cancel, Step::CancelAck),
+        (Step::Serve, Step::Finished),
+    ] {
+        expected.push(reply);
+        assert_eq!(answer(&mut story, step), expected);
+    }
+    assert_eq!(story.cluster.at(I).mds.migrator_for_test().running(), 0);
+}
+
+#[test]
+fn a_step_of_a_stranger_is_not_the_exporters() {
+    let mut story = Story::importer_at("Prepped");
+    story.tell(B, I, Step::Export(Box::<Payload>::default()));
+    assert_eq!(story.importer(), "Prepped");
+}
+
+#[test]
+fn an_overlapping_region_is_refused() {
+    let mut story = Story::importer_at("Copying");
+    let (dir, mut id) = (story.dir, story.id);
+    id.number += 1;
+    let parent = crate::row::Parent { dir: story.dir, name: crate::fixture::name("x") };
+    let base = common::id::DirFragId::whole(common::id::Ino(0xffff));
+    let step = Step::Discover { parent, ask: [(dir, E)].into() };
+    story.cluster.tell(E, I, PeerMsg::Migration(MigrationMsg { id, base, step }));
+    story.id = id;
+    let nack = Step::Nack { reason: EndReason::ImporterBusy };
+    assert_eq!(story.steps_to(E), [nack]);
+}
+
+/// A map of subtrees that is written in the middle of it does not make the region its own.
+#[test]
+fn importer_returns_with_a_map_that_was_written_while_in_doubt() {
+    for state in ["Prepped", "LoggingStart", "Acking"] {
+        let mut story = Story::importer_at(state);
+        story.cluster.at(I).checkpoint();
+        story.kill(I);
+        story.rest();
+        story.revive(I);
+        story.assert_owner(E);
+    }
+}
