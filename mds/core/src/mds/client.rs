@@ -14,6 +14,7 @@ use crate::effect::{Effect, Effects};
 use crate::input::ConnId;
 use crate::request::Parked;
 use crate::row::StoredSession;
+use crate::subtree::{Access, Intent};
 use crate::timer::Timer;
 
 /// What clients have said that cannot be acted upon yet.
@@ -135,7 +136,7 @@ impl Mds {
         }
         match msg {
             ToMds::Open { .. } => unreachable!("handled above"),
-            ToMds::Claim { pins } => self.on_claim(client, pins),
+            ToMds::Claim { pins } => self.on_claim(client, pins, out),
             ToMds::ClaimsDone => self.on_claims_done(client, out),
             ToMds::ReplayDone => self.on_client_returned(now, client, out),
             ToMds::Request(request) => self.on_request(now, Parked { client, request }, out),
@@ -214,15 +215,26 @@ impl Mds {
         out.push(Effect::SetTimer { timer: Timer::Lease(client), at });
     }
 
-    fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>) {
-        let claims = self.clients.claims.entry(client).or_default();
-        claims.made.extend(pins.into_iter().map(|claim| {
-            let dir = match claim.target.place {
+    /// What lies elsewhere is counted elsewhere: the client did not hear that its region moved.
+    fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>, out: &mut Effects) {
+        for PinClaim { target, count } in pins {
+            let dir = match target.place {
                 Place::Entry { dir, .. } => Some(dir),
                 Place::Dir | Place::Home | Place::Orphan { .. } => None,
             };
-            (claim.target.ino, (dir, claim.count))
-        }));
+            let access =
+                dir.map(|dir| self.own.subtrees.access(dir, Intent::Read, &self.own.namespace));
+            match access {
+                Some(Ok(Access::Elsewhere(route))) => {
+                    self.own.sessions.tell(client, ToClient::Route(route), out);
+                }
+                Some(Ok(Access::Unknown)) => {}
+                Some(Ok(Access::Granted { .. } | Access::Frozen { .. }) | Err(_)) | None => {
+                    let claims = self.clients.claims.entry(client).or_default();
+                    claims.made.insert(target.ino, (dir, count));
+                }
+            }
+        }
     }
 
     /// The client holds exactly what it has claimed.

@@ -45,7 +45,7 @@ pub(super) fn check_lent(cx: &Cx<'_>, client: ClientId, ino: Ino) -> Step<()> {
     if lent { Ok(()) } else { Err(FsError::Stale.into()) }
 }
 
-fn new_inode(create: &Create, parent: &Dir, request: &Request) -> Step<Inode> {
+pub(super) fn new_inode(create: &Create, parent: &Dir, request: &Request) -> Step<Inode> {
     let (kind, rdev, symlink) = match &create.node {
         Node::File => (FileKind::File, 0, &[][..]),
         Node::Symlink(target) => (FileKind::Symlink, 0, &target[..]),

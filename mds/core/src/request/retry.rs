@@ -7,9 +7,9 @@ use common::error::FsError;
 use common::id::{ClientId, Ino};
 use common::name::Name;
 use common::wire::reply::{Answer, Found, Moved, Renamed};
-use common::wire::request::{Op, Place, Request, Target};
+use common::wire::request::{Create, Op, Place, Request, Target};
 
-use super::{Done, lookup, target};
+use super::{Done, create, lookup, target};
 use crate::cx::{Cx, Step, Stop};
 use crate::subtree::Intent;
 
@@ -17,7 +17,7 @@ use crate::subtree::Intent;
 /// Where to ask instead, or what to wait for.
 pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
     let answer = match &request.op {
-        Op::Create(create) => entry(cx, client, create.ino, (create.dir, &create.name))?,
+        Op::Create(create) => created(cx, client, request, create)?,
         Op::Mkdir { dir, name, ino, .. } => entry(cx, client, *ino, (*dir, name))?,
         Op::Link { target, dir, name, .. } => entry(cx, client, target.ino, (*dir, name))?,
         Op::Setattr { target, .. } | Op::Wrote { target, .. } => attr(cx, client, target)?,
@@ -50,6 +50,19 @@ pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done
         | Op::Sync => unreachable!("only changes are completed"),
     };
     Ok(Done::read(answer))
+}
+
+/// What was made, as it was then if it is gone or elsewhere by now.
+fn created(cx: &mut Cx<'_>, client: ClientId, request: &Request, create: &Create) -> Step<Answer> {
+    match entry(cx, client, create.ino, (create.dir, &create.name)) {
+        Err(Stop::Refuse(FsError::NotFound)) => {
+            let parent = cx.dir(create.dir)?.clone();
+            let attr = create::new_inode(create, &parent, request)?.attr;
+            target::pin(cx, client, &attr, None);
+            Ok(Answer::Found(Found::Here(attr)))
+        }
+        answer => answer,
+    }
 }
 
 /// What was made under a name. If the name stands for something else by now, the inode is looked for
