@@ -132,6 +132,15 @@ impl GiveBack {
             });
             claim.count += count;
         }
+        for (ino, place) in pending.makes() {
+            // If it was made, and the answer lost, somebody else must not take it away before we
+            // hear of it.
+            claims.entry(ino).or_insert_with(|| Released {
+                target: Target { ino, place },
+                at: None,
+                count: 0,
+            });
+        }
         claims
             .into_values()
             .filter(|claim| atlas.rank_of(&claim.target, claim.at) == rank)

@@ -23,7 +23,7 @@ use common::error::FsError;
 use common::id::{Ino, Rank, RequestId, Seq};
 use common::time::Timestamp;
 use common::wire::reply::{Answer, Outcome, Reply};
-use common::wire::request::{Caller, Forget, Op};
+use common::wire::request::{Caller, Forget, Op, Place};
 use common::wire::session::ToMds;
 
 use crate::cx::Cx;
@@ -355,6 +355,15 @@ impl Pending {
         } else {
             pended.owner = Owner::Nobody;
         }
+    }
+
+    /// Files of which it is not known whether they were made.
+    pub(crate) fn makes(&self) -> impl Iterator<Item = (Ino, Place)> + '_ {
+        self.requests.values().filter_map(|pended| {
+            let Op::Create(create) = &pended.op else { return None };
+            let place = Place::Entry { dir: create.dir, name: create.name.clone() };
+            (create.ino != UNNUMBERED).then_some((create.ino, place))
+        })
     }
 
     /// Pins that are on their way back.

@@ -50,6 +50,8 @@ pub enum ToMds {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PinClaim {
     pub target: Target,
+    /// 0: made by a request whose answer has not come. If it was made, it stays pinned until the
+    /// request is answered.
     pub count: u64,
 }
 

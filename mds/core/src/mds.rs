@@ -95,6 +95,7 @@ impl Mds {
             Input::Timer(timer) => self.on_timer(now, timer, out),
             Input::Admin { id, request } => self.on_admin(now, id, request, out),
         }
+        self.verify_claims(out);
         self.continue_replay(now, out);
         self.poke_migrations(now, out);
         self.own.namespace.trim(self.params.cache_entries_max);

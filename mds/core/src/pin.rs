@@ -39,6 +39,16 @@ impl PinTable {
         *pinned.holders.entry(client).or_default() += 1;
     }
 
+    /// The client does not know whether it pins the inode; if so, no answer that counts has come.
+    pub fn keep(&mut self, ino: Ino, client: ClientId) {
+        if let Some(pinned) = self.pins.get_mut(&ino)
+            && let Some(count) = pinned.holders.get_mut(&client)
+        {
+            *count = 0;
+            self.note(ino);
+        }
+    }
+
     /// Sets what a client holds, as it says itself after a broken connection or a restart.
     pub fn claim(&mut self, ino: Ino, dir: Option<Ino>, client: ClientId, count: u64) {
         if count == 0 {

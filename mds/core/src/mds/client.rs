@@ -24,11 +24,21 @@ pub(super) struct Clients {
     opening: BTreeMap<ClientId, ConnId>,
     /// Claims made so far on the present connection.
     claims: BTreeMap<ClientId, Claims>,
+    /// Claims that were taken before it was known who is the authority.
+    unverified: Vec<Unverified>,
     /// Applied by an earlier life, to be applied again in that order.
     replays: Vec<Parked>,
     replay: Replay,
     /// New requests that came before the rank was active.
     early: Vec<Parked>,
+}
+
+/// A pin on an inode embedded in an entry of a directory that was not cached when it was claimed.
+#[derive(Clone, Copy, Debug, Hash)]
+struct Unverified {
+    client: ClientId,
+    ino: Ino,
+    dir: Ino,
 }
 
 /// Carrying out what an earlier life had applied and lost. One at a time: each finds what those before
@@ -230,8 +240,29 @@ impl Mds {
                 }
                 Some(Ok(Access::Unknown)) => {}
                 Some(Ok(Access::Granted { .. } | Access::Frozen { .. }) | Err(_)) | None => {
+                    if let (Some(dir), Some(Err(_))) = (dir, &access) {
+                        self.clients.unverified.push(Unverified { client, ino: target.ino, dir });
+                    }
                     let claims = self.clients.claims.entry(client).or_default();
                     claims.made.insert(target.ino, (dir, count));
+                }
+            }
+        }
+    }
+
+    /// Looks again at claims about directories that were not cached.
+    pub(super) fn verify_claims(&mut self, out: &mut Effects) {
+        for claim in std::mem::take(&mut self.clients.unverified) {
+            match self.own.subtrees.access(claim.dir, Intent::Read, &self.own.namespace) {
+                Ok(Access::Granted { .. } | Access::Frozen { .. }) => {}
+                Ok(Access::Elsewhere(_) | Access::Unknown) => {
+                    if self.own.pins.dir_of(claim.ino) == Some(claim.dir) {
+                        self.own.give_back(claim.ino, claim.client, u64::MAX, out);
+                    }
+                }
+                Err(fetch) => {
+                    self.own.namespace.fetch(fetch, out);
+                    self.clients.unverified.push(claim);
                 }
             }
         }
@@ -246,6 +277,10 @@ impl Mds {
             }
         }
         for (ino, (dir, count)) in claims.made {
+            if count == 0 {
+                self.own.pins.keep(ino, client);
+                continue;
+            }
             self.own.pins.claim(ino, dir, client, count);
         }
     }
