@@ -25,6 +25,8 @@ mod failure_matrix_tests;
 #[cfg(test)]
 mod fixture;
 pub mod importer;
+#[cfg(test)]
+mod random_tests;
 pub mod record;
 pub mod sweep;
 

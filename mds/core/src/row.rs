@@ -189,3 +189,6 @@ pub struct StoredSession {
     /// Came with this import, which is not finished: exempt from the reconnect window.
     pub provisional: Option<MigrationId>,
 }
+
+#[cfg(test)]
+mod tests;

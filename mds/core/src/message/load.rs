@@ -26,3 +26,6 @@ pub struct Candidate {
     /// Operations per second, decayed.
     pub load: u64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,3 +99,6 @@ pub struct TravelSession {
     pub ranges: Vec<InoRange>,
     pub completed: IdSet,
 }
+
+#[cfg(test)]
+mod tests;

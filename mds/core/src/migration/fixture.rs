@@ -6,10 +6,11 @@
 use common::id::{DirFragId, Ino, MigrationId, Rank};
 use common::migration::{MigrationOutcome, MigrationRecord};
 use common::wire::admin::{AdminReply, AdminRequest};
+use common::wire::request::Op;
 
 use super::Migrator;
 use crate::cluster_fixture::{Cluster, D1, R0, R1, R2};
-use crate::fixture::A;
+use crate::fixture::{A, name};
 use crate::input::{AdminId, Input};
 use crate::message::PeerMsg;
 use crate::message::migration::{MigrationMsg, Step};
@@ -262,6 +263,22 @@ impl Story {
         let set = self.cluster.at(rank).timers.contains(&timer);
         assert!(set, "{half:?} in {} has a deadline", self.state(half));
         self.cluster.at(rank).input(Input::Timer(timer));
+    }
+
+    pub(super) fn deadline_if_set(&mut self, half: Half) {
+        let (rank, timer) = match half {
+            Half::Exporter => (self.exporter, Timer::Exporter(self.id)),
+            Half::Importer => (self.importer, Timer::Importer(self.id)),
+        };
+        if self.cluster.at(rank).timers.contains(&timer) {
+            self.cluster.at(rank).input(Input::Timer(timer));
+        }
+    }
+
+    /// Brings the way up from the region into the cache of a rank that may have lost it.
+    pub(super) fn look(&mut self, rank: Rank) {
+        let op = Op::Lookup { dir: self.dir, name: name("f") };
+        self.cluster.ask(rank, A, op);
     }
 
     /// Everything arrives and becomes durable, and clocks go on until nothing is due.

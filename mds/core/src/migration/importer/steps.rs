@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use common::id::{DirFragId, Rank, Seq};
+use common::mds_map::RankState;
 
 use super::{ExporterIs, Importer, State, Told};
 use crate::cx::Cx;
@@ -218,6 +219,8 @@ impl Importer {
 
     /// The exporter died before it decided: nobody else tells the bystanders.
     pub(super) fn abort(&mut self, cx: &mut Cx<'_>) -> State {
+        // `Prep` may name one that this rank had seen die before it came.
+        self.import.bystanders.retain(|rank| cx.map.state(*rank) != RankState::Down);
         let awaiting = self.import.bystanders.clone();
         self.notify_bystanders(DirAuth::Sole(self.import.exporter), cx);
         self.end_if_unwarned(awaiting, cx)

@@ -153,6 +153,21 @@ fn bystander_dies_in_aborting() {
     story.assert_owner(E);
 }
 
+/// It died when `Prep`, which names it, was still under way.
+#[test]
+fn bystander_dies_before_prep_arrives() {
+    let mut story = Story::exporter_at("Prepping");
+    assert_eq!(story.importer(), "Copying");
+    story.kill(B);
+    while story.importer() != "Prepped" {
+        assert!(story.cluster.step(), "`Prep` is under way");
+    }
+    story.kill(E);
+    assert_eq!(story.importer(), "Over", "nobody is waited for");
+    story.revive(E);
+    story.assert_owner(E);
+}
+
 #[test]
 fn a_cancel_undoes_each_state_up_to_acking() {
     for state in
