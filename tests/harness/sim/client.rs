@@ -172,7 +172,6 @@ pub fn call(operation: &Operation<Ino>) -> Call {
 ///
 /// A change repeated after a restart is answered with attributes as they are by then, and a lookup of
 /// something that lies with another rank asks twice: of those only who and what it is are checked.
-#[must_use]
 pub fn outcome(operation: &Operation<Ino>, result: Result<Done, FsError>) -> Outcome<Ino> {
     Ok(match result? {
         Done::Nothing => Answer::Done,

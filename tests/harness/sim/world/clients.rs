@@ -95,7 +95,11 @@ impl World {
         }
     }
 
-    pub(super) fn to_client(&mut self, conn: ConnId, message: ToClient) -> Result<(), Violation> {
+    pub(super) fn client_hears(
+        &mut self,
+        conn: ConnId,
+        message: ToClient,
+    ) -> Result<(), Violation> {
         let Some(it) = self.network.conn(conn).copied() else { return Ok(()) };
         if it.to_client == Way::Shut {
             return Ok(());
@@ -106,7 +110,7 @@ impl World {
         self.client_input(it.client, Input::FromMds { link: it.link, message })
     }
 
-    pub(super) fn to_client_ends(&mut self, conn: ConnId) -> Result<(), Violation> {
+    pub(super) fn client_loses(&mut self, conn: ConnId) -> Result<(), Violation> {
         let Some(it) = self.network.conn(conn).copied() else { return Ok(()) };
         if it.to_client == Way::Shut {
             return Ok(());

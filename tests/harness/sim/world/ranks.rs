@@ -241,7 +241,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_rank(&mut self, conn: ConnId, msg: ToMds) {
+    pub(super) fn rank_hears(&mut self, conn: ConnId, msg: ToMds) {
         let Some(it) = self.network.conn(conn).copied() else { return };
         if it.to_rank != Way::Shut {
             let client = self.clients[it.client].id;
@@ -249,7 +249,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_rank_ends(&mut self, conn: ConnId) {
+    pub(super) fn rank_loses(&mut self, conn: ConnId) {
         let Some(it) = self.network.conn(conn).copied() else { return };
         if it.to_rank != Way::Shut {
             let client = self.clients[it.client].id;
