@@ -58,7 +58,9 @@ fn created(cx: &mut Cx<'_>, client: ClientId, request: &Request, create: &Create
         Err(Stop::Refuse(FsError::NotFound)) => {
             let parent = cx.dir(create.dir)?.clone();
             let attr = create::new_inode(create, &parent, request)?.attr;
-            target::pin(cx, client, &attr, None);
+            // Where it is by now is known if somebody pins it, and must not be forgotten.
+            let dir = cx.own.pins.dir_of(create.ino);
+            target::pin(cx, client, &attr, dir);
             Ok(Answer::Found(Found::Here(attr)))
         }
         answer => answer,
