@@ -33,7 +33,7 @@ pub(super) struct Clients {
     early: Vec<Parked>,
 }
 
-/// A pin on an inode embedded in an entry of a directory that was not cached when it was claimed.
+/// A pin that was claimed on an inode embedded in an entry of a directory, which may be elsewhere.
 #[derive(Clone, Copy, Debug, Hash)]
 struct Unverified {
     client: ClientId,
@@ -240,9 +240,6 @@ impl Mds {
                 }
                 Some(Ok(Access::Unknown)) => {}
                 Some(Ok(Access::Granted { .. } | Access::Frozen { .. }) | Err(_)) | None => {
-                    if let (Some(dir), Some(Err(_))) = (dir, &access) {
-                        self.clients.unverified.push(Unverified { client, ino: target.ino, dir });
-                    }
                     let claims = self.clients.claims.entry(client).or_default();
                     claims.made.insert(target.ino, (dir, count));
                 }
@@ -250,7 +247,7 @@ impl Mds {
         }
     }
 
-    /// Looks again at claims about directories that were not cached.
+    /// Looks again at claims: the directory may not have been cached, or have moved since.
     pub(super) fn verify_claims(&mut self, out: &mut Effects) {
         for claim in std::mem::take(&mut self.clients.unverified) {
             match self.own.subtrees.access(claim.dir, Intent::Read, &self.own.namespace) {
@@ -282,6 +279,9 @@ impl Mds {
                 continue;
             }
             self.own.pins.claim(ino, dir, client, count);
+            if let Some(dir) = dir {
+                self.clients.unverified.push(Unverified { client, ino, dir });
+            }
         }
     }
 
