@@ -2,7 +2,7 @@
 //!
 //! A message whose [`MigrationId`] or sender does not fit what the receiver knows is dropped, except
 //! that a `Discover` that cannot be accepted is answered `Nack`, an `Export` that cannot be accepted
-//! `Cancel`, and every `Notify` is acknowledged.
+//! `CancelAck` (nothing of it is here), and every `Notify` is acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
