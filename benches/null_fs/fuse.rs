@@ -1,15 +1,15 @@
-//! The kernel's requests, answered from the tree. Flags, refusals and lifetimes are those of
-//! `client-fuse/src/fuse.rs` and `fuse/profile.rs`; when they change there, they change here.
+//! The kernel's requests, answered from the tree. Flags are our own mount's, by the same code; what
+//! is refused is what `client-fuse/src/fuse.rs` refuses, and changes with it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use client_fuse::fuse::{Acl, Locks, Profile};
+use client_fuse::fuse::{Locks, Profile};
 use fuser::{
     BsdFileFlags, Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
-    InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
     ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite,
     ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
@@ -18,9 +18,6 @@ use parking_lot::Mutex;
 use super::tree::{New, Tree};
 
 const GENERATION: Generation = Generation(0);
-/// Bytes of one READ or WRITE.
-const IO_BYTES_MAX: u32 = 1024 * 1024;
-const BACKGROUND_MAX: u16 = 64;
 
 #[derive(Debug)]
 pub struct NullFs {
@@ -33,10 +30,6 @@ impl NullFs {
     #[must_use]
     pub fn new(profile: Profile, ttl: Duration) -> Self {
         Self { tree: Mutex::new(Tree::new()), profile, ttl }
-    }
-
-    fn umask(&self, umask: u32) -> u32 {
-        if self.profile.acl == Acl::On { umask } else { 0 }
     }
 
     fn make(
@@ -85,25 +78,7 @@ fn time(asked: TimeOrNow) -> SystemTime {
 
 impl Filesystem for NullFs {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        let mut wanted = InitFlags::FUSE_PARALLEL_DIROPS
-            | InitFlags::FUSE_DO_READDIRPLUS
-            | InitFlags::FUSE_READDIRPLUS_AUTO
-            | InitFlags::FUSE_MAX_PAGES
-            | InitFlags::FUSE_CACHE_SYMLINKS
-            | InitFlags::FUSE_HANDLE_KILLPRIV_V2
-            | InitFlags::FUSE_AUTO_INVAL_DATA
-            | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
-        if self.profile.acl == Acl::On {
-            wanted |= InitFlags::FUSE_POSIX_ACL | InitFlags::FUSE_DONT_MASK;
-        }
-        if self.profile.locks == Locks::Local {
-            wanted |= InitFlags::FUSE_NO_OPEN_SUPPORT;
-        }
-        if let Err(missing) = config.add_capabilities(wanted) {
-            let _ = config.add_capabilities(wanted & !missing);
-        }
-        let _ = config.set_max_write(IO_BYTES_MAX);
-        let _ = config.set_max_background(BACKGROUND_MAX);
+        self.profile.negotiate(config);
         Ok(())
     }
 
@@ -169,7 +144,7 @@ impl Filesystem for NullFs {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        let what = (kind_of(mode), mode & !self.umask(umask), rdev);
+        let what = (kind_of(mode), mode & !u32::from(self.profile.umask(umask)), rdev);
         let made = self.make(req, (parent, name), what, OsStr::new(""));
         let taken = |errno: Errno| if errno.code() == libc::EEXIST { Errno::ESTALE } else { errno };
         self.entry(made.map_err(taken), reply);
@@ -184,7 +159,7 @@ impl Filesystem for NullFs {
         umask: u32,
         reply: ReplyEntry,
     ) {
-        let what = (FileType::Directory, mode & !self.umask(umask), 0);
+        let what = (FileType::Directory, mode & !u32::from(self.profile.umask(umask)), 0);
         let made = self.make(req, (parent, name), what, OsStr::new(""));
         self.entry(made, reply);
     }
@@ -275,7 +250,7 @@ impl Filesystem for NullFs {
             node.attr.size = node.attr.size.max(offset + data.len() as u64);
             node.attr.mtime = SystemTime::now();
         }
-        reply.written(u32::try_from(data.len()).unwrap_or(IO_BYTES_MAX));
+        reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX));
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
@@ -363,7 +338,7 @@ impl Filesystem for NullFs {
         if self.profile.locks == Locks::Local {
             return reply.error(Errno::ENOSYS);
         }
-        let what = (FileType::RegularFile, mode & !self.umask(umask), 0);
+        let what = (FileType::RegularFile, mode & !u32::from(self.profile.umask(umask)), 0);
         match self.make(req, (parent, name), what, OsStr::new("")) {
             Ok(attr) => {
                 let flags = FopenFlags::empty();

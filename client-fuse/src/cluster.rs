@@ -147,13 +147,22 @@ impl Cluster {
     /// # Errors
     /// There is none, it is down, or it cannot be reached.
     fn ask(&mut self, rank: Rank, request: &AdminRequest) -> Result<AdminReply, ClusterError> {
+        self.ask_within(rank, request, ANSWER_TIMEOUT)
+    }
+
+    fn ask_within(
+        &mut self,
+        rank: Rank,
+        request: &AdminRequest,
+        time: Duration,
+    ) -> Result<AdminReply, ClusterError> {
         let mut conversation = match self.ranks.remove(&rank) {
             Some(conversation) => conversation,
             None => self.open_rank(rank)?,
         };
         let reply = self.runtime.block_on(async {
             conversation.send(request).await?;
-            conversation.receive().await
+            conversation.receive_within(time).await
         })?;
         self.ranks.insert(rank, conversation);
         Ok(reply)
@@ -223,8 +232,15 @@ impl Conversation {
     }
 
     async fn receive<T: DeserializeOwned>(&mut self) -> Result<T, ClusterError> {
+        self.receive_within(ANSWER_TIMEOUT).await
+    }
+
+    async fn receive_within<T: DeserializeOwned>(
+        &mut self,
+        time: Duration,
+    ) -> Result<T, ClusterError> {
         let whom = self.whom.clone();
-        match tokio::time::timeout(ANSWER_TIMEOUT, self.greeted.recv.next()).await {
+        match tokio::time::timeout(time, self.greeted.recv.next()).await {
             Err(_) => Err(ClusterError::Silent { whom }),
             Ok(Err(source)) => Err(ClusterError::Frame { whom, source }),
             Ok(Ok(None)) => Err(ClusterError::Ended { whom }),

@@ -114,6 +114,14 @@ pub enum EndReason {
     Restarted,
 }
 
+impl MigrationRecord {
+    /// Whether nothing of it is left to do but to delete rows in the background.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.outcome.is_some()
+    }
+}
+
 impl MigrationCause {
     #[must_use]
     pub fn name(self) -> &'static str {

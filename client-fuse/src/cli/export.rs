@@ -2,8 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use common::id::{Ino, MigrationId, Rank};
@@ -18,9 +17,6 @@ use super::output::{self, Format};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::ConnectionArgs;
 use crate::mount::table;
-
-/// How often a migration that is waited for is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -73,19 +69,20 @@ pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()
     }
 }
 
-/// A path below a mountpoint of ours is taken from there, any other from the root.
+/// A path below a mountpoint of ours is taken from there, any other absolute one from the root.
 fn in_file_system(path: &Path) -> anyhow::Result<PathBuf> {
     let mounts = table::read().context("cannot read the mount table")?;
+    let full = std::path::absolute(path).context("cannot find the current directory")?;
     let below = mounts
         .iter()
         .filter(|mounted| mounted.file_system == table::FILE_SYSTEM)
-        .filter_map(|mounted| path.strip_prefix(&mounted.mountpoint).ok())
+        .filter_map(|mounted| full.strip_prefix(&mounted.mountpoint).ok())
         .min_by_key(|rest| rest.as_os_str().len());
     match below {
         Some(rest) => Ok(Path::new("/").join(rest)),
         None if path.is_absolute() => Ok(path.to_owned()),
         None => bail!(
-            "`{}` is not absolute; write the path from the file system's root",
+            "`{}` is not below a mount of GroveFS; write the path from the file system's root",
             path.display()
         ),
     }
@@ -147,21 +144,12 @@ fn locate(cluster: &mut Cluster, names: &[Name]) -> anyhow::Result<(Ino, Rank)> 
 }
 
 fn wait(cluster: &mut Cluster, id: MigrationId, time: Duration) -> anyhow::Result<MigrationRecord> {
-    let deadline = Instant::now() + time;
-    loop {
-        let records = cluster.migrations(id.exporter)?;
-        let record = records.into_iter().find(|record| record.id == id);
-        let record = record.with_context(|| format!("migration {id} is not known any more"))?;
-        if record.outcome.is_some() && record.state == "Over" {
-            return Ok(record);
-        }
-        if Instant::now() > deadline {
-            bail!(
-                "migration {id} is still {}; `grove migrations` shows how it goes on",
-                record.state
-            );
-        }
-        thread::sleep(LOOK_EVERY);
+    match cluster.migration_over(id, time) {
+        Err(ClusterError::Silent { .. }) => bail!(
+            "migration {id} is still under way after {}; `grove migrations` shows how it goes on",
+            humantime::format_duration(time)
+        ),
+        other => other.with_context(|| format!("cannot learn how migration {id} ends")),
     }
 }
 

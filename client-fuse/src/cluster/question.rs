@@ -1,5 +1,7 @@
 //! The questions and orders a rank takes from operators, each with the answer it has.
 
+use std::time::Duration;
+
 use common::id::{Ino, MigrationId, Rank};
 use common::migration::MigrationRecord;
 use common::name::Name;
@@ -53,6 +55,24 @@ impl Cluster {
     /// See [`Self::status`].
     pub fn migrations(&mut self, rank: Rank) -> Result<Vec<MigrationRecord>, ClusterError> {
         answer!(self, rank, AdminRequest::Migrations, AdminReply::Migrations(records) => records)
+    }
+
+    /// Waits until a migration is over.
+    ///
+    /// # Errors
+    /// See [`Self::status`]; [`ClusterError::Silent`] if it takes longer than `time`.
+    pub fn migration_over(
+        &mut self,
+        id: MigrationId,
+        time: Duration,
+    ) -> Result<MigrationRecord, ClusterError> {
+        let request = AdminRequest::AwaitMigration { id };
+        let reply = self.ask_within(id.exporter, &request, time)?;
+        if let AdminReply::MigrationOver(record) = reply {
+            Ok(record)
+        } else {
+            Err(instead(id.exporter, reply))
+        }
     }
 
     /// # Errors

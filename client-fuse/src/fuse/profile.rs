@@ -32,9 +32,11 @@ pub enum Acl {
 }
 
 impl Profile {
+    /// Asks the kernel for what a mount of this profile wants, as far as it has it.
+    ///
     /// Never wanted: `WRITEBACK_CACHE` (the kernel then ignores sizes from us), `ATOMIC_O_TRUNC`,
     /// `EXPORT_SUPPORT`, `SETXATTR_EXT`, and locks, which fuser cannot tell apart.
-    pub(super) fn negotiate(self, config: &mut KernelConfig) {
+    pub fn negotiate(self, config: &mut KernelConfig) {
         let mut wanted = InitFlags::FUSE_PARALLEL_DIROPS
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_READDIRPLUS_AUTO
@@ -60,7 +62,8 @@ impl Profile {
     }
 
     /// The umask is ours to apply only if the kernel leaves it to us.
-    pub(super) fn umask(self, umask: u32) -> u16 {
+    #[must_use]
+    pub fn umask(self, umask: u32) -> u16 {
         match self.acl {
             Acl::On => convert::permissions(umask),
             Acl::Off => 0,

@@ -3,14 +3,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::mount::table;
-
-const STEP: Duration = Duration::from_millis(20);
 
 /// Where the files lie: for root in `/run`, for others where the system says.
 fn folder() -> PathBuf {
@@ -43,14 +42,13 @@ pub fn show(mountpoint: &Path) -> io::Result<File> {
 pub fn wait_for_end(device: &str, time: Duration) -> bool {
     let path = file_of(device);
     let Ok(file) = File::open(&path) else { return true };
-    let deadline = Instant::now() + time;
-    while flock(&file, FlockOperation::NonBlockingLockShared).is_err() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        thread::sleep(STEP);
+    let (ended, end) = mpsc::channel();
+    // Nothing ends a wait for a lock early: a thread that still waits is left behind.
+    thread::spawn(move || ended.send(flock(&file, FlockOperation::LockShared)));
+    let over = matches!(end.recv_timeout(time), Ok(Ok(())));
+    if over {
+        // A later mount may have the same number: it makes the file anew.
+        let _ = fs::remove_file(path);
     }
-    // A later mount may have the same number: it makes the file anew.
-    let _ = fs::remove_file(path);
-    true
+    over
 }

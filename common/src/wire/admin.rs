@@ -28,6 +28,10 @@ pub enum AdminRequest {
     },
     /// Everything that a rank at rest must not have: for tests and the demo.
     Leftovers,
+    /// The record of a migration that this rank exports; answered when it is over.
+    AwaitMigration {
+        id: MigrationId,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,6 +44,7 @@ pub enum AdminReply {
     Cancelling,
     Leftovers(Leftovers),
     Refused(AdminError),
+    MigrationOver(MigrationRecord),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]

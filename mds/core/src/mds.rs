@@ -98,6 +98,7 @@ impl Mds {
         self.verify_claims(out);
         self.continue_replay(now, out);
         self.poke_migrations(now, out);
+        self.tell_of_ends(out);
         self.own.namespace.trim(self.params.cache_entries_max);
     }
 

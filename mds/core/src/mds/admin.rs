@@ -1,7 +1,7 @@
 //! Operators' questions and orders.
 
-use common::id::{Ino, Rank};
-use common::migration::MigrationCause;
+use common::id::{Ino, MigrationId, Rank};
+use common::migration::{MigrationCause, MigrationRecord};
 use common::name::Name;
 use common::time::Now;
 use common::wire::admin::{
@@ -21,6 +21,8 @@ use crate::subtree::{DirAuth, Freeze, Intent, Subtree};
 #[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Questions {
     waiting: Vec<(AdminId, AdminRequest)>,
+    /// Operators who want to know how a migration ends.
+    for_the_end: Vec<(AdminId, MigrationId)>,
 }
 
 impl Mds {
@@ -31,6 +33,10 @@ impl Mds {
         request: AdminRequest,
         out: &mut Effects,
     ) {
+        if let AdminRequest::AwaitMigration { id: migration } = request {
+            self.admin.for_the_end.push((id, migration));
+            return self.tell_of_ends(out);
+        }
         match self.answer_admin(now, &request, out) {
             Ok(reply) => out.push(Effect::AnswerAdmin { id, reply }),
             Err(Stop::Wait(wait)) => {
@@ -55,6 +61,26 @@ impl Mds {
         }
     }
 
+    /// Answers those who waited for a migration that is over by now, or that nobody knows.
+    pub(super) fn tell_of_ends(&mut self, out: &mut Effects) {
+        if self.admin.for_the_end.is_empty() {
+            return;
+        }
+        let records = self.migrator.records();
+        for (id, migration) in std::mem::take(&mut self.admin.for_the_end) {
+            let record = records.iter().find(|record| record.id == migration);
+            let reply = match record {
+                Some(record) if !record.is_over() => {
+                    self.admin.for_the_end.push((id, migration));
+                    continue;
+                }
+                Some(record) => AdminReply::MigrationOver(MigrationRecord::clone(record)),
+                None => AdminReply::Refused(AdminError::NoSuchMigration),
+            };
+            out.push(Effect::AnswerAdmin { id, reply });
+        }
+    }
+
     fn answer_admin(
         &mut self,
         now: Now,
@@ -68,7 +94,8 @@ impl Mds {
             | AdminRequest::Locate { .. }
             | AdminRequest::Export { .. }
             | AdminRequest::Migrations
-            | AdminRequest::CancelMigration { .. } => {}
+            | AdminRequest::CancelMigration { .. }
+            | AdminRequest::AwaitMigration { .. } => {}
         }
         if !self.recovery.is_serving() {
             return Ok(AdminReply::Refused(AdminError::NotActive));
@@ -83,7 +110,8 @@ impl Mds {
             AdminRequest::Subtrees
             | AdminRequest::Locate { .. }
             | AdminRequest::Status
-            | AdminRequest::Leftovers => {}
+            | AdminRequest::Leftovers
+            | AdminRequest::AwaitMigration { .. } => {}
         }
         let (mut cx, _) = self.split(now, out);
         match request {
@@ -95,6 +123,7 @@ impl Mds {
             | AdminRequest::Leftovers
             | AdminRequest::Export { .. }
             | AdminRequest::CancelMigration { .. }
+            | AdminRequest::AwaitMigration { .. }
             | AdminRequest::Migrations => unreachable!("answered above"),
         }
     }

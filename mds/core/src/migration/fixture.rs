@@ -127,6 +127,16 @@ impl Story {
         self.cluster.at(rank).answers.pop().expect("an answer at once")
     }
 
+    /// An operator wants to know how it ends; the answer comes with [`Self::told_end`].
+    pub(super) fn ask_for_end(&mut self) {
+        let request = AdminRequest::AwaitMigration { id: self.id };
+        self.cluster.at(self.exporter).input(Input::Admin { id: AdminId(2), request });
+    }
+
+    pub(super) fn told_end(&mut self) -> Option<AdminReply> {
+        self.cluster.at(self.exporter).answers.pop()
+    }
+
     pub(super) fn cancel(&mut self) -> AdminReply {
         self.admin(self.exporter, AdminRequest::CancelMigration { id: self.id })
     }

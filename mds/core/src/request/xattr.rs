@@ -9,7 +9,9 @@ use common::wire::request::{Request, Target, XattrName, XattrSet, XattrValue, Xa
 use super::Done;
 use super::target::{Found, find};
 use crate::cx::{Cx, Step};
+use crate::effect::Effect;
 use crate::subtree::Intent;
+use crate::timer::Timer;
 
 /// Which rank is the authority for a directory. Read only.
 pub const DIR_AUTH: &[u8] = b"grove.dir.auth";
@@ -76,7 +78,7 @@ pub fn set(
 }
 
 fn set_virtual(
-    cx: &Cx<'_>,
+    cx: &mut Cx<'_>,
     found: &mut Found<'_>,
     name: &XattrName,
     value: Option<&XattrValue>,
@@ -88,6 +90,8 @@ fn set_virtual(
         (_, Some(_)) => return Err(FsError::NotPermitted.into()),
         (_, None) => return Err(FsError::NoAttribute.into()),
     }
+    // It need not wait for the next look around.
+    cx.out.push(Effect::SetTimer { timer: Timer::Pins, at: cx.now.monotonic });
     Ok(())
 }
 

@@ -372,3 +372,22 @@ fn exporter_returns_with_a_map_that_was_written_while_in_doubt() {
         story.assert_owner(owner);
     }
 }
+
+#[test]
+fn operators_are_told_how_it_ends_once_it_has() {
+    let mut story = Story::exporter_at("Copying");
+    story.ask_for_end();
+    assert_eq!(story.told_end(), None, "it is under way");
+    story.rest();
+    let Some(AdminReply::MigrationOver(record)) = story.told_end() else {
+        panic!("the operator was not told")
+    };
+    assert_eq!(record.outcome, Some(MigrationOutcome::Moved));
+
+    story.ask_for_end();
+    assert!(matches!(story.told_end(), Some(AdminReply::MigrationOver(_))), "long over");
+    story.id.number += 1;
+    story.ask_for_end();
+    let refusal = AdminReply::Refused(AdminError::NoSuchMigration);
+    assert_eq!(story.told_end(), Some(refusal), "nobody knows it");
+}
