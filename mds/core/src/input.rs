@@ -126,7 +126,8 @@ pub enum FetchEnd {
 /// What the store held when the daemon started: all small tables and the whole journal, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Restored {
-    /// `Session`, `Completed`, `Orphan`, `Copied`, `Drop`, `InoReserved`, `Clock`, in any order.
+    /// `Session`, `Completed`, `Orphan`, `Held`, `Copied`, `Drop`, `InoReserved`, `Clock`, in any
+    /// order.
     pub rows: Vec<Row>,
     pub journal: Vec<(Seq, Entry)>,
 }

@@ -146,6 +146,7 @@ fn small_tables_and_the_journal_are_restored() {
         Row::Session(ClientId(8), StoredSession::default()),
         Row::Completed(ClientId(8), RequestId(1)),
         Row::Orphan(Ino(4), Orphan { inode: inode(4), holders: [].into() }),
+        Row::Held(frag, MIGRATION),
         Row::Copied(MIGRATION, frag),
         Row::Drop(MIGRATION, frag, Some(MIGRATION)),
         Row::Drop(MIGRATION, DirFragId::whole(Ino(2)), None),
@@ -155,7 +156,6 @@ fn small_tables_and_the_journal_are_restored() {
     for row in &rows {
         fixture.put(row.clone());
     }
-    fixture.put(Row::Held(frag, MIGRATION));
     for number in 1..=3 {
         let entry = Entry::Finished { id: MigrationId { number, ..MIGRATION } };
         fixture.batch.journal(fixture.store.as_ref().unwrap(), Seq(u64::from(number)), &entry);

@@ -98,11 +98,12 @@ impl Disk {
             Row::Session(..)
             | Row::Completed(..)
             | Row::Orphan(..)
+            | Row::Held(..)
             | Row::Copied(..)
             | Row::Drop(..)
             | Row::InoReserved(_)
             | Row::Clock(_) => true,
-            Row::Entry(..) | Row::Dir(..) | Row::Inode(..) | Row::Held(..) => false,
+            Row::Entry(..) | Row::Dir(..) | Row::Inode(..) => false,
         };
         Restored {
             rows: self.live.rows.values().filter(small).cloned().collect(),
