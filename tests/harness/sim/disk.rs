@@ -11,28 +11,28 @@ use mds_core::row::{Change, EntryKey, Key, Row};
 use super::dice::Dice;
 
 /// What a store holds at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Image {
     rows: BTreeMap<Key, Row>,
     journal: BTreeMap<Seq, Entry>,
 }
 
 /// The changes of one turn.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Batch {
     pub steps: Vec<Step>,
     /// What is applied when the batch is.
     pub applied: Seq,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     Change(Change),
     Journal(Seq, Entry),
     TrimJournal(Vec<Seq>),
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Disk {
     /// Written: what a killed daemon finds again.
     live: Image,
@@ -77,7 +77,11 @@ impl Disk {
     /// The machine lost power: what was not synced is gone, but for some first batches of it that
     /// happened to reach the disk.
     pub fn lose_power(&mut self, dice: &mut Dice) {
-        let kept = dice.index(self.unsynced.len() + 1);
+        self.lose_power_but_for(dice.index(self.unsynced.len() + 1));
+    }
+
+    /// Of what was not synced, only so many first batches had reached the disk.
+    pub fn lose_power_but_for(&mut self, kept: usize) {
         for batch in self.unsynced.drain(..kept) {
             self.durable.apply(&batch);
         }
@@ -104,6 +108,22 @@ impl Disk {
     #[must_use]
     pub fn fetch(&self, fetch: &Fetch) -> Fetched {
         self.live.fetch(fetch)
+    }
+
+    /// Batches written and not synced.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.unsynced.len()
+    }
+
+    /// The facts that survive power loss, for checkers.
+    pub fn durable_journal(&self) -> impl Iterator<Item = &Entry> {
+        self.durable.journal.values()
+    }
+
+    /// The facts that were written, for checkers.
+    pub fn journal(&self) -> impl Iterator<Item = &Entry> {
+        self.live.journal.values()
     }
 
     /// Everything written, for checkers.
