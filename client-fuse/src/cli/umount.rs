@@ -31,6 +31,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let mounted = table::find(&path).context("cannot read the mount table")?;
     let Some(mounted) = mounted else { bail!("no GroveFS is mounted at {shown}") };
+    let server = presence::server_of(&mounted.device);
     let flags = if args.lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
     match unmount(&path, flags) {
         Ok(()) => {}
@@ -42,7 +43,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Err(Errno::PERM) => bail!("only root may unmount {shown}"),
         Err(error) => return Err(error).with_context(|| format!("cannot unmount {shown}")),
     }
-    if !args.lazy && !presence::wait_for_end(&mounted.device, args.timeout) {
+    if !args.lazy && !server.wait_for_end(args.timeout) {
         bail!("{shown} is unmounted, but its process has not ended yet");
     }
     Ok(())

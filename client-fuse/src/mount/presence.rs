@@ -32,23 +32,35 @@ pub fn show(mountpoint: &Path) -> io::Result<File> {
     let mounted = table::find(mountpoint)?.ok_or(io::ErrorKind::NotFound)?;
     fs::create_dir_all(folder())?;
     let path = file_of(&mounted.device);
-    let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    // The kernel gives a device number anew as soon as it is free: an earlier mount's process may
+    // still hold the file of that name.
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok(file)
 }
 
-/// Waits until the process that served this mount has ended. False: it has not, in this time.
+/// The process that serves a mount, to be found before the mount is gone and its number free.
+#[derive(Debug)]
+pub struct Server(Option<File>);
+
+/// A mount that could not be recorded has a server of which nothing is known.
 #[must_use]
-pub fn wait_for_end(device: &str, time: Duration) -> bool {
-    let path = file_of(device);
-    let Ok(file) = File::open(&path) else { return true };
-    let (ended, end) = mpsc::channel();
-    // Nothing ends a wait for a lock early: a thread that still waits is left behind.
-    thread::spawn(move || ended.send(flock(&file, FlockOperation::LockShared)));
-    let over = matches!(end.recv_timeout(time), Ok(Ok(())));
-    if over {
-        // A later mount may have the same number: it makes the file anew.
-        let _ = fs::remove_file(path);
+pub fn server_of(device: &str) -> Server {
+    Server(File::open(file_of(device)).ok())
+}
+
+impl Server {
+    /// Waits until it has ended. False: it has not, in this time.
+    #[must_use]
+    pub fn wait_for_end(self, time: Duration) -> bool {
+        let Self(Some(file)) = self else { return true };
+        let (ended, end) = mpsc::channel();
+        // Nothing ends a wait for a lock early: a thread that still waits is left behind.
+        thread::spawn(move || ended.send(flock(&file, FlockOperation::LockShared)));
+        matches!(end.recv_timeout(time), Ok(Ok(())))
     }
-    over
 }

@@ -84,7 +84,7 @@ impl Fixture {
         epoch: u64,
     ) -> Self {
         let restored = Restored {
-            rows: rows.values().cloned().collect(),
+            rows: rows.values().filter(|row| row.is_restored()).cloned().collect(),
             journal: journal.iter().map(|(seq, entry)| (*seq, entry.clone())).collect(),
         };
         let mut out = Effects::default();
@@ -283,7 +283,6 @@ impl Fixture {
                     row => panic!("{row:?} is no inode"),
                 }),
             ),
-            Fetch::Orphan(ino) => Fetched::Orphan(ino, None),
         }
     }
 

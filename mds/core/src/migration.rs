@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::id::{DirFragId, Ino, MigrationId, Rank, Seq};
+use common::limit::MIGRATION_RECORDS_MAX;
 use common::migration::{EndReason, MigrationCause, MigrationRecord};
 
 use crate::cx::{Cx, Step as Attempt, Wait};
 use crate::effect::Effect;
-use crate::journal::InDoubt;
 use crate::journal::entry::Entry;
+use crate::journal::{InDoubt, Recalled};
 use crate::message::migration::{MigrationMsg, Step};
 use crate::migration::copy::Changes;
 use crate::migration::exporter::Exporter;
@@ -29,9 +30,6 @@ pub mod importer;
 mod random_tests;
 pub mod record;
 pub mod sweep;
-
-/// Ended migrations that are remembered for operators.
-const RECORDS_MAX: usize = 256;
 
 #[derive(Clone, Debug, Default, Hash)]
 pub struct Migrator {
@@ -67,13 +65,14 @@ pub enum Event {
 
 impl Migrator {
     /// Imports that the store leaves in doubt go on where they were: waiting for the exporter's word.
+    /// What operators knew of earlier attempts, they know still.
     #[must_use]
-    pub fn restore(in_doubt: Vec<InDoubt>) -> Self {
+    pub fn restore(in_doubt: Vec<InDoubt>, recalled: Vec<Recalled>, cx: &mut Cx<'_>) -> Self {
         let imports = in_doubt
             .into_iter()
             .map(|doubt| (doubt.start.id, Importer::restore(doubt.start, doubt.touched)))
             .collect();
-        Self { imports, ..Self::default() }
+        Self { imports, ended: record::restore(recalled, cx), ..Self::default() }
     }
 
     /// The rank serves: whoever is in doubt asks, and who may be in doubt about us is told.
@@ -108,7 +107,10 @@ impl Migrator {
         self.last_number += 1;
         if let Some(reason) = refusal {
             record::end(&mut record, Err(reason), cx);
-            self.remember(record);
+            if !self.ended.iter().any(|ended| record::is_repeated(ended, &record)) {
+                record::step(&record, ("Locking", "Over"), cx);
+                self.remember(record);
+            }
             return Ok(Err(reason));
         }
         let exporter = Exporter::start(id, order, record, cx)?;
@@ -361,7 +363,7 @@ impl Migrator {
     }
 
     fn remember(&mut self, record: MigrationRecord) {
-        if self.ended.len() == RECORDS_MAX {
+        if self.ended.len() == MIGRATION_RECORDS_MAX {
             self.ended.pop_front();
         }
         self.ended.push_back(record);

@@ -9,22 +9,19 @@ use rocksdb::IteratorMode;
 use super::key::{self, Family};
 use super::{Store, StoreError, superblock, value_error};
 
-/// What the core has in memory whole.
-const SMALL: [Family; 6] = [
-    Family::Sessions,
-    Family::Completed,
-    Family::Orphans,
-    Family::Held,
-    Family::Copied,
-    Family::Drop,
-];
-
 impl Store {
     /// # Errors
     /// The store is damaged or cannot be read.
     pub fn restore(&self) -> Result<Restored, StoreError> {
         let mut rows = Vec::new();
-        for family in SMALL {
+        for family in [
+            Family::Sessions,
+            Family::Completed,
+            Family::Orphans,
+            Family::Held,
+            Family::Copied,
+            Family::Drop,
+        ] {
             for item in self.db.iterator_cf(self.family(family), IteratorMode::Start) {
                 let (key, value) = item?;
                 rows.extend(row(family, &key, &value)?);

@@ -98,19 +98,9 @@ impl Disk {
     /// What a daemon reads when it starts.
     #[must_use]
     pub fn restore(&self) -> Restored {
-        let small = |row: &&Row| match row {
-            Row::Session(..)
-            | Row::Completed(..)
-            | Row::Orphan(..)
-            | Row::Held(..)
-            | Row::Copied(..)
-            | Row::Drop(..)
-            | Row::InoReserved(_)
-            | Row::Clock(_) => true,
-            Row::Entry(..) | Row::Dir(..) | Row::Inode(..) => false,
-        };
+        let rows = self.live.rows.values().filter(|row| row.is_restored());
         Restored {
-            rows: self.live.rows.values().filter(small).cloned().collect(),
+            rows: rows.cloned().collect(),
             journal: self.live.journal.iter().map(|(seq, entry)| (*seq, entry.clone())).collect(),
         }
     }
@@ -220,13 +210,6 @@ impl Image {
                 *ino,
                 match self.rows.get(&Key::Inode(*ino)) {
                     Some(Row::Inode(_, inode)) => Some(inode.clone()),
-                    _ => None,
-                },
-            ),
-            Fetch::Orphan(ino) => Fetched::Orphan(
-                *ino,
-                match self.rows.get(&Key::Orphan(*ino)) {
-                    Some(Row::Orphan(_, orphan)) => Some(orphan.clone()),
                     _ => None,
                 },
             ),

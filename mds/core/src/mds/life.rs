@@ -5,7 +5,6 @@ use common::mds_map::RankState;
 use common::time::Now;
 
 use super::Mds;
-use crate::cx::Wait;
 use crate::effect::{Effect, Effects};
 use crate::timer::Timer;
 
@@ -97,7 +96,6 @@ impl Mds {
     }
 
     fn begin_new_requests(&mut self, now: Now, out: &mut Effects) {
-        self.wake(now, &Wait::Active, out);
         for parked in self.clients.take_early() {
             self.run_request(now, parked, out);
         }

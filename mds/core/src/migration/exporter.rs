@@ -22,7 +22,7 @@ use common::time::Monotonic;
 use super::copy::{Changes, Copy};
 use super::{Event, Order, record};
 use crate::cx::{Cx, Step as Attempt, Stop, Wait};
-use crate::journal::entry::{Role, SubtreeClaim};
+use crate::journal::entry::SubtreeClaim;
 use crate::message::migration::{Content, MigrationMsg, Step};
 use crate::replica;
 use crate::row::Parent;
@@ -264,11 +264,13 @@ impl Exporter {
         if from == to {
             return;
         }
-        record::step(Role::Exporter, self.export.id, (from, to), cx);
         record::enter(&mut self.record, to, self.since, cx);
         self.since = cx.now.monotonic;
         if let State::Over(outcome) = self.state {
             record::end(&mut self.record, outcome, cx);
+        }
+        record::step(&self.record, (from, to), cx);
+        if self.is_over() {
             cx.out.push(crate::Effect::StopTimer(crate::timer::Timer::Exporter(self.export.id)));
         } else {
             self.set_deadline(&self.state, cx);

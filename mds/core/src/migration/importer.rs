@@ -19,7 +19,7 @@ use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, Seq};
 
 use super::{Event, record};
 use crate::cx::{Cx, Stop, Wait};
-use crate::journal::entry::{ImportStart, Role, SubtreeClaim};
+use crate::journal::entry::{ImportStart, SubtreeClaim};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{Content, MigrationMsg, Payload, Step};
 use crate::replica;
@@ -270,7 +270,8 @@ impl Importer {
         if from == to {
             return;
         }
-        record::step(Role::Importer, self.import.id, (from, to), cx);
+        let Import { id, base, exporter, .. } = self.import;
+        record::import_step((id, base, exporter), (from, to), cx);
         if self.is_over() {
             cx.out.push(crate::Effect::StopTimer(crate::timer::Timer::Importer(self.import.id)));
         } else {
