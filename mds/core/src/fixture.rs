@@ -157,6 +157,10 @@ impl Fixture {
 
     pub(crate) fn connect(&mut self, client: ClientId, conn: ConnId) {
         self.say(client, conn, ToMds::Open { client, oldest: RequestId(0) });
+        if !self.told.contains_key(&conn) {
+            // The numbers it is lent must be.
+            self.make_durable();
+        }
         let Some(ToClient::Opened(opened)) = self.told(conn).into_iter().next() else {
             panic!("the session opens");
         };

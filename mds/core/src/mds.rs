@@ -178,6 +178,7 @@ impl Mds {
         self.own.durable = self.own.durable.max(through);
         self.own.inos.on_durable(through);
         self.own.sessions.tell_durable(through, out);
+        self.own.sessions.tell_lent(through, self.map.epoch, out);
         let (mut cx, requests) = self.split(now, out);
         let handed_over = requests.wake_durable(through, &mut cx);
         self.begin_two_phase(now, handed_over, out);

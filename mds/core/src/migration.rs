@@ -325,6 +325,16 @@ impl Migrator {
         self.tell_all(&Event::RankDown(rank), cx);
     }
 
+    /// Its journal decides what it had begun to give away: whoever is in doubt about that asks.
+    pub fn on_rank_returned(&mut self, rank: Rank, cx: &mut Cx<'_>) {
+        let of_it = |import: &Importer| import.is_exporter(rank) && import.is_in_doubt();
+        let imports = self.imports.iter().filter(|(_, import)| of_it(import));
+        let imports: Vec<MigrationId> = imports.map(|(id, _)| *id).collect();
+        for id in imports {
+            self.step_import(id, Event::Deadline, cx);
+        }
+    }
+
     fn tell_all(&mut self, event: &Event, cx: &mut Cx<'_>) {
         let exports: Vec<MigrationId> = self.exports.keys().copied().collect();
         for id in exports {

@@ -70,6 +70,12 @@ impl Mds {
         self.wake_thawed(now, out);
     }
 
+    pub(super) fn on_exporter_returned(&mut self, now: Now, rank: Rank, out: &mut Effects) {
+        let (mut cx, migrator) = self.split_migrator(now, out);
+        migrator.on_rank_returned(rank, &mut cx);
+        self.wake_thawed(now, out);
+    }
+
     pub(super) fn on_migration_timer(&mut self, now: Now, timer: Timer, out: &mut Effects) {
         let (mut cx, migrator) = self.split_migrator(now, out);
         match timer {

@@ -93,6 +93,7 @@ impl Mds {
             }
             if self.map.incarnation(rank).is_some() {
                 self.in_two_phase(now, out, |two_phase, cx| two_phase.on_rank_returned(cx, rank));
+                self.on_exporter_returned(now, rank, out);
             }
         }
         let (mut cx, _) = self.split(now, out);

@@ -13,7 +13,7 @@ use mds_core::Input;
 use mds_core::input::AdminId;
 use mds_core::row::Row;
 
-use super::faults::Death;
+use super::deaths::Death;
 use super::{Event, Violation, World};
 use crate::sim::operation::{Answer, Operation, Outcome};
 
@@ -32,6 +32,7 @@ impl World {
                 self.check_patience()?;
             }
         }
+        self.points.clear();
         self.run_for(SETTLE)
     }
 

@@ -88,10 +88,12 @@ impl Importer {
             }
         }
         self.received.adopt(cx);
+        // With the end of the import, below.
+        let recorded = cx.own.seq.next();
         for session in &payload.sessions {
             // Nothing is taken from a silent client before one full lease from now.
             let at = cx.now.monotonic.after(cx.params.lease);
-            if cx.own.sessions.adopt(session, cx.out) {
+            if cx.own.sessions.adopt(session, recorded, cx.out) {
                 cx.out.push(Effect::SetTimer { timer: Timer::Lease(session.client), at });
             }
         }

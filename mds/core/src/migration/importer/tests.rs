@@ -101,6 +101,17 @@ fn exporter_dies_in_acking() {
     story.assert_owner(E);
 }
 
+/// It may have asked when there was nobody to hear it; until its clock asks again is a long time.
+#[test]
+fn in_doubt_it_asks_the_next_life_of_the_exporter_at_once() {
+    let mut story = Story::importer_at("Acking");
+    story.kill(E);
+    story.rest();
+    story.cluster.revive(E);
+    story.cluster.run();
+    assert_eq!(story.view(Half::Importer), "Over: nothing");
+}
+
 /// The commit record was in the exporter's journal when it died.
 #[test]
 fn exporter_dies_in_acking_after_its_commit() {
