@@ -39,9 +39,9 @@ pub enum Outcome {
     },
 }
 
-/// Asks for a directory, unless that is under way. `hint`: who may be the authority.
+/// Asks for a directory, unless that is under way, or the map must change first. `hint`: who may be the authority.
 pub fn discover(cx: &mut Cx<'_>, dir: Ino, hint: Option<Rank>) {
-    if cx.own.spine.discovery.is_asking(dir) {
+    if cx.own.spine.discovery.is_asking(dir) || cx.own.spine.discovery.is_put_off(dir) {
         return;
     }
     let hint = hint.or_else(|| cx.own.spine.discovery.hinted(dir));

@@ -10,7 +10,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 /// 128 bits of a good hash: two different things that have the same are not to be expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Fingerprint(u128);
+pub struct Fingerprint(u64, u64);
 
 impl Fingerprint {
     pub fn of(thing: &impl Hash) -> Self {
@@ -18,7 +18,8 @@ impl Fingerprint {
         // So that hashes of numbers are hashes of bytes, and not of words of this machine.
         thing.hash(&mut hasher);
         hasher.write_u8(0);
-        Self(hasher.finish128().as_u128())
+        let hash = hasher.finish128();
+        Self(hash.h1, hash.h2)
     }
 }
 

@@ -17,7 +17,7 @@ pub enum Event {
     /// What a rank has written becomes durable, and it hears so.
     Sync(Rank),
     /// A rank's store answers a question.
-    Fetched(Rank, usize),
+    Fetched(Rank, u8),
     /// Given-away fragments are deleted, a slice at a time.
     Sweep(Rank),
     /// A rank hears of the newest map; it may have missed some.
@@ -26,18 +26,18 @@ pub enum Event {
     Down(Rank),
     /// The next process of a dead rank starts, and the monitor hears of it.
     Start(Rank),
-    /// The monitor grants the stage of life a rank asks for.
+    /// The monitor grants the stage of life a rank asks for, and those it then asks for.
     Grant(Rank),
     /// The operator gives the next order.
     Order,
     /// The operator cancels what a rank exports.
     Cancel(Rank),
     /// A deadline passes; perhaps although things were going on, which is not counted upon.
-    Deadline { rank: Rank, timer: Timer, early: bool },
+    Deadline { rank: Rank, number: u8, early: bool },
     /// Nothing else happens, and every deadline passes.
     Patience,
     /// A rank dies; so many batches survive of those that were not synced.
-    Die { rank: Rank, kept: usize, unsynced: usize },
+    Die { rank: Rank, kept: u8, unsynced: u8 },
 }
 
 /// Why an event may be left out of account.
@@ -75,11 +75,11 @@ pub fn enabled(state: &State, model: &Model) -> Vec<Event> {
     for rank in model.ranks() {
         let node = model.node(state, rank);
         let Some(process) = &node.process else { continue };
-        events.extend((0..process.fetches.len()).map(|index| Event::Fetched(rank, index)));
-        if process.sync_due {
+        events.extend((0..small(process.fetches.len())).map(|number| Event::Fetched(rank, number)));
+        if process.sync_awaited {
             events.push(Event::Sync(rank));
         }
-        if process.timers.contains(&Timer::Sweep) {
+        if model.world.sweeps_early && process.timers.contains(&Timer::Sweep) {
             events.push(Event::Sweep(rank));
         }
     }
@@ -90,6 +90,9 @@ pub fn enabled(state: &State, model: &Model) -> Vec<Event> {
         if model.node(state, asked).process.is_some() {
             events.push(Event::Order);
         }
+    }
+    if events.is_empty() {
+        late(state, model, &mut events);
     }
     let still = events.is_empty();
     if still && model.ranks().any(|rank| deadlines(model.node(state, rank)).next().is_some()) {
@@ -113,6 +116,21 @@ fn deliveries(state: &State, model: &Model, events: &mut Vec<Event>) {
                     events.push(Event::Deliver { from, to, lane });
                 }
             }
+        }
+    }
+}
+
+/// What nobody waits for. That something was durable before it had to be shows only when a rank loses
+/// power, and then any number of batches may have been: [`Event::Die`].
+fn late(state: &State, model: &Model, events: &mut Vec<Event>) {
+    for rank in model.ranks() {
+        let node = model.node(state, rank);
+        let Some(process) = &node.process else { continue };
+        if node.disk.unsynced() > 0 {
+            events.push(Event::Sync(rank));
+        }
+        if process.timers.contains(&Timer::Sweep) {
+            events.push(Event::Sweep(rank));
         }
     }
 }
@@ -141,12 +159,11 @@ fn lives(state: &State, model: &Model, events: &mut Vec<Event>) {
 }
 
 /// Maps may be skipped, so those that tell nobody but the rank concerned anything are: what counts is
-/// who lives, who is settling with others, and whether all serve.
+/// who lives, who settles with others, and whether all serve.
 fn is_news(known: &MdsMap, newest: &MdsMap) -> bool {
     let gist = |map: &MdsMap| {
         let ranks = map.ranks.iter().map(|(rank, entry)| {
-            let settling = entry.state == RankState::Resolve;
-            (*rank, map.incarnation(*rank), settling)
+            (*rank, map.incarnation(*rank), entry.state == RankState::Resolve)
         });
         (ranks.collect::<Vec<_>>(), map.is_degraded())
     };
@@ -158,14 +175,15 @@ fn faults(state: &State, model: &Model, rank: Rank, still: bool, events: &mut Ve
     let Some(process) = &node.process else { return };
     if still || state.left.deadlines > 0 {
         let early = !still;
-        events.extend(deadlines(node).map(|timer| Event::Deadline { rank, timer, early }));
+        let armed = small(deadlines(node).count());
+        events.extend((0..armed).map(|number| Event::Deadline { rank, number, early }));
     }
     let exports = process.timers.iter().any(|timer| matches!(timer, Timer::Exporter(_)));
     if state.left.cancels > 0 && exports {
         events.push(Event::Cancel(rank));
     }
     if state.left.crashes > 0 && model.world.mortal.contains(&rank) {
-        let unsynced = node.disk.unsynced();
+        let unsynced = small(node.disk.unsynced());
         events.extend((0..=unsynced).map(|kept| Event::Die { rank, kept, unsynced }));
     }
 }
@@ -182,6 +200,10 @@ pub fn deadlines<'a>(node: &'a RankNode) -> impl Iterator<Item = Timer> + 'a {
     timers.filter(|timer| is_deadline(*timer))
 }
 
+fn small(count: usize) -> u8 {
+    u8::try_from(count).expect("little goes on in a small world")
+}
+
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -196,7 +218,7 @@ impl fmt::Display for Event {
             Self::Grant(rank) => write!(f, "{rank} granted"),
             Self::Order => write!(f, "order"),
             Self::Cancel(rank) => write!(f, "{rank} cancel"),
-            Self::Deadline { rank, timer, .. } => write!(f, "{rank} deadline {timer:?}"),
+            Self::Deadline { rank, number, .. } => write!(f, "{rank} deadline {number}"),
             Self::Patience => write!(f, "all deadlines"),
             Self::Die { rank, kept, unsynced } if kept == unsynced => write!(f, "{rank} KILLED"),
             Self::Die { rank, kept, unsynced } => {

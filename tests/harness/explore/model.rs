@@ -50,10 +50,10 @@ enum Key {
     Map(Id),
     Timer(Timer),
     Sync,
-    Fetched(usize),
+    Fetched(u8),
     Order(u8),
     Cancel,
-    Die(usize),
+    Die(u8),
     Start(Id),
 }
 
@@ -152,7 +152,7 @@ impl Model {
                 (to, Key::Message(self.take_first(&mut next, (from, to), lane)))
             }
             Event::Sync(rank) => (rank, Key::Sync),
-            Event::Fetched(rank, index) => (rank, Key::Fetched(index)),
+            Event::Fetched(rank, number) => (rank, Key::Fetched(number)),
             Event::Sweep(rank) => (rank, Key::Timer(Timer::Sweep)),
             Event::Map(rank) => (rank, Key::Map(state.map)),
             Event::Down(rank) => {
@@ -167,12 +167,7 @@ impl Model {
                 });
                 (rank, Key::Start(next.map))
             }
-            Event::Grant(rank) => {
-                let wanted = self.node(state, rank).process.as_ref().map(|it| it.wanted);
-                let wanted = wanted.expect("only the living ask");
-                next.map = self.new_map(state, rank, |entry| entry.state = wanted);
-                (rank, Key::Map(next.map))
-            }
+            Event::Grant(rank) => return self.grant(state, rank, log),
             Event::Order => {
                 next.left.orders -= 1;
                 let number = self.world.order_number(next.left.orders);
@@ -182,8 +177,11 @@ impl Model {
                 next.left.cancels -= 1;
                 (rank, Key::Cancel)
             }
-            Event::Deadline { rank, timer, early } => {
+            Event::Deadline { rank, number, early } => {
                 next.left.deadlines -= u8::from(early);
+                let mut armed = event::deadlines(self.node(state, rank));
+                let timer = armed.nth(usize::from(number)).expect("it was armed a moment ago");
+                drop(armed);
                 (rank, Key::Timer(timer))
             }
             Event::Patience => return self.let_deadlines_pass(state, log),
@@ -208,9 +206,31 @@ impl Model {
         for rank in self.ranks() {
             let timers: Vec<Timer> = event::deadlines(self.node(state, rank)).collect();
             for timer in timers {
-                let deadline = Event::Deadline { rank, timer, early: false };
-                next = self.apply_logged(&next, deadline, log)?;
+                let stepped = self.step(next.node(rank), Key::Timer(timer))?;
+                self.commit(&mut next, rank, &stepped);
+                log.extend(stepped.log.iter().cloned());
             }
+        }
+        Ok(next)
+    }
+
+    /// One stage after the other, for as long as the rank has to wait for nobody.
+    fn grant(
+        &mut self,
+        state: &State,
+        rank: Rank,
+        log: &mut Vec<String>,
+    ) -> Result<State, Violation> {
+        let mut next = *state;
+        while let Some(process) = &self.node(&next, rank).process
+            && process.wanted > self.map(&next).state(rank)
+        {
+            let wanted = process.wanted;
+            next.map = self.new_map(&next, rank, |entry| entry.state = wanted);
+            let stepped = self.step(next.node(rank), Key::Map(next.map))?;
+            self.commit(&mut next, rank, &stepped);
+            log.push(wanted.name().to_owned());
+            log.extend(stepped.log.iter().cloned());
         }
         Ok(next)
     }
@@ -283,6 +303,7 @@ impl Model {
         let mut sent = Vec::new();
         for out in outs {
             match out {
+                Out::Send { msg, .. } if !self.world.heeds(&msg) => {}
                 Out::Send { to, life: to_life, lane, msg } => {
                     let envelope = Envelope { from: rank, from_life: life, to_life, msg };
                     sent.push((to, lane, self.envelopes.keep(envelope)));
@@ -305,7 +326,7 @@ impl Model {
             Key::Map(id) => Local::Input(Input::Map(self.maps.at(id).clone())),
             Key::Timer(timer) => Local::Input(Input::Timer(timer)),
             Key::Sync => Local::Sync,
-            Key::Fetched(index) => Local::Fetched(index),
+            Key::Fetched(number) => Local::Fetched(usize::from(number)),
             Key::Order(number) => {
                 let order = self.world.orders[usize::from(number)];
                 let request = AdminRequest::Export { dir: order.dir, to: order.to };
@@ -321,7 +342,7 @@ impl Model {
                 let request = AdminRequest::CancelMigration { id };
                 Local::Input(Input::Admin { id: AdminId(100), request })
             }
-            Key::Die(kept) => Local::Die { kept },
+            Key::Die(kept) => Local::Die { kept: usize::from(kept) },
             Key::Start(map) => {
                 let map = self.maps.at(map).clone();
                 let life = map.ranks[&node.rank].incarnation;

@@ -42,15 +42,15 @@ pub struct Process {
     pub wanted: RankState,
     /// Questions to the store that are not answered yet.
     pub fetches: Vec<Fetch>,
-    /// Something was written that may matter, or somebody waits for what was.
-    pub sync_due: bool,
+    /// Somebody waits until what was written is durable.
+    pub sync_awaited: bool,
 }
 
 /// Something that happens to one rank.
 #[derive(Clone, Debug)]
 pub enum Local {
     Input(Input),
-    /// A batch, or several, become durable.
+    /// What was written becomes durable.
     Sync,
     /// The store answers a question.
     Fetched(usize),
@@ -58,7 +58,7 @@ pub enum Local {
     Die {
         kept: usize,
     },
-    /// The next process, told this map.
+    /// The next process, told this map; its first sync has ended.
     Start(Params, MdsMap),
 }
 
@@ -89,11 +89,7 @@ impl RankNode {
         match local {
             Local::Input(input) => self.turn(input, &mut outs, log),
             Local::Sync => {
-                if let Some(through) = self.disk.written() {
-                    self.disk.synced(through);
-                    self.running().sync_due = false;
-                    self.turn(Input::Durable { through }, &mut outs, log);
-                }
+                self.sync(&mut outs, log);
             }
             Local::Fetched(index) => {
                 let fetch = self.running().fetches.remove(index);
@@ -129,10 +125,19 @@ impl RankNode {
             timers: BTreeSet::new(),
             wanted: RankState::Replay,
             fetches: Vec::new(),
-            sync_due: false,
+            sync_awaited: false,
         });
         self.carry_out(out, outs, log);
         self.turn(Input::Map(map), outs, log);
+        self.sync(outs, log);
+    }
+
+    fn sync(&mut self, outs: &mut Vec<Out>, log: &mut Vec<String>) {
+        self.running().sync_awaited = false;
+        if let Some(through) = self.disk.written() {
+            self.disk.synced(through);
+            self.turn(Input::Durable { through }, outs, log);
+        }
     }
 
     fn turn(&mut self, input: Input, outs: &mut Vec<Out>, log: &mut Vec<String>) {
@@ -153,6 +158,7 @@ impl RankNode {
     fn carry_out(&mut self, mut out: Effects, outs: &mut Vec<Out>, log: &mut Vec<String>) {
         let mut batch = Batch::default();
         let mut purged = Vec::new();
+        let mut awaited = false;
         for effect in out.drain() {
             match effect {
                 Effect::Write(change) => batch.steps.push(Step::Change(change)),
@@ -163,14 +169,16 @@ impl RankNode {
                 Effect::Journal { seq, entry } => batch.steps.push(Step::Journal(seq, entry)),
                 Effect::TrimJournal { seqs } => batch.steps.push(Step::TrimJournal(seqs)),
                 Effect::Purge { ino } => purged.push(ino),
+                Effect::SyncSoon => awaited = true,
                 effect => self.carry_out_rest(effect, outs),
             }
         }
         if !batch.steps.is_empty() {
             batch.applied = self.running().mds.seq();
-            self.running().sync_due = true;
             self.disk.write(batch);
         }
+        // What is awaited may have been written before.
+        self.running().sync_awaited |= awaited && self.disk.unsynced() > 0;
         for ino in purged {
             self.turn(Input::Purged { ino }, outs, log);
         }
@@ -195,13 +203,13 @@ impl RankNode {
             Effect::StopTimer(timer) => {
                 process.timers.remove(&timer);
             }
-            Effect::SyncSoon => process.sync_due = self.disk.unsynced() > 0 || process.sync_due,
             Effect::WantState(state) => process.wanted = state,
             Effect::AnswerAdmin { .. } | Effect::Reached(_) => {}
             Effect::Abort { reason } => panic!("the rank ends itself: {reason}"),
             Effect::Write(_)
             | Effect::Journal { .. }
             | Effect::TrimJournal { .. }
+            | Effect::SyncSoon
             | Effect::Purge { .. } => unreachable!("part of the batch, or after it"),
         }
     }

@@ -18,6 +18,8 @@ use common::mds_map::{MdsMap, RankEntry, RankState, Switch};
 use common::name::{Name, NameHashKey};
 use mds_core::Params;
 use mds_core::journal::entry::{Entry, SubtreeClaim, SubtreeSnapshot};
+use mds_core::message::PeerMsg;
+use mds_core::message::two_phase::TwoPhaseMsg;
 use mds_core::row::{Dir, EntryKey, Inode, Linkage, Parent, Row};
 
 use super::rank::{NOW, RankNode};
@@ -41,8 +43,12 @@ pub struct World {
     pub orders: Vec<Order>,
     /// Who may die.
     pub mortal: Vec<Rank>,
-    /// Whether the store's answers may be late, or come at once.
+    /// The store's answers may be late; else they come at once.
     pub slow_store: bool,
+    /// Given-away fragments may be deleted while other things go on; else only when nothing does.
+    pub sweeps_early: bool,
+    /// Clients rename directories; else what ranks say about the rename lock matters to nobody.
+    pub renames: bool,
 }
 
 /// A directory, and whose it is.
@@ -88,6 +94,8 @@ impl World {
             orders: vec![Order { at: exporter, dir: REGION, to: importer }],
             mortal: (0..ranks).map(Rank).collect(),
             slow_store: false,
+            sweeps_early: false,
+            renames: false,
         }
     }
 
@@ -141,6 +149,12 @@ impl World {
                 self.dirs.iter().any(|above| above.ino == parent.dir && above.rank != place.rank)
             }
         })
+    }
+
+    /// Whether a message makes any difference in this world.
+    #[must_use]
+    pub fn heeds(&self, msg: &PeerMsg) -> bool {
+        self.renames || !matches!(msg, PeerMsg::TwoPhase(TwoPhaseMsg::RenameHolds { .. }))
     }
 
     /// The order to be given when so many are left.
