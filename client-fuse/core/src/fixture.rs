@@ -102,6 +102,7 @@ impl Fixture {
             slots: (0..3).map(|rank| (Slot(rank), Rank(rank))).collect(),
             data_stores: Vec::new(),
             balancer: Switch::Off,
+            lost: std::collections::BTreeSet::new(),
         };
         let mut fixture = Self {
             core: ClientCore::new(Params { client: ClientId(9) }),
