@@ -143,6 +143,11 @@ impl InodeTable {
         Some(Released { target, at: inode.at, count: inode.pins })
     }
 
+    /// Whether the kernel refers to it, by a name or an open handle.
+    pub(crate) fn is_referred(&self, ino: Ino) -> bool {
+        self.inodes.get(&ino).is_some_and(|inode| inode.lookups > 0 || inode.handles > 0)
+    }
+
     /// What it is known by, for a request about it.
     pub(crate) fn place(&self, ino: Ino) -> Place {
         match self.inodes.get(&ino) {

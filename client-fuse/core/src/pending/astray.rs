@@ -10,7 +10,7 @@ use common::error::FsError;
 use common::id::{Ino, Rank, RequestId};
 use common::limit::REDIRECTS_BEFORE_WARNING;
 use common::wire::reply::{Answer, Found, Route};
-use common::wire::request::{Caller, Op, Place};
+use common::wire::request::{Caller, Op, Place, Target};
 
 use crate::cx::Cx;
 use crate::pending::{Owner, Pending, State};
@@ -32,7 +32,10 @@ impl Pending {
             return self.finish(id, from, Err(FsError::NotFound));
         }
         match pended.op.dir() {
-            Some(dir) => cx.atlas.routes.redirected(dir, route, &cx.atlas.inodes),
+            Some(dir) => {
+                pended.forced = None;
+                cx.atlas.routes.redirected(dir, route, &cx.atlas.inodes);
+            }
             None => pended.forced = Some(route.rank),
         }
         if route.rank == from || pended.redirects >= REDIRECTS_BEFORE_WARNING {
@@ -63,7 +66,7 @@ impl Pending {
             cx.atlas.routes.forget(ino);
             return self.pause(id, cx);
         }
-        if pended.is_bound() {
+        if pended.is_bound() || matches!(pended.owner, Owner::Seeker { .. }) {
             return self.finish(id, from, Err(FsError::NotFound));
         }
         let sent = pended.target().filter(|target| target.ino == ino).map(|t| t.place.clone());
@@ -85,7 +88,51 @@ impl Pending {
                 let owner = Owner::Finder { request: id, ino };
                 self.begin(owner, Caller::default(), Op::Lookup { dir, name }, cx);
             }
+            Some(_) | None => self.seek(id, ino, from, cx),
+        }
+    }
+
+    /// Somebody else renamed the directory, or one above it, and its new parent is with another rank:
+    /// no name we know leads to it, but a process may still work in it. Whoever has it knows it.
+    fn seek(&mut self, id: RequestId, ino: Ino, from: Rank, cx: &mut Cx<'_>) {
+        let Some(pended) = self.requests.get_mut(&id) else { return };
+        let place = cx.atlas.inodes.place(ino);
+        let ranks = cx.atlas.map.iter().flat_map(|map| map.ranks.keys());
+        let next = ranks.copied().find(|rank| !pended.sought.contains(rank));
+        match next {
+            Some(rank)
+                if place == Place::Dir
+                    && cx.atlas.inodes.is_referred(ino)
+                    && pended.found_again <= FOUND_AGAIN_MAX =>
+            {
+                pended.state = State::Finding;
+                pended.sought.insert(rank);
+                let owner = Owner::Seeker { request: id, ino };
+                self.begin_at(rank, owner, Op::Getattr { target: Target::dir(ino) }, cx);
+            }
             Some(_) | None => self.finish(id, from, Err(gone(&place))),
+        }
+    }
+
+    /// A rank was asked whether it has a directory.
+    pub(crate) fn on_sought(
+        &mut self,
+        id: RequestId,
+        ino: Ino,
+        result: &Result<Answer, FsError>,
+        from: Rank,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(pended) = self.requests.get_mut(&id) else { return };
+        if pended.state != State::Finding {
+            return;
+        }
+        if let Ok(Answer::Attr(_)) = result {
+            pended.sought.clear();
+            cx.atlas.routes.learn(ino, from, &cx.atlas.inodes);
+            self.dispatch(id, cx);
+        } else {
+            self.seek(id, ino, from, cx);
         }
     }
 
@@ -109,8 +156,7 @@ impl Pending {
         };
         let is_first = pended.found_again == 1;
         if found != Some(ino) {
-            let place = cx.atlas.inodes.place(ino);
-            self.finish(id, from, Err(gone(&place)));
+            self.seek(id, ino, from, cx);
         } else if is_first {
             self.dispatch(id, cx);
         } else {

@@ -134,7 +134,24 @@ fn a_directory_whose_name_stands_for_another_is_no_more() {
     let call = world.call(unlink(10, "f"));
     world.serve(R0, gone(10));
     world.serve(R0, dir_here(11, R0));
+    for rank in [R0, R1, R2] {
+        world.serve(rank, gone(10));
+    }
     assert_eq!(world.answer(call), Err(FsError::NotFound));
+}
+
+/// Somebody renamed it, and gave it away with its new parent: no name we know leads to it.
+#[test]
+fn a_directory_no_name_leads_to_is_found_at_whoever_has_it() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    let call = world.call(unlink(10, "f"));
+    world.serve(R0, gone(10));
+    world.serve(R0, Outcome::Refused(FsError::NotFound));
+    world.serve(R0, gone(10));
+    world.serve(R1, Outcome::Done(Answer::Attr(attr(10, FileKind::Dir))));
+    world.serve(R1, done());
+    assert_eq!(world.answer(call), Ok(Done::Nothing));
 }
 
 #[test]
