@@ -236,8 +236,7 @@ impl Pending {
         let Some(pended) = self.requests.get_mut(&id) else { return };
         if pended.owner != Owner::Replay {
             // What was answered before says nothing about where things are by now.
-            cx.atlas.learn(&pended.op, &answer);
-            cx.atlas.learn_orphan(&answer, rank);
+            cx.atlas.learn(&pended.op, &answer, rank);
         }
         match applied {
             Some(seq) if pended.op.is_change() => {
