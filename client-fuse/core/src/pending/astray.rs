@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::error::FsError;
 use common::id::{Ino, Rank, RequestId};
 use common::limit::REDIRECTS_BEFORE_WARNING;
+use common::name::Name;
 use common::wire::reply::{Answer, Found, Route};
 use common::wire::request::{Caller, Op, Place, Target};
 
@@ -110,8 +111,24 @@ impl Pending {
                 let owner = Owner::Seeker { request: id, ino };
                 self.begin_at(rank, owner, Op::Getattr { target: Target::dir(ino) }, cx);
             }
+            Some(_) | None if self.we_move(ino, cx) => self.pause(id, cx),
             Some(_) | None => self.finish(id, from, Err(gone(&place))),
         }
+    }
+
+    /// Whether a request of ours is under way that gives the inode another place. Of an operation of
+    /// two ranks only the answer tells us where that is, and one of the two may have done it already.
+    fn we_move(&self, ino: Ino, cx: &Cx<'_>) -> bool {
+        let named = cx.atlas.inodes.name_of(ino);
+        let is_named = |dir: Ino, name: &Name| named.is_some_and(|it| (it.0, &it.1) == (dir, name));
+        self.requests.values().any(|pended| match &pended.op {
+            _ if pended.unanswered == 0 => false,
+            Op::Rename(rename) => {
+                is_named(rename.from_dir, &rename.from) || is_named(rename.to_dir, &rename.to)
+            }
+            Op::Link { target, .. } => target.ino == ino,
+            _ => false,
+        })
     }
 
     /// A rank was asked whether it has a directory.
