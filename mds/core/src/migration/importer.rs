@@ -307,6 +307,11 @@ impl Importer {
     }
 
     #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self.state, State::Acking(_))
+    }
+
+    #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
     }
