@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod failover;
+mod malformed;
 mod migration;
 mod posix;
 mod restart;

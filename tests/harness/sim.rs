@@ -18,5 +18,6 @@ pub mod network;
 pub mod operation;
 pub mod random;
 pub mod rank;
+pub mod shrink;
 pub mod trace;
 pub mod world;

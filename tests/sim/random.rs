@@ -5,16 +5,7 @@ use tests::sim::world::Settings;
 
 /// One rank, one to three clients, and nothing goes wrong.
 fn peace(seed: u64) -> Settings {
-    Settings {
-        ranks: 1,
-        clients: 1 + usize::try_from(seed % 3).expect("below 3"),
-        processes: 2,
-        actions: 120,
-        deaths: 0,
-        breaks: 0,
-        exports: 0,
-        pins: 0,
-    }
+    Settings { clients: 1 + usize::try_from(seed % 3).expect("below 3"), ..Settings::peace() }
 }
 
 #[test]
@@ -60,6 +51,48 @@ fn ranks_lose_power_between_moves() {
     run("ranks_lose_power_between_moves", Seeds::from_environment(900), |seed| Settings {
         deaths: 2,
         breaks: 2,
+        ..moves(seed)
+    });
+}
+
+/// Links are cut, ranks stop for a while, maps come late, clocks jump, disks are slow; nobody dies.
+#[test]
+fn links_are_cut_during_moves() {
+    run("links_are_cut_during_moves", Seeds::from_environment(900), |seed| Settings {
+        breaks: 2,
+        cuts: 4,
+        pauses: 2,
+        slow_syncs: 2,
+        clock_steps: 2,
+        late_maps: 20,
+        exports: 10,
+        ..moves(seed)
+    });
+}
+
+#[test]
+fn ranks_die_during_moves() {
+    run("ranks_die_during_moves", Seeds::from_environment(900), |seed| Settings {
+        hard_deaths: 2,
+        deaths_at_points: 2,
+        late_maps: 20,
+        exports: 10,
+        ..moves(seed)
+    });
+}
+
+#[test]
+fn everything_goes_wrong() {
+    run("everything_goes_wrong", Seeds::from_environment(900), |seed| Settings {
+        hard_deaths: 2,
+        deaths_at_points: 2,
+        breaks: 2,
+        cuts: 3,
+        pauses: 1,
+        slow_syncs: 1,
+        clock_steps: 1,
+        late_maps: 20,
+        exports: 10,
         ..moves(seed)
     });
 }

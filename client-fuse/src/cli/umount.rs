@@ -26,6 +26,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let path = table::locate(&args.mountpoint).with_context(|| format!("cannot find {shown}"))?;
     let mounted = table::find(&path).context("cannot read the mount table")?;
     let Some(mounted) = mounted else { bail!("no GroveFS is mounted at {shown}") };
+    let server = presence::server_of(&mounted.device);
     // Nobody can use what nobody serves.
     let flags = if args.lazy || table::is_dead(&path) {
         UnmountFlags::DETACH
@@ -42,7 +43,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Err(Errno::PERM) => bail!("only root may unmount {shown}"),
         Err(error) => return Err(error).with_context(|| format!("cannot unmount {shown}")),
     }
-    if !args.lazy && !presence::wait_for_end(&mounted.device, args.timeout) {
+    if !args.lazy && !server.wait_for_end(args.timeout) {
         bail!("{shown} is unmounted, but its process has not ended yet");
     }
     Ok(())

@@ -55,7 +55,13 @@ pub fn show(mountpoint: &Path, cluster: ClusterId, client: ClientId) -> io::Resu
 
 fn show_in(path: &Path, cluster: ClusterId, client: ClientId) -> io::Result<Presence> {
     fs::create_dir_all(path.parent().unwrap_or_else(|| Path::new("/")))?;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    // The kernel gives a device number anew as soon as it is free: an earlier mount's process may
+    // still hold the file of that name.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     let content = Content { cluster: cluster.to_string(), client: client.0 };
     file.write_all(serde_json::to_string(&content).map_err(io::Error::other)?.as_bytes())?;
@@ -98,24 +104,26 @@ fn dead_in(folder: &Path, cluster: ClusterId) -> Vec<Dead> {
     entries.filter_map(|entry| read(entry.ok()?.path())).collect()
 }
 
-/// Waits until the process that served this mount has ended. False: it has not, in this time.
+/// The process that serves a mount, to be found before the mount is gone and its number free.
+#[derive(Debug)]
+pub struct Server(Option<File>);
+
+/// A mount that could not be recorded has a server of which nothing is known.
 #[must_use]
-pub fn wait_for_end(device: &str, time: Duration) -> bool {
-    let path = file_of(device);
-    let Ok(file) = File::open(&path) else { return true };
-    let (ended, end) = mpsc::channel();
-    // Nothing ends a wait for a lock early: a thread that still waits is left behind.
-    thread::spawn(move || {
-        let locked = flock(&file, FlockOperation::LockShared);
-        ended.send(locked.map(|()| file.metadata().map_or(0, |file| file.len())))
-    });
-    let over = end.recv_timeout(time);
-    if matches!(over, Ok(Ok(0))) {
-        // A later mount may have the same number: it makes the file anew. If something stands in
-        // it, the process was killed, and the next mount wants to know.
-        let _ = fs::remove_file(path);
+pub fn server_of(device: &str) -> Server {
+    Server(File::open(file_of(device)).ok())
+}
+
+impl Server {
+    /// Waits until it has ended. False: it has not, in this time.
+    #[must_use]
+    pub fn wait_for_end(self, time: Duration) -> bool {
+        let Self(Some(file)) = self else { return true };
+        let (ended, end) = mpsc::channel();
+        // Nothing ends a wait for a lock early: a thread that still waits is left behind.
+        thread::spawn(move || ended.send(flock(&file, FlockOperation::LockShared)));
+        matches!(end.recv_timeout(time), Ok(Ok(())))
     }
-    matches!(over, Ok(Ok(_)))
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ impl Fixture {
         epoch: u64,
     ) -> Self {
         let restored = Restored {
-            rows: rows.values().cloned().collect(),
+            rows: rows.values().filter(|row| row.is_restored()).cloned().collect(),
             journal: journal.iter().map(|(seq, entry)| (*seq, entry.clone())).collect(),
         };
         let mut out = Effects::default();
@@ -158,6 +158,10 @@ impl Fixture {
 
     pub(crate) fn connect(&mut self, client: ClientId, conn: ConnId) {
         self.say(client, conn, ToMds::Open { client, oldest: RequestId(0) });
+        if !self.told.contains_key(&conn) {
+            // The numbers it is lent must be.
+            self.make_durable();
+        }
         let Some(ToClient::Opened(opened)) = self.told(conn).into_iter().next() else {
             panic!("the session opens");
         };
@@ -284,7 +288,6 @@ impl Fixture {
                     row => panic!("{row:?} is no inode"),
                 }),
             ),
-            Fetch::Orphan(ino) => Fetched::Orphan(ino, None),
         }
     }
 

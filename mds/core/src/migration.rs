@@ -6,17 +6,20 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::id::{DirFragId, Ino, MigrationId, Rank, Seq};
+use common::limit::MIGRATION_RECORDS_MAX;
 use common::migration::{EndReason, MigrationCause, MigrationRecord};
 use common::wire::admin::Settlement;
 
 use crate::cx::{Cx, Step as Attempt, Wait};
 use crate::effect::Effect;
-use crate::journal::InDoubt;
 use crate::journal::entry::Entry;
+use crate::journal::{InDoubt, Recalled};
 use crate::message::migration::{MigrationMsg, Step};
 use crate::migration::copy::Changes;
 use crate::migration::exporter::Exporter;
 use crate::migration::importer::Importer;
+use crate::replica;
+use crate::replica::trim::Relied;
 
 pub mod bystander;
 pub mod copy;
@@ -29,10 +32,9 @@ pub mod importer;
 #[cfg(test)]
 mod random_tests;
 pub mod record;
+#[cfg(test)]
+mod replica_tests;
 pub mod sweep;
-
-/// Ended migrations that are remembered for operators.
-const RECORDS_MAX: usize = 256;
 
 #[derive(Clone, Debug, Default, Hash)]
 pub struct Migrator {
@@ -68,13 +70,17 @@ pub enum Event {
 
 impl Migrator {
     /// Imports that the store leaves in doubt go on where they were: waiting for the exporter's word.
+    /// What operators knew of earlier attempts, they know still.
     #[must_use]
-    pub fn restore(in_doubt: Vec<InDoubt>) -> Self {
+    pub fn restore(in_doubt: Vec<InDoubt>, recalled: Vec<Recalled>, cx: &mut Cx<'_>) -> Self {
+        for doubt in &in_doubt {
+            cx.own.spine.watch.begin(doubt.start.id, doubt.start.base.ino);
+        }
         let imports = in_doubt
             .into_iter()
             .map(|doubt| (doubt.start.id, Importer::restore(doubt.start, doubt.touched)))
             .collect();
-        Self { imports, ..Self::default() }
+        Self { imports, ended: record::restore(recalled, cx), ..Self::default() }
     }
 
     /// The rank serves: whoever is in doubt asks, and who may be in doubt about us is told.
@@ -109,7 +115,10 @@ impl Migrator {
         self.last_number += 1;
         if let Some(reason) = refusal {
             record::end(&mut record, Err(reason), cx);
-            self.remember(record);
+            if !self.ended.iter().any(|ended| record::is_repeated(ended, &record)) {
+                record::step(&record, ("Locking", "Over"), cx);
+                self.remember(record);
+            }
             return Ok(Err(reason));
         }
         let exporter = Exporter::start(id, order, record, cx)?;
@@ -156,8 +165,8 @@ impl Migrator {
         let MigrationMsg { id, base, step } = msg;
         match step {
             Step::Discover { parent, ask } => self.on_discover((from, id, base), parent, ask, cx),
-            Step::Notify { auth, epoch } => {
-                let thawed = bystander::on_notify((from, id, base), auth, epoch, cx);
+            Step::Notify { auth, epoch, dirs } => {
+                let thawed = bystander::on_notify((from, id, base), (auth, epoch), &dirs, cx);
                 self.thawed.extend(thawed);
             }
             Step::Ask => self.on_ask(from, id, base, cx),
@@ -286,6 +295,7 @@ impl Migrator {
         if !export.is_over() {
             return;
         }
+        replica::end_watch(cx, id);
         if let Some(export) = self.exports.remove(&id) {
             self.remember(export.into_record());
         }
@@ -295,11 +305,12 @@ impl Migrator {
         }
     }
 
-    fn tidy_import(&mut self, id: MigrationId, _cx: &mut Cx<'_>) {
+    fn tidy_import(&mut self, id: MigrationId, cx: &mut Cx<'_>) {
         let Some(import) = self.imports.get_mut(&id) else { return };
         self.thawed.extend(import.take_thawed());
         if import.is_over() {
             self.imports.remove(&id);
+            replica::end_watch(cx, id);
         }
     }
 
@@ -322,6 +333,16 @@ impl Migrator {
 
     pub fn on_rank_down(&mut self, rank: Rank, cx: &mut Cx<'_>) {
         self.tell_all(&Event::RankDown(rank), cx);
+    }
+
+    /// Its journal decides what it had begun to give away: whoever is in doubt about that asks.
+    pub fn on_rank_returned(&mut self, rank: Rank, cx: &mut Cx<'_>) {
+        let of_it = |import: &Importer| import.is_exporter(rank) && import.is_in_doubt();
+        let imports = self.imports.iter().filter(|(_, import)| of_it(import));
+        let imports: Vec<MigrationId> = imports.map(|(id, _)| *id).collect();
+        for id in imports {
+            self.step_import(id, Event::Deadline, cx);
+        }
     }
 
     fn tell_all(&mut self, event: &Event, cx: &mut Cx<'_>) {
@@ -377,8 +398,19 @@ impl Migrator {
         std::mem::take(&mut self.thawed).into_iter().map(Wait::Thaw).collect()
     }
 
+    /// Replicas that must not be given back.
+    #[must_use]
+    pub fn relied(&self) -> Relied {
+        let exports = self.exports.values().flat_map(Exporter::paths);
+        let imports = self.imports.values().flat_map(Importer::paths);
+        Relied {
+            paths: exports.chain(imports).collect(),
+            regions: self.imports.values().map(|import| import.base().ino).collect(),
+        }
+    }
+
     fn remember(&mut self, record: MigrationRecord) {
-        if self.ended.len() == RECORDS_MAX {
+        if self.ended.len() == MIGRATION_RECORDS_MAX {
             self.ended.pop_front();
         }
         self.ended.push_back(record);

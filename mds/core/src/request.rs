@@ -151,7 +151,7 @@ impl Requests {
             Wait::Fetch(fetch) => cx.own.namespace.fetch(fetch.clone(), cx.out),
             Wait::Durable(_) => cx.out.push(Effect::SyncSoon),
             Wait::Spine(dir) => replica::discover(cx, *dir, None),
-            Wait::Thaw(_) | Wait::Unlock(_) | Wait::Active | Wait::Map => {}
+            Wait::Thaw(_) | Wait::Unlock(_) | Wait::Map => {}
         }
         tracing::trace!(client = parked.client.0, id = parked.request.id.0, ?wait, "parked");
         self.parked.entry(wait).or_default().push(parked);

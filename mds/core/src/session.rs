@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::id::{ClientId, Ino, InoRange, NoticeId, RequestId, Seq};
+use common::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, RequestId, Seq};
 use common::id_set::IdSet;
 use common::wire::session::{Notice, ToClient};
 
@@ -24,6 +24,19 @@ pub struct Session {
     /// The highest position this client was told to be applied, and to be durable.
     applied: Seq,
     durable_told: Seq,
+    /// Where its numbers were recorded last. A client that is told of a number makes files with it,
+    /// so it is not told before that is durable: after power loss the number would be a stranger's.
+    lent: Seq,
+    /// Lent, and told when durable.
+    untold: Option<InoRange>,
+    met: Met,
+}
+
+/// Whether the client of a session was ever heard of, in this life or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Met {
+    NotYet,
+    Yes,
 }
 
 /// All sessions of this rank.
@@ -86,17 +99,22 @@ impl SessionTable {
         self.get(client).filter(|session| session.conn == Some(conn))
     }
 
+    /// Whether numbers were lent to it; if so, whether they survive power loss.
+    #[must_use]
+    pub fn lent(&self, client: ClientId, durable: Seq) -> Option<bool> {
+        let session = self.get(client).filter(|session| !session.stored.ranges.is_empty())?;
+        Some(session.lent <= durable)
+    }
+
     /// Begins a session, or takes it up on a new connection; tells whether it is new.
     pub fn open(&mut self, client: ClientId, conn: ConnId, out: &mut Effects) -> bool {
-        let new = !self.sessions.contains_key(&client);
         let session = self.sessions.entry(client).or_insert_with(Session::new);
+        let new = std::mem::replace(&mut session.met, Met::Yes) == Met::NotYet;
+        session.untold = None;
         if let Some(old) = session.conn.replace(conn)
             && old != conn
         {
             out.push(Effect::CloseConnection { conn: old });
-        }
-        if new {
-            session.store(client, out);
         }
         new
     }
@@ -105,7 +123,7 @@ impl SessionTable {
     pub fn expect(&mut self, client: ClientId, out: &mut Effects) -> bool {
         let new = !self.sessions.contains_key(&client);
         if new {
-            let session = Session::new();
+            let session = Session { met: Met::Yes, ..Session::new() };
             session.store(client, out);
             self.sessions.insert(client, session);
         }
@@ -129,10 +147,31 @@ impl SessionTable {
         Some(session)
     }
 
-    pub fn lend(&mut self, client: ClientId, range: InoRange, out: &mut Effects) {
-        if let Some(session) = self.sessions.get_mut(&client) {
-            session.stored.ranges.push(range);
-            session.store(client, out);
+    /// Lends numbers to a client, whose session begins with that if there is none. `seq`: where that
+    /// is recorded.
+    pub fn lend(&mut self, client: ClientId, range: InoRange, seq: Seq, out: &mut Effects) {
+        let session = self.sessions.entry(client).or_insert_with(Session::new);
+        session.stored.ranges.push(range);
+        session.lent = seq;
+        session.untold = Some(range);
+        session.store(client, out);
+    }
+
+    /// Numbers were lent that the client was not told of yet.
+    #[must_use]
+    pub fn is_lending(&self, client: ClientId) -> bool {
+        self.get(client).is_some_and(|session| session.untold.is_some())
+    }
+
+    /// Tells open sessions of numbers that cannot be lost any more.
+    pub fn tell_lent(&mut self, through: Seq, map_epoch: MapEpoch, out: &mut Effects) {
+        for session in self.sessions.values_mut() {
+            if let Some(conn) = session.conn
+                && session.lent <= through
+                && let Some(range) = session.untold.take()
+            {
+                out.tell(conn, ToClient::Renewed { map_epoch, more: Some(range) });
+            }
         }
     }
 
@@ -146,11 +185,13 @@ impl SessionTable {
         }
     }
 
-    /// A client's standing at another rank, from which something of it comes. True if it has none
-    /// here, so that its lease begins now.
-    pub fn adopt(&mut self, travel: &TravelSession, out: &mut Effects) -> bool {
+    /// A client's standing at another rank, from which something of it comes; recorded at `seq`. True
+    /// if it has none here, so that its lease begins now.
+    pub fn adopt(&mut self, travel: &TravelSession, seq: Seq, out: &mut Effects) -> bool {
         let new = !self.sessions.contains_key(&travel.client);
         let session = self.sessions.entry(travel.client).or_insert_with(Session::new);
+        session.met = Met::Yes;
+        session.lent = seq;
         for range in &travel.ranges {
             if !session
                 .stored
@@ -233,7 +274,9 @@ impl SessionTable {
     }
 
     pub fn restore(&mut self, client: ClientId, stored: StoredSession) {
-        self.sessions.entry(client).or_insert_with(Session::new).stored = stored;
+        let session = self.sessions.entry(client).or_insert_with(Session::new);
+        session.stored = stored;
+        session.met = Met::Yes;
     }
 
     pub fn restore_completed(&mut self, client: ClientId, id: RequestId) {
@@ -255,6 +298,9 @@ impl Session {
             notices: BTreeMap::new(),
             applied: Seq(0),
             durable_told: Seq(0),
+            lent: Seq(0),
+            untold: None,
+            met: Met::NotYet,
         }
     }
 

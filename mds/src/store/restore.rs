@@ -14,9 +14,14 @@ impl Store {
     /// The store is damaged or cannot be read.
     pub fn restore(&self) -> Result<Restored, StoreError> {
         let mut rows = Vec::new();
-        for family in
-            [Family::Sessions, Family::Completed, Family::Orphans, Family::Copied, Family::Drop]
-        {
+        for family in [
+            Family::Sessions,
+            Family::Completed,
+            Family::Orphans,
+            Family::Held,
+            Family::Copied,
+            Family::Drop,
+        ] {
             for item in self.db.iterator_cf(self.family(family), IteratorMode::Start) {
                 let (key, value) = item?;
                 rows.extend(row(family, &key, &value)?);
@@ -44,6 +49,7 @@ fn row(family: Family, key: &[u8], value: &[u8]) -> Result<Option<Row>, StoreErr
             let orphan = wire::decode(value).map_err(damaged)?;
             Some(Row::Orphan(key::parse_ino(key)?, orphan))
         }
+        Family::Held => Some(Row::Held(key::parse_frag(key)?, key::parse_migration(value)?)),
         Family::Copied => {
             let (migration, id) = key::parse_migration_frag(key)?;
             Some(Row::Copied(migration, id))
@@ -52,12 +58,7 @@ fn row(family: Family, key: &[u8], value: &[u8]) -> Result<Option<Row>, StoreErr
             let (migration, id) = key::parse_migration_frag(key)?;
             Some(Row::Drop(migration, id, held(value)?))
         }
-        Family::Dentries
-        | Family::Dirs
-        | Family::Inodes
-        | Family::Held
-        | Family::Journal
-        | Family::Meta => None,
+        Family::Dentries | Family::Dirs | Family::Inodes | Family::Journal | Family::Meta => None,
     })
 }
 

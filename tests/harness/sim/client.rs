@@ -30,6 +30,8 @@ pub struct ClientHost {
     pub processes: Vec<Process>,
     /// The newest map it was told.
     pub map_epoch: MapEpoch,
+    /// Its wall clock was set wrong by so many seconds.
+    pub wall_ahead: i64,
 }
 
 /// A call that is under way.
@@ -75,6 +77,7 @@ impl ClientHost {
             timer_last: 0,
             processes: vec![Process::default(); processes],
             map_epoch: MapEpoch(0),
+            wall_ahead: 0,
         }
     }
 
@@ -83,7 +86,7 @@ impl ClientHost {
         let nanos = u32::try_from(world.0 % 1_000_000_000).expect("below 10^9");
         let secs = i64::try_from(world.0 / 1_000_000_000).expect("runs are short");
         let behind = i64::try_from(self.number).expect("there are few clients");
-        let wall = Timestamp { secs: WALL_START + secs - behind, nanos };
+        let wall = Timestamp { secs: WALL_START + secs - behind + self.wall_ahead, nanos };
         Now { monotonic: world.after(MONOTONIC_APART), wall }
     }
 

@@ -63,13 +63,43 @@ pub struct Network {
     conn_last: u64,
     /// Of the dead: what they sent arrives until then.
     cut_off: BTreeMap<Life, Monotonic>,
+    /// Links that are cut, by direction, and when they heal.
+    cuts: BTreeMap<(Who, Who), Monotonic>,
 }
 
 impl Network {
     /// When what is sent along a lane at `now` arrives.
     pub fn arrival(&mut self, lane: Lane, now: Monotonic, dice: &mut Dice) -> Monotonic {
         let soonest = now.after(dice.wait(SHORTEST, LONGEST));
-        self.not_before(lane, soonest)
+        let healed = self.ends(lane).and_then(|ends| self.cuts.get(&ends)).copied();
+        self.not_before(lane, soonest.max(healed.unwrap_or_default()))
+    }
+
+    /// From now on nothing arrives that way; when it heals, all that was sent meanwhile.
+    pub fn cut(&mut self, from: Who, to: Who, heals: Monotonic) {
+        let healed = self.cuts.entry((from, to)).or_default();
+        *healed = heals.max(*healed);
+    }
+
+    /// When a message that is sent now would get through, if that is not now.
+    #[must_use]
+    pub fn heals(&self, from: Who, to: Who) -> Monotonic {
+        self.cuts.get(&(from, to)).copied().unwrap_or_default()
+    }
+
+    fn ends(&self, lane: Lane) -> Option<(Who, Who)> {
+        if self.cuts.is_empty() {
+            return None;
+        }
+        let ends = |conn: &Conn| (Who::Client(conn.client), Who::Rank(conn.life.rank));
+        match lane {
+            Lane::ToRank(conn) => self.conn(conn).map(ends),
+            Lane::ToClient(conn) => self.conn(conn).map(ends).map(|(client, rank)| (rank, client)),
+            Lane::Peer(from, to) | Lane::Bulk(from, to) => {
+                Some((Who::Rank(from.rank), Who::Rank(to.rank)))
+            }
+            Lane::Map(_) | Lane::Store(_) => None,
+        }
     }
 
     /// `at`, or just after the last message of the lane.

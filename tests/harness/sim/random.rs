@@ -1,13 +1,15 @@
-//! Seeds, one after the other; a failing one is run again to be told as a story.
+//! Seeds, one after the other; a failing one is made smaller, and run again to be told as a story.
 
+use super::shrink::shrink;
 use super::trace::Trace;
 use super::world::{Settings, World};
 
 /// Lines of the story that are printed; the whole is in a file.
-const TAIL_LINES: usize = 80;
+const TAIL_LINES: usize = 60;
 
 /// What the environment asks for: `SIM_SEED` runs one, `SIM_SEEDS` says how many, `SIM_FIRST` where
-/// to begin, `SIM_ALL` goes on after a violation.
+/// to begin, `SIM_ALL` goes on after a violation and makes nothing smaller. `SIM_ACTIONS`,
+/// `SIM_CLIENTS`, `SIM_PROCESSES`, `SIM_RANKS` and `SIM_WITHOUT` make a run smaller by hand.
 #[derive(Clone, Copy, Debug)]
 pub struct Seeds {
     pub first: u64,
@@ -18,15 +20,18 @@ pub struct Seeds {
     pub all: bool,
 }
 
+/// A number in the environment.
+///
+/// # Panics
+/// If it is no number: whoever set it is there to read that.
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
 impl Seeds {
-    /// # Panics
-    /// If a variable is no number: whoever set it is there to read that.
     #[must_use]
     pub fn from_environment(count: u64) -> Self {
-        let number = |name: &str| {
-            let text = std::env::var(name).ok()?;
-            Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-        };
         let all = std::env::var_os("SIM_ALL").is_some();
         match number("SIM_SEED") {
             Some(seed) => Self { first: seed, count: 1, told: true, all },
@@ -40,11 +45,27 @@ impl Seeds {
     }
 }
 
+/// The settings of a story, but for what the environment makes smaller.
+fn by_hand(settings: Settings) -> Settings {
+    let small = |name: &str| number(name).map(|it| usize::try_from(it).unwrap_or(usize::MAX));
+    Settings {
+        actions: number("SIM_ACTIONS")
+            .map_or(settings.actions, |it| u32::try_from(it).unwrap_or(u32::MAX)),
+        ranks: number("SIM_RANKS")
+            .map_or(settings.ranks, |it| u16::try_from(it).unwrap_or(u16::MAX)),
+        clients: small("SIM_CLIENTS").unwrap_or(settings.clients),
+        processes: small("SIM_PROCESSES").unwrap_or(settings.processes),
+        without: number("SIM_WITHOUT").unwrap_or(settings.without),
+        ..settings
+    }
+}
+
 /// Runs a story of that name under each seed.
 ///
 /// # Panics
 /// At the first violation, with the command that repeats it.
 pub fn run(name: &str, seeds: Seeds, settings: impl Fn(u64) -> Settings) {
+    let settings = |seed| by_hand(settings(seed));
     let mut wrong = Vec::new();
     for seed in seeds.first..seeds.first + seeds.count {
         match attempt(seed, settings(seed)) {
@@ -56,20 +77,44 @@ pub fn run(name: &str, seeds: Seeds, settings: impl Fn(u64) -> Settings) {
             break;
         }
     }
-    let Some((seed, _)) = wrong.first() else { return };
-    let story = tell(name, *seed, settings(*seed));
+    let Some((seed, why)) = wrong.first() else { return };
+    let (seed, from) = (*seed, settings(*seed));
+    let smallest = if seeds.all { from } else { shrink(from, |it| attempt(seed, it).is_err()) };
+    let story = tell(name, seed, smallest);
     let all: String = wrong.iter().map(|(seed, why)| format!("seed {seed}: {why}\n")).collect();
     panic!(
-        "{story}\n{all}{:?}\n\
-         repeat: SIM_SEED={seed} cargo test --profile sim -p tests --test sim {name}\n",
-        settings(*seed)
+        "{story}\n{all}first: {why}\n{smallest:?}\nrepeat: {} cargo test --profile sim -p tests --test \
+         sim {name}\n",
+        command(seed, from, smallest)
     );
+}
+
+/// What to set for a run that was made smaller.
+fn command(seed: u64, from: Settings, smallest: Settings) -> String {
+    let mut text = format!("SIM_SEED={seed}");
+    let small = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    for (name, before, now) in [
+        ("SIM_ACTIONS", u64::from(from.actions), u64::from(smallest.actions)),
+        ("SIM_RANKS", u64::from(from.ranks), u64::from(smallest.ranks)),
+        ("SIM_CLIENTS", small(from.clients), small(smallest.clients)),
+        ("SIM_PROCESSES", small(from.processes), small(smallest.processes)),
+        ("SIM_WITHOUT", from.without, smallest.without),
+    ] {
+        if before != now {
+            text.push_str(&format!(" {name}={now}"));
+        }
+    }
+    text
 }
 
 /// A run without a trace; a panic of a core is a violation like others.
 fn attempt(seed: u64, settings: Settings) -> Result<(), String> {
     let run = || World::new(seed, settings, Trace::default()).run();
-    match std::panic::catch_unwind(run) {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let outcome = std::panic::catch_unwind(run);
+    std::panic::set_hook(hook);
+    match outcome {
         Ok(Ok(())) => Ok(()),
         Ok(Err(violation)) => Err(violation.to_string()),
         Err(panic) => Err(message(panic.as_ref())),

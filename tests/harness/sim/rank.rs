@@ -28,6 +28,9 @@ pub struct RankHost {
     /// Of the last process.
     pub incarnation: Incarnation,
     pub process: Option<Process>,
+    /// Its wall clock was set wrong by so many seconds.
+    pub wall_ahead: i64,
+    pub sync_slow_until: Monotonic,
 }
 
 /// The daemon while it runs.
@@ -38,6 +41,8 @@ pub struct Process {
     pub inbox: Vec<Input>,
     /// A turn is due.
     pub turn_due: bool,
+    /// It is stopped until then.
+    pub paused_until: Monotonic,
     /// Turns whose batches are being written, in order.
     writing: VecDeque<Turn>,
     /// When each timer that is set goes off; a moved one is known by its number.
@@ -70,7 +75,14 @@ struct Turn {
 impl RankHost {
     #[must_use]
     pub fn new(rank: Rank, disk: Disk) -> Self {
-        Self { rank, disk, incarnation: Incarnation(0), process: None }
+        Self {
+            rank,
+            disk,
+            incarnation: Incarnation(0),
+            process: None,
+            wall_ahead: 0,
+            sync_slow_until: Monotonic(0),
+        }
     }
 
     /// The daemon's clocks.
@@ -79,7 +91,7 @@ impl RankHost {
         let apart = MONOTONIC_APART * u32::from(self.rank.0);
         let nanos = u32::try_from(world.0 % 1_000_000_000).expect("below 10^9");
         let secs = i64::try_from(world.0 / 1_000_000_000).expect("runs are short");
-        let wall = Timestamp { secs: WALL_START + secs, nanos };
+        let wall = Timestamp { secs: WALL_START + secs + self.wall_ahead, nanos };
         Now { monotonic: world.after(apart), wall }
     }
 
@@ -104,6 +116,7 @@ impl RankHost {
             mds,
             inbox: Vec::new(),
             turn_due: false,
+            paused_until: Monotonic(0),
             writing: VecDeque::new(),
             timers: BTreeMap::new(),
             timer_last: 0,

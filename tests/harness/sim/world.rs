@@ -29,28 +29,14 @@ use super::rank::RankHost;
 use super::trace::{Trace, Who};
 
 mod clients;
+mod deaths;
 mod faults;
+mod plan;
 mod ranks;
 mod rest;
 
-/// What a run is like.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    pub ranks: u16,
-    pub clients: usize,
-    /// Processes of each client.
-    pub processes: usize,
-    /// What processes begin before they end.
-    pub actions: u32,
-    /// Deaths of ranks.
-    pub deaths: u32,
-    /// Connections that break.
-    pub breaks: u32,
-    /// Subtrees an operator moves, or tries to; some of these moves are cancelled.
-    pub exports: u32,
-    /// Directories that are pinned to a rank, or freed again.
-    pub pins: u32,
-}
+use plan::Planned;
+pub use plan::Settings;
 
 #[derive(Clone, Debug)]
 pub struct World {
@@ -69,6 +55,11 @@ pub struct World {
     /// Messages of a life the receiver's map does not show yet, in order.
     early: BTreeMap<Life, Vec<(Life, PeerMsg)>>,
     actions_left: u32,
+    pub(super) plan: Vec<Planned>,
+    /// Moments named by the cores so far, and at which of them somebody dies.
+    points_reached: u64,
+    points: BTreeMap<u64, usize>,
+    /// Faults that are still to come.
     pub(super) faults_left: u32,
     /// The last answer to an operation.
     last: Option<Outcome<Ino>>,
@@ -90,28 +81,36 @@ pub(super) enum Event {
     RankInput(Life, Box<Input>),
     Fetched(Life, Fetch),
     RankTimer(Life, mds_core::timer::Timer, u64),
-    Connects { client: usize, link: LinkId, life: Life },
+    Connects {
+        client: usize,
+        link: LinkId,
+        life: Life,
+    },
     ToRank(ConnId, ToMds),
     ToRankEnds(ConnId),
     ToClient(ConnId, ToClient),
     ToClientEnds(ConnId),
-    NoConnection { client: usize, link: LinkId },
-    Peer { from: Life, to: Life, msg: PeerMsg },
+    NoConnection {
+        client: usize,
+        link: LinkId,
+    },
+    Peer {
+        from: Life,
+        to: Life,
+        msg: PeerMsg,
+    },
     ClientTimer(usize, client_core::Timer, u64),
     Map(Who, Arc<MdsMap>),
     Beacon(Life),
     GraceOver(Life),
-    Process { client: usize, process: usize },
-    Fault(Fault),
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Fault {
-    Death,
-    Break,
-    Export,
+    Process {
+        client: usize,
+        process: usize,
+    },
+    /// One of the plan.
+    Fault(usize),
+    Dies(Life, deaths::Death),
     Cancel(MigrationId),
-    Pin,
 }
 
 /// What must not happen.
@@ -169,14 +168,17 @@ impl World {
             event_last: 0,
             early: BTreeMap::new(),
             actions_left: settings.actions,
-            faults_left: settings.deaths + settings.breaks + settings.exports + settings.pins,
+            plan: Vec::new(),
+            points_reached: 0,
+            points: BTreeMap::new(),
+            faults_left: 0,
             last: None,
             away_since: Some(Monotonic(1)),
             admin_last: 0,
             admin_replies: BTreeMap::new(),
             data: BTreeSet::new(),
         };
-        world.plan_beginning();
+        world.plan_beginning(seed);
         world
     }
 
@@ -186,24 +188,11 @@ impl World {
         Disk::formatted(rows, journal)
     }
 
-    fn plan_beginning(&mut self) {
+    fn plan_beginning(&mut self, seed: u64) {
         for rank in 0..self.settings.ranks {
             self.after(Duration::from_micros(u64::from(rank)), Event::Start(Rank(rank)));
         }
-        let span = Duration::from_millis(20 * u64::from(self.settings.actions) + 1000);
-        let Settings { deaths, breaks, exports, pins, .. } = self.settings;
-        for (fault, count) in [
-            (Fault::Death, deaths),
-            (Fault::Break, breaks),
-            (Fault::Export, exports),
-            (Fault::Pin, pins),
-        ] {
-            for _ in 0..count {
-                let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-                let wait = Duration::from_nanos(self.dice.below(span));
-                self.after(Duration::from_secs(1) + wait, Event::Fault(fault));
-            }
-        }
+        self.plan_faults(seed);
         for client in 0..self.settings.clients {
             for process in 0..self.settings.processes {
                 self.after(Duration::from_secs(1), Event::Process { client, process });
@@ -279,7 +268,12 @@ impl World {
             Event::Beacon(life) => self.beacon(life),
             Event::GraceOver(life) => self.grace_over(life),
             Event::Process { client, process } => self.process(client, process)?,
-            Event::Fault(fault) => self.fault(fault)?,
+            Event::Fault(number) => self.fault(number)?,
+            Event::Dies(life, death) => {
+                self.faults_left -= 1;
+                self.die(life, death);
+            }
+            Event::Cancel(id) => self.cancel(id),
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use common::limit::INO_RANGE_LOW;
 use common::wire::request::{Create, Op, Request, Target};
 
 use crate::cx::Cx;
-use crate::pending::{Pended, UNNUMBERED};
+use crate::pending::{Owner, Pended, UNNUMBERED};
 
 impl Pended {
     pub(super) fn request(&self, id: RequestId, oldest: RequestId, replay: Option<Seq>) -> Request {
@@ -79,19 +79,14 @@ impl Pended {
         matches!(self.op, Op::Stat { .. } | Op::Forget { .. } | Op::Sync)
     }
 
-    pub(super) fn goes_to(&mut self, cx: &Cx<'_>) -> Rank {
+    pub(super) fn goes_to(&self, cx: &Cx<'_>) -> Rank {
         if let Some(rank) = self.forced {
             return rank;
         }
-        let by_dir = self.op.dir();
-        let is_link = matches!(self.op, Op::Link { .. });
-        match (self.target(), by_dir) {
-            (Some(target), _) if !is_link => {
-                let at = cx.atlas.inodes.is_at(target.ino);
-                cx.atlas.rank_of(target, at)
-            }
-            (_, Some(dir)) => cx.atlas.rank_of_dir(dir),
-            (_, None) => Rank::ROOT,
+        match (self.op.subject(), self.op.dir()) {
+            (Some(target), _) => cx.atlas.rank_of(target, cx.atlas.inodes.is_at(target.ino)),
+            (None, Some(dir)) => cx.atlas.rank_of_dir(dir),
+            (None, None) => Rank::ROOT,
         }
     }
 
@@ -100,7 +95,9 @@ impl Pended {
         let (Op::Create(Create { ino, .. }) | Op::Mkdir { ino, .. }) = &mut self.op else {
             return true;
         };
-        if *ino != UNNUMBERED && cx.numbers.accepts(rank, *ino) {
+        // What is replayed was made once, and somebody may refer to it by its number.
+        let made = self.owner == Owner::Replay;
+        if *ino != UNNUMBERED && (made || cx.numbers.accepts(rank, *ino)) {
             return true;
         }
         if *ino != UNNUMBERED && self.unanswered == 0 {

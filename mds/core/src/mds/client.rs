@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, Ino, InoRange, RequestId};
+use common::id::{ClientId, Ino, RequestId};
 use common::limit::INO_RANGE_LOW;
 use common::mds_map::RankState;
 use common::time::Now;
@@ -177,24 +177,20 @@ impl Mds {
         }
     }
 
+    /// False: what it needs is not durable yet.
     fn open(&mut self, now: Now, client: ClientId, conn: ConnId, out: &mut Effects) -> bool {
-        let lent = self
-            .own
-            .sessions
-            .get(client)
-            .is_some_and(|session| !session.stored().ranges.is_empty());
-        if !lent {
-            let seq = self.own.advance();
-            self.own.inos.reserve(seq, out);
-            let Some(range) = self.own.inos.lend() else { return false };
-            let new = self.own.sessions.open(client, conn, out);
-            self.own.sessions.lend(client, range, out);
-            self.say_opened(now, (client, conn), new, out);
-            return true;
+        match self.own.sessions.lent(client, self.own.durable) {
+            Some(true) => {
+                let new = self.own.sessions.open(client, conn, out);
+                self.say_opened(now, (client, conn), new, out);
+                true
+            }
+            Some(false) => false,
+            None => {
+                self.lend(client, out);
+                false
+            }
         }
-        let new = self.own.sessions.open(client, conn, out);
-        self.say_opened(now, (client, conn), new, out);
-        true
     }
 
     fn say_opened(
@@ -296,18 +292,24 @@ impl Mds {
         }
     }
 
+    /// More numbers are told with the answer, which then waits until they are durable.
     fn on_renew(&mut self, now: Now, client: ClientId, inos_left: u64, out: &mut Effects) {
         self.set_lease(now, client, out);
-        let more = if inos_left < INO_RANGE_LOW { self.lend_more(client, out) } else { None };
-        let renewed = ToClient::Renewed { map_epoch: self.map.epoch, more };
+        let lending = self.own.sessions.is_lending(client);
+        if inos_left < INO_RANGE_LOW && !lending && self.lend(client, out) {
+            return;
+        }
+        let renewed = ToClient::Renewed { map_epoch: self.map.epoch, more: None };
         self.own.sessions.tell(client, renewed, out);
     }
 
-    fn lend_more(&mut self, client: ClientId, out: &mut Effects) -> Option<InoRange> {
+    /// False: there are none just now.
+    fn lend(&mut self, client: ClientId, out: &mut Effects) -> bool {
         let seq = self.own.advance();
         self.own.inos.reserve(seq, out);
-        let range = self.own.inos.lend()?;
-        self.own.sessions.lend(client, range, out);
-        Some(range)
+        let Some(range) = self.own.inos.lend() else { return false };
+        self.own.sessions.lend(client, range, seq, out);
+        out.push(Effect::SyncSoon);
+        true
     }
 }

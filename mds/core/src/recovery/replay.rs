@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, Seq};
+use common::migration::MigrationRecord;
 
 use crate::holdings::Holdings;
 use crate::ino_table::InoTable;
@@ -10,7 +11,7 @@ use crate::input::Restored;
 use crate::journal::entry::{
     Entry, ImportOutcome, ImportStart, Release, SubtreeClaim, SubtreeSnapshot,
 };
-use crate::journal::{InDoubt, Journal};
+use crate::journal::{InDoubt, Journal, Recalled};
 use crate::lock::LockTable;
 use crate::namespace::Namespace;
 use crate::params::Params;
@@ -27,6 +28,8 @@ pub struct Replayed {
     pub own: Holdings,
     /// Imports whose exporter's journal decides.
     pub in_doubt: Vec<InDoubt>,
+    /// Of this rank's exports, oldest first.
+    pub recalled: Vec<Recalled>,
 }
 
 /// Rows of the small tables, and the facts of the journal in order.
@@ -53,7 +56,9 @@ pub fn replay(params: &Params, restored: Restored) -> Replayed {
         me: params.me,
         open: BTreeMap::new(),
         exported: BTreeSet::new(),
+        finished: Vec::new(),
         lists: Lists::default(),
+        records: BTreeMap::new(),
     };
     replay.rows(params, restored.rows);
     for (seq, entry) in restored.journal {
@@ -68,7 +73,10 @@ struct Replay {
     /// `ImportStart` without `ImportFinish`.
     open: BTreeMap<MigrationId, ImportStart>,
     exported: BTreeSet<MigrationId>,
+    /// Of those, the ones of which the importer knows everything.
+    finished: Vec<MigrationId>,
     lists: Lists,
+    records: BTreeMap<Seq, MigrationRecord>,
 }
 
 /// The rows that say which fragments may have to go.
@@ -147,9 +155,12 @@ impl Replay {
             Entry::Finished { id } => {
                 own.released.remove(&id);
                 own.journal.note_open(id, seq);
-                own.journal.settle(id);
+                self.finished.push(id);
             }
-            Entry::Step(_) => own.journal.restore_step(seq),
+            Entry::Step(step) => {
+                own.journal.restore_step((step.id, step.role), seq);
+                self.records.extend(step.record.map(|record| (seq, *record)));
+            }
             Entry::PeerPrepare { .. }
             | Entry::PeerCommit { .. }
             | Entry::PeerRollback { .. }
@@ -178,11 +189,19 @@ impl Replay {
                 self.own.sweep.add_void(id, frags.into_iter().map(|(frag, _)| frag));
             }
         }
+        // Not before it is known which of them wait for their fragments to be deleted.
+        for id in self.finished {
+            self.own.journal.settle(id);
+        }
         for start in self.open.values() {
             let doubt = DirAuth::Ambiguous { first: self.me, second: start.from };
             restore_import(&mut self.own, start, doubt, Freeze::Frozen);
         }
-        Replayed { own: self.own, in_doubt }
+        let recalled = self.records.into_values().map(|record| {
+            let exported = self.exported.contains(&record.id);
+            Recalled { record, exported }
+        });
+        Replayed { recalled: recalled.collect(), own: self.own, in_doubt }
     }
 }
 

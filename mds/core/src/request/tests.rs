@@ -1,5 +1,5 @@
 use common::error::FsError;
-use common::id::{Ino, Seq};
+use common::id::{ClientId, Ino, RequestId, Seq};
 use common::wire::reply::{Answer, Found, Outcome, PageEnd};
 use common::wire::request::{
     Create, Forget, IfExists, Node, Op, Place, RenameMode, Request, Target, XattrName, XattrSet,
@@ -8,6 +8,7 @@ use common::wire::request::{
 use common::wire::session::{Notice, ToClient, ToMds};
 
 use crate::fixture::{A, B, Fixture, conn, in_entry, name, rename_op};
+use crate::input::ConnId;
 use crate::row::Key;
 
 const ROOT: Ino = Ino::ROOT;
@@ -51,6 +52,24 @@ fn a_rank_that_was_killed_has_everything_it_answered() {
         Outcome::Done(Answer::Found(Found::Here(attr))) => assert_eq!(attr.ino, file),
         outcome => panic!("{outcome:?}"),
     }
+}
+
+/// Power loss would make the number a stranger's: what was made with it could not be made again.
+#[test]
+fn numbers_are_told_when_they_cannot_be_lost() {
+    let mut mds = Fixture::new();
+    let (client, conn) = (ClientId(99), ConnId(99));
+    mds.say(client, conn, ToMds::Open { client, oldest: RequestId(0) });
+    assert_eq!(mds.told(conn), []);
+    mds.make_durable();
+    assert!(matches!(mds.told(conn)[..], [ToClient::Opened(_)]));
+
+    mds.say(client, conn, ToMds::Renew { inos_left: 7 });
+    assert_eq!(mds.told(conn), []);
+    mds.say(client, conn, ToMds::Renew { inos_left: 7 });
+    assert!(matches!(mds.told(conn)[..], [ToClient::Renewed { more: None, .. }]));
+    mds.make_durable();
+    assert!(matches!(mds.told(conn)[..], [ToClient::Renewed { more: Some(_), .. }]));
 }
 
 #[test]

@@ -42,7 +42,10 @@ impl World {
         match effect {
             Effect::Connect { link, rank, incarnation, .. } => {
                 let life = Life { rank, incarnation };
-                self.soon(CONNECT, Event::Connects { client, link, life });
+                let (here, there) = (Who::Client(client), Who::Rank(rank));
+                let healed = self.network.heals(here, there).max(self.network.heals(there, here));
+                let at = self.now.after(self.dice.wait(Duration::from_micros(1), CONNECT));
+                self.at(at.max(healed), Event::Connects { client, link, life });
             }
             Effect::Disconnect { link } => self.disconnect(client, link),
             Effect::Send { link, message } => {

@@ -1,69 +1,104 @@
-//! The world's part that is unkind.
+//! The world's part that is unkind, and the operator's.
 
 use std::time::Duration;
 
 use client_core::Call;
 use common::attr::FileKind;
-use common::id::{Ino, Rank};
-use common::limit::BEACON_GRACE;
+use common::id::{Ino, MigrationId, Rank};
 use common::wire::admin::{AdminReply, AdminRequest};
 use common::wire::request::{XattrName, XattrSet, XattrValue};
 use mds_core::Input;
 use mds_core::input::{AdminId, ConnId};
 
-use super::{Event, Fault, Violation, World};
-use crate::sim::network::{Lane, Life, Way};
+use super::plan::Fault;
+use super::{Event, Violation, World};
+use crate::sim::dice::Dice;
+use crate::sim::network::{Lane, Way};
 use crate::sim::rank::RankHost;
 use crate::sim::trace::Who;
 
-/// How a rank dies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Death {
-    /// `kill -9`: what was written is found again.
-    Killed,
-    /// What was not synced is gone.
-    PowerLost,
-}
+/// Shorter than what a lease leaves when its renewal has just been missed, and a pause comes on top.
+const CUT_MAX: Duration = Duration::from_secs(3);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+const SYNC_SLOW_FOR_MAX: Duration = Duration::from_secs(4);
 
 impl World {
-    pub(super) fn fault(&mut self, fault: Fault) -> Result<(), Violation> {
+    pub(super) fn fault(&mut self, number: usize) -> Result<(), Violation> {
+        self.faults_left -= 1;
+        let fault = self.plan[number].fault;
+        let mut dice = self.plan[number].dice.clone();
+        self.trace.line(self.now, Who::World, "fault", || format!("{number} {fault:?}"));
         match fault {
-            Fault::Cancel(_) => (),
-            Fault::Death | Fault::Break | Fault::Export | Fault::Pin => self.faults_left -= 1,
-        }
-        match fault {
-            Fault::Death => self.some_rank_dies(),
+            Fault::Death => self.some_rank_dies(&mut dice),
+            Fault::HardDeath => self.some_rank_dies_hard(&mut dice),
+            Fault::DeathAtPoint(_) => unreachable!("waits for its moment, not for a time"),
             Fault::Break => {
                 let conns = self.network.open_conns();
-                if let Some(conn) = self.dice.pick(&conns).copied() {
-                    self.break_connection(conn);
+                if let Some(conn) = dice.pick(&conns).copied() {
+                    self.break_connection(conn, &mut dice);
                 }
             }
-            Fault::Export => self.export(),
-            Fault::Cancel(id) => self.order(id.exporter, AdminRequest::CancelMigration { id }),
-            Fault::Pin => self.pin()?,
+            Fault::Cut => self.cut(&mut dice),
+            Fault::Pause => self.pause_rank(&mut dice),
+            Fault::SlowSync => {
+                let rank = dice.index(self.ranks.len());
+                self.ranks[rank].sync_slow_until =
+                    self.now.after(dice.wait(Duration::from_millis(50), SYNC_SLOW_FOR_MAX));
+            }
+            Fault::ClockStep => self.step_clock(&mut dice),
+            Fault::Export => self.export(&mut dice),
+            Fault::Pin => self.pin(&mut dice)?,
         }
         Ok(())
     }
 
-    /// One at a time, and while nobody is on the way back.
-    fn some_rank_dies(&mut self) {
-        if !self.all_active() {
-            return;
+    /// Between two ranks, or a client and a rank. What is sent waits until the link heals.
+    fn cut(&mut self, dice: &mut Dice) {
+        let to = Rank(u16::try_from(dice.index(self.ranks.len())).expect("ranks have 16 bits"));
+        let from = if self.ranks.len() > 1 && dice.percent(70) {
+            Who::Rank(self.other_rank(to, dice))
+        } else {
+            Who::Client(dice.index(self.clients.len()))
+        };
+        let to = Who::Rank(to);
+        let heals = self.now.after(dice.wait(Duration::from_millis(5), CUT_MAX));
+        let ways = dice.below(3);
+        self.trace.line(self.now, Who::World, "cut", || format!("{from} {to} ways {ways}"));
+        if ways != 0 {
+            self.network.cut(from, to, heals);
         }
-        let rank = self.dice.index(self.ranks.len());
-        if let Some(life) = self.ranks[rank].process.as_ref().map(|process| process.life) {
-            let power = self.dice.percent(60);
-            self.die(life, if power { Death::PowerLost } else { Death::Killed });
+        if ways != 1 {
+            self.network.cut(to, from, heals);
+        }
+    }
+
+    /// `SIGSTOP`, and later `SIGCONT`.
+    fn pause_rank(&mut self, dice: &mut Dice) {
+        let rank = dice.index(self.ranks.len());
+        let until = self.now.after(dice.wait(Duration::from_millis(5), PAUSE_MAX));
+        self.trace.line(self.now, Who::World, "pause", || format!("{rank} until {}", until.0));
+        if let Some(process) = &mut self.ranks[rank].process {
+            process.paused_until = until;
+        }
+    }
+
+    fn step_clock(&mut self, dice: &mut Dice) {
+        let seconds = i64::try_from(dice.below(7200)).expect("below 7200") - 3600;
+        if dice.percent(60) {
+            let rank = dice.index(self.ranks.len());
+            self.ranks[rank].wall_ahead = seconds;
+        } else {
+            let client = dice.index(self.clients.len());
+            self.clients[client].wall_ahead = seconds;
         }
     }
 
     /// An operator moves a directory that some client knows; often one that is gone or cannot be moved.
-    fn export(&mut self) {
-        let client = self.dice.index(self.clients.len());
+    fn export(&mut self, dice: &mut Dice) {
+        let client = dice.index(self.clients.len());
         let dirs = self.clients[client].kernel.of_kind(|kind| kind == FileKind::Dir);
-        let Some(dir) = self.dice.pick(&dirs).copied() else { return };
-        let to = Rank(u16::try_from(self.dice.below(u64::from(self.settings.ranks))).unwrap_or(0));
+        let Some(dir) = dice.pick(&dirs).copied() else { return };
+        let to = Rank(u16::try_from(dice.below(u64::from(self.settings.ranks))).unwrap_or(0));
         let holds = |host: &&RankHost| {
             let holdings = host.process.as_ref().map(|process| process.mds.holdings());
             let auth = holdings.map(|holdings| holdings.subtrees.rank_of(dir, &holdings.namespace));
@@ -87,60 +122,37 @@ impl World {
         if let AdminReply::Exporting(id) = reply
             && self.dice.percent(20)
         {
-            self.soon(Duration::from_millis(60), Event::Fault(Fault::Cancel(*id)));
+            self.soon(Duration::from_millis(60), Event::Cancel(*id));
         }
     }
 
+    pub(super) fn cancel(&mut self, id: MigrationId) {
+        self.order(id.exporter, AdminRequest::CancelMigration { id });
+    }
+
     /// Somebody pins a directory to a rank, or frees it: `setfattr --name grove.dir.pin`.
-    fn pin(&mut self) -> Result<(), Violation> {
-        let client = self.dice.index(self.clients.len());
+    fn pin(&mut self, dice: &mut Dice) -> Result<(), Violation> {
+        let client = dice.index(self.clients.len());
         let dirs = self.clients[client].kernel.of_kind(|kind| kind == FileKind::Dir);
-        let Some(ino) = self.dice.pick(&dirs).copied().filter(|ino| *ino != Ino::ROOT) else {
+        let Some(ino) = dice.pick(&dirs).copied().filter(|ino| *ino != Ino::ROOT) else {
             return Ok(());
         };
-        let to = self.dice.below(u64::from(self.settings.ranks) + 1);
+        let to = dice.below(u64::from(self.settings.ranks) + 1);
         let to = if to < u64::from(self.settings.ranks) { to.to_string() } else { "-1".to_owned() };
         let value = XattrValue(to.into_bytes().into());
         let name = XattrName(b"grove.dir.pin".as_slice().into());
         self.unchecked(client, Call::SetXattr { ino, name, value, mode: XattrSet::Any })
     }
 
-    /// A rank dies, and comes back after a while: sometimes before anybody noticed.
-    pub fn die(&mut self, life: Life, death: Death) {
-        if self.alive(life).is_none() {
-            return;
-        }
-        self.trace.line(self.now, Who::Rank(life.rank), "dies", || format!("{death:?}"));
-        let host = &mut self.ranks[usize::from(life.rank.0)];
-        host.process = None;
-        if death == Death::PowerLost {
-            host.disk.lose_power(&mut self.dice);
-            self.history.lose_power();
-        }
-        self.early.remove(&life);
-        self.network.died(life, self.now, &mut self.dice);
-        for conn in self.network.conns_to(life) {
-            self.network.shut(conn, Lane::ToRank(conn));
-            if self.dice.percent(50) {
-                self.cut_to_client(conn);
-            } else {
-                self.end_to_client(conn);
-            }
-        }
-        self.after(BEACON_GRACE, Event::GraceOver(life));
-        let away = self.dice.wait(Duration::from_millis(200), Duration::from_secs(7));
-        self.after(away, Event::Start(life.rank));
-    }
-
-    fn break_connection(&mut self, conn: ConnId) {
+    fn break_connection(&mut self, conn: ConnId, dice: &mut Dice) {
         self.trace.line(self.now, Who::World, "breaks", || format!("{conn:?}"));
-        if self.dice.percent(50) {
-            self.cut_to_client(conn);
+        if dice.percent(50) {
+            self.cut_to_client(conn, dice);
         } else {
             self.end_to_client(conn);
         }
         let Some(it) = self.network.conn(conn).copied() else { return };
-        if self.dice.percent(50) {
+        if dice.percent(50) {
             let (life, client) = (it.life, self.clients[it.client].id);
             let gone = Input::ClientGone { conn, client };
             self.network.shut(conn, Lane::ToRank(conn));
@@ -154,18 +166,19 @@ impl World {
     }
 
     /// What is under way to the client is lost; it hears of the end some time later.
-    fn cut_to_client(&mut self, conn: ConnId) {
+    pub(super) fn cut_to_client(&mut self, conn: ConnId, dice: &mut Dice) {
         let Some(it) = self.network.conn(conn).copied() else { return };
         if it.to_client == Way::Shut {
             return;
         }
         self.network.shut(conn, Lane::ToClient(conn));
         let (client, link) = (it.client, it.link);
-        self.soon(Duration::from_secs(1), Event::NoConnection { client, link });
+        let later = dice.wait(Duration::from_micros(1), Duration::from_secs(1));
+        self.after(later, Event::NoConnection { client, link });
     }
 
     /// What is under way to the client arrives, then the end.
-    fn end_to_client(&mut self, conn: ConnId) {
+    pub(super) fn end_to_client(&mut self, conn: ConnId) {
         let Some(it) = self.network.conn_mut(conn) else { return };
         if it.to_client == Way::Open {
             it.to_client = Way::Ending;

@@ -21,7 +21,10 @@ const TURN: Duration = Duration::from_micros(60);
 const WRITE: Duration = Duration::from_micros(400);
 const SYNC_EVERY: Duration = Duration::from_millis(50);
 const SYNC: Duration = Duration::from_millis(3);
+/// A disk that has a bad time.
+const SYNC_SLOW: Duration = Duration::from_secs(5);
 const FETCH: Duration = Duration::from_millis(2);
+const MAP_LATE: Duration = Duration::from_secs(3);
 const BEACON: Duration = Duration::from_secs(1);
 
 impl World {
@@ -52,7 +55,9 @@ impl World {
         process.inbox.push(input);
         if !process.turn_due {
             process.turn_due = true;
-            self.soon(TURN, Event::Turn(life));
+            let paused = process.paused_until;
+            let at = self.now.after(self.dice.wait(Duration::from_micros(1), TURN));
+            self.at(at.max(paused), Event::Turn(life));
         }
     }
 
@@ -142,7 +147,7 @@ impl World {
                     process.wanted = state;
                 }
             }
-            Effect::Reached(_) => (),
+            Effect::Reached(point) => self.reached(life, point),
             Effect::Abort { reason } => {
                 let reason = reason.to_string();
                 return Err(Violation::Aborted { rank: life.rank, reason });
@@ -212,7 +217,13 @@ impl World {
         let ranks = (0..self.settings.ranks).map(|rank| Who::Rank(Rank(rank)));
         let everybody: Vec<Who> = ranks.chain((0..self.clients.len()).map(Who::Client)).collect();
         for who in everybody {
-            self.along(Lane::Map(who), Event::Map(who, Arc::clone(&map)));
+            let map = Arc::clone(&map);
+            if self.dice.percent(u64::from(self.settings.late_maps)) {
+                // Perhaps after the next, and so not at all.
+                self.soon(MAP_LATE, Event::Map(who, map));
+            } else {
+                self.along(Lane::Map(who), Event::Map(who, map));
+            }
         }
     }
 
@@ -291,7 +302,10 @@ impl World {
         match (process.sync, written) {
             (Sync::Due | Sync::Soon, Some(through)) => {
                 process.sync = Sync::Running;
-                self.soon(SYNC, Event::SyncEnds(life, through));
+                let now = self.now;
+                let slow = now < self.host(life.rank).sync_slow_until;
+                let longest = if slow { SYNC_SLOW } else { SYNC };
+                self.soon(longest, Event::SyncEnds(life, through));
             }
             (Sync::Due | Sync::Soon, None) => process.sync = Sync::Idle,
             (Sync::Idle | Sync::Running, _) => (),

@@ -101,6 +101,17 @@ fn exporter_dies_in_acking() {
     story.assert_owner(E);
 }
 
+/// It may have asked when there was nobody to hear it; until its clock asks again is a long time.
+#[test]
+fn in_doubt_it_asks_the_next_life_of_the_exporter_at_once() {
+    let mut story = Story::importer_at("Acking");
+    story.kill(E);
+    story.rest();
+    story.cluster.revive(E);
+    story.cluster.run();
+    assert_eq!(story.view(Half::Importer), "Over: nothing");
+}
+
 /// The commit record was in the exporter's journal when it died.
 #[test]
 fn exporter_dies_in_acking_after_its_commit() {
@@ -290,4 +301,17 @@ fn importer_returns_with_a_map_that_was_written_while_in_doubt() {
         story.revive(I);
         story.assert_owner(E);
     }
+}
+
+/// Nobody else can open the bound, so nobody else is asked over and over.
+#[test]
+fn a_bound_whose_owner_died_early_is_waited_for_in_silence() {
+    let mut story = Story::at(Half::Importer, "Copying", Neighbor::BoundOwner);
+    story.kill(B);
+    story.cluster.run();
+    assert_eq!(story.importer(), "Prepping");
+    story.rest();
+    let timed_out = MigrationOutcome::Cancelled(EndReason::PreppingTimedOut);
+    assert_eq!(story.outcome(), Some(timed_out));
+    story.assert_owner(E);
 }
