@@ -56,6 +56,7 @@ pub fn replay(params: &Params, restored: Restored) -> Replayed {
         me: params.me,
         open: BTreeMap::new(),
         exported: BTreeSet::new(),
+        finished: BTreeSet::new(),
         lists: Lists::default(),
         records: BTreeMap::new(),
     };
@@ -72,6 +73,8 @@ struct Replay {
     /// `ImportStart` without `ImportFinish`.
     open: BTreeMap<MigrationId, ImportStart>,
     exported: BTreeSet<MigrationId>,
+    /// Exports that nobody will ask about again.
+    finished: BTreeSet<MigrationId>,
     lists: Lists,
     records: BTreeMap<Seq, MigrationRecord>,
 }
@@ -152,7 +155,7 @@ impl Replay {
             Entry::Finished { id } => {
                 own.released.remove(&id);
                 own.journal.note_open(id, seq);
-                own.journal.settle(id);
+                self.finished.insert(id);
             }
             Entry::Step(step) => {
                 own.journal.restore_step((step.id, step.role), seq);
@@ -185,6 +188,10 @@ impl Replay {
             } else {
                 self.own.sweep.add_void(id, frags.into_iter().map(|(frag, _)| frag));
             }
+        }
+        // Not before it is known what is still to be swept: the list counts while the facts are there.
+        for id in self.finished {
+            self.own.journal.settle(id);
         }
         for start in self.open.values() {
             let doubt = DirAuth::Ambiguous { first: self.me, second: start.from };
