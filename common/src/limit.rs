@@ -55,6 +55,9 @@ pub const PAGE_BYTES_MAX: usize = 256 * 1024;
 /// Pins given back in one request.
 pub const FORGET_ITEMS_MAX: usize = 4096;
 
+/// How often a rank gives back spine replicas that it does not need.
+pub const SPINE_TRIM: Duration = Duration::from_secs(5);
+
 /// Attempts to migrate of which a rank keeps the record, also over its restarts.
 pub const MIGRATION_RECORDS_MAX: usize = 256;
 

@@ -75,6 +75,17 @@ impl Atlas {
         }
     }
 
+    /// What has no name is an orphan of the rank that says so. Its holders were told when it lost the
+    /// last one, but a kernel may know it from a listing, and so become a holder later.
+    pub(crate) fn learn_orphan(&mut self, answer: &Answer, rank: Rank) {
+        if let Answer::Attr(attr) = answer
+            && attr.kind != FileKind::Dir
+            && attr.nlink == 0
+        {
+            self.inodes.moved(attr.ino, Place::Orphan { rank }, rank);
+        }
+    }
+
     fn found(&mut self, dir: Ino, name: &Name, found: &Found) {
         let named = (dir, name.clone());
         match found {

@@ -229,6 +229,7 @@ impl Pending {
         if pended.owner != Owner::Replay {
             // What was answered before says nothing about where things are by now.
             cx.atlas.learn(&pended.op, &answer);
+            cx.atlas.learn_orphan(&answer, rank);
         }
         match applied {
             Some(seq) if pended.op.is_change() => {

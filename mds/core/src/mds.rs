@@ -196,6 +196,7 @@ impl Mds {
                 self.on_migration_timer(now, timer, out)
             }
             Timer::Pins => self.on_pins_timer(now, out),
+            Timer::Spine => self.on_spine_timer(now, out),
             Timer::Balancer => self.on_balancer_timer(now, out),
         }
     }

@@ -17,6 +17,8 @@ use crate::message::migration::{MigrationMsg, Step};
 use crate::migration::copy::Changes;
 use crate::migration::exporter::Exporter;
 use crate::migration::importer::Importer;
+use crate::replica;
+use crate::replica::trim::Relied;
 
 pub mod bystander;
 pub mod copy;
@@ -29,6 +31,8 @@ pub mod importer;
 #[cfg(test)]
 mod random_tests;
 pub mod record;
+#[cfg(test)]
+mod replica_tests;
 pub mod sweep;
 
 #[derive(Clone, Debug, Default, Hash)]
@@ -68,6 +72,9 @@ impl Migrator {
     /// What operators knew of earlier attempts, they know still.
     #[must_use]
     pub fn restore(in_doubt: Vec<InDoubt>, recalled: Vec<Recalled>, cx: &mut Cx<'_>) -> Self {
+        for doubt in &in_doubt {
+            cx.own.spine.watch.begin(doubt.start.id, doubt.start.base.ino);
+        }
         let imports = in_doubt
             .into_iter()
             .map(|doubt| (doubt.start.id, Importer::restore(doubt.start, doubt.touched)))
@@ -157,8 +164,8 @@ impl Migrator {
         let MigrationMsg { id, base, step } = msg;
         match step {
             Step::Discover { parent, ask } => self.on_discover((from, id, base), parent, ask, cx),
-            Step::Notify { auth, epoch } => {
-                let thawed = bystander::on_notify((from, id, base), auth, epoch, cx);
+            Step::Notify { auth, epoch, dirs } => {
+                let thawed = bystander::on_notify((from, id, base), (auth, epoch), &dirs, cx);
                 self.thawed.extend(thawed);
             }
             Step::Ask => self.on_ask(from, id, base, cx),
@@ -287,6 +294,7 @@ impl Migrator {
         if !export.is_over() {
             return;
         }
+        replica::end_watch(cx, id);
         if let Some(export) = self.exports.remove(&id) {
             self.remember(export.into_record());
         }
@@ -296,11 +304,12 @@ impl Migrator {
         }
     }
 
-    fn tidy_import(&mut self, id: MigrationId, _cx: &mut Cx<'_>) {
+    fn tidy_import(&mut self, id: MigrationId, cx: &mut Cx<'_>) {
         let Some(import) = self.imports.get_mut(&id) else { return };
         self.thawed.extend(import.take_thawed());
         if import.is_over() {
             self.imports.remove(&id);
+            replica::end_watch(cx, id);
         }
     }
 
@@ -370,6 +379,17 @@ impl Migrator {
     /// What requests wait for that has come in this turn.
     pub fn take_thawed(&mut self) -> Vec<Wait> {
         std::mem::take(&mut self.thawed).into_iter().map(Wait::Thaw).collect()
+    }
+
+    /// Replicas that must not be given back.
+    #[must_use]
+    pub fn relied(&self) -> Relied {
+        let exports = self.exports.values().flat_map(Exporter::paths);
+        let imports = self.imports.values().flat_map(Importer::paths);
+        Relied {
+            paths: exports.chain(imports).collect(),
+            regions: self.imports.values().map(|import| import.base().ino).collect(),
+        }
     }
 
     fn remember(&mut self, record: MigrationRecord) {

@@ -302,6 +302,22 @@ impl SubtreeMap {
         matches!(auth, Some(DirAuth::Ambiguous { .. }))
     }
 
+    /// Whether this rank is the authority for a base, or may be.
+    #[must_use]
+    pub fn is_mine(&self, base: DirFragId) -> bool {
+        self.get(base).is_some_and(|subtree| subtree.auth == DirAuth::Sole(self.me))
+            || self.is_candidate(base)
+    }
+
+    /// Whether this rank may be the authority for a base, and may not.
+    #[must_use]
+    pub fn is_candidate(&self, base: DirFragId) -> bool {
+        match self.get(base).map(|subtree| subtree.auth) {
+            Some(DirAuth::Ambiguous { first, second }) => first == self.me || second == self.me,
+            Some(DirAuth::Sole(_)) | None => false,
+        }
+    }
+
     /// A restored claim.
     pub fn restore(&mut self, base: DirFragId, claim: &SubtreeClaim) {
         self.insert(

@@ -122,6 +122,16 @@ fn notices_say_where_things_went() {
 }
 
 #[test]
+fn attributes_without_a_name_are_of_an_orphan_where_they_come_from() {
+    let mut atlas = atlas();
+    atlas.learn_orphan(&Answer::Attr(file(F.0)), R2);
+    assert_ne!(atlas.inodes.place(F), Place::Orphan { rank: R2 });
+    let nameless = Attr { nlink: 0, ..file(F.0) };
+    atlas.learn_orphan(&Answer::Attr(nameless), R2);
+    assert_eq!(atlas.inodes.place(F), Place::Orphan { rank: R2 });
+}
+
+#[test]
 fn only_attributes_of_non_directories_pin() {
     let dir = crate::fixture::attr(10, FileKind::Dir);
     assert!(pinned_by(&Answer::Attr(file(20))).is_some());

@@ -232,6 +232,19 @@ fn a_replay_follows_a_redirect() {
     assert_eq!((again.id, again.replay), (replayed.id, None));
 }
 
+/// Its number is in use, whoever lent it: another one must not stand for the same file, nor may it
+/// be taken for the next.
+#[test]
+fn a_replay_that_is_redirected_keeps_its_number() {
+    let mut world = Fixture::new();
+    let made = world.make("a", 0x1000, 5);
+    world.kill(R0);
+    world.restart(R0);
+    world.serve(R0, redirect(1, R1, 9));
+    let again = world.serve(R1, here(0x1000));
+    assert_eq!((again.id, again.op), (made.id, made.op));
+}
+
 #[test]
 fn creation_waits_for_numbers() {
     let mut world = Fixture::new();

@@ -5,7 +5,7 @@ use common::limit::INO_RANGE_LOW;
 use common::wire::request::{Create, Op, Request, Target};
 
 use crate::cx::Cx;
-use crate::pending::{Pended, UNNUMBERED};
+use crate::pending::{Owner, Pended, UNNUMBERED};
 
 impl Pended {
     pub(super) fn request(&self, id: RequestId, oldest: RequestId, replay: Option<Seq>) -> Request {
@@ -95,7 +95,9 @@ impl Pended {
         let (Op::Create(Create { ino, .. }) | Op::Mkdir { ino, .. }) = &mut self.op else {
             return true;
         };
-        if *ino != UNNUMBERED && cx.numbers.accepts(rank, *ino) {
+        // What is replayed was made once, and somebody may refer to it by its number.
+        let made = self.owner == Owner::Replay;
+        if *ino != UNNUMBERED && (made || cx.numbers.accepts(rank, *ino)) {
             return true;
         }
         if *ino != UNNUMBERED && self.unanswered == 0 {

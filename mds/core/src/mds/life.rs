@@ -74,6 +74,7 @@ impl Mds {
     fn begin_serving(&mut self, now: Now, out: &mut Effects) {
         self.set_pins_timer(now, out);
         self.set_balancer_timer(now, out);
+        self.set_spine_timer(now, out);
         self.resume_migrations(now, out);
         self.open_waiting(now, out);
         self.clients.begin_replay();

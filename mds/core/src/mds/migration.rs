@@ -10,6 +10,7 @@ use crate::cx::{Cx, Step, Stop};
 use crate::effect::{Effect, Effects};
 use crate::message::migration::MigrationMsg;
 use crate::migration::{Migrator, Order, sweep};
+use crate::replica;
 use crate::subtree::{DirAuth, Freeze};
 use crate::timer::Timer;
 
@@ -65,7 +66,7 @@ impl Mds {
 
     pub(super) fn on_rank_down(&mut self, now: Now, rank: Rank, out: &mut Effects) {
         let (mut cx, migrator) = self.split_migrator(now, out);
-        cx.own.spine.forget_rank(rank);
+        replica::forget_rank(&mut cx, rank);
         migrator.on_rank_down(rank, &mut cx);
         self.wake_thawed(now, out);
     }
@@ -82,7 +83,11 @@ impl Mds {
             Timer::Exporter(id) => migrator.on_export_deadline(id, &mut cx),
             Timer::Importer(id) => migrator.on_import_deadline(id, &mut cx),
             Timer::Sweep => sweep::sweep(&mut cx),
-            Timer::Lease(_) | Timer::ReconnectWindow | Timer::Balancer | Timer::Pins => {}
+            Timer::Lease(_)
+            | Timer::ReconnectWindow
+            | Timer::Balancer
+            | Timer::Pins
+            | Timer::Spine => {}
         }
         self.wake_thawed(now, out);
     }

@@ -4,7 +4,7 @@
 //! It has no state of its own: what it is told stands in its [`crate::subtree::SubtreeMap`]. While
 //! authority is in doubt it parks what it would otherwise redirect.
 
-use common::id::{DirFragId, Epoch, MigrationId, Rank};
+use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank};
 
 use crate::cx::Cx;
 use crate::kill_point::KillPoint;
@@ -15,11 +15,14 @@ use crate::subtree::{DirAuth, Freeze};
 /// the base if its doubt has ended.
 pub fn on_notify(
     (from, id, base): (Rank, MigrationId, DirFragId),
-    auth: DirAuth,
-    epoch: Epoch,
+    (auth, epoch): (DirAuth, Epoch),
+    dirs: &[Ino],
     cx: &mut Cx<'_>,
 ) -> Option<DirFragId> {
     cx.own.subtrees.see_epoch(epoch);
+    for dir in dirs {
+        cx.own.spine.set_authority(*dir, base, auth, epoch);
+    }
     let thawed = apply(base, auth, epoch, cx);
     let step = Step::NotifyAck { auth };
     cx.out.send(from, MigrationMsg { id, base, step });
@@ -29,9 +32,6 @@ pub fn on_notify(
 
 fn apply(base: DirFragId, auth: DirAuth, epoch: Epoch, cx: &mut Cx<'_>) -> Option<DirFragId> {
     let me = cx.me();
-    if let DirAuth::Sole(rank) = auth {
-        cx.own.spine.set_authority(base.ino, rank);
-    }
     let subtree = cx.own.subtrees.get_mut(base)?;
     let ours = match subtree.auth {
         DirAuth::Sole(rank) => rank == me,

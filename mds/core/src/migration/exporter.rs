@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{DirFragId, Epoch, MigrationId, Rank, Seq};
+use common::id::{DirFragId, Epoch, Ino, MigrationId, Nonce, Rank, Seq};
 use common::migration::{EndReason, MigrationRecord};
 use common::time::Monotonic;
 
@@ -59,10 +59,21 @@ pub struct Export {
     pub importer: Rank,
     /// Subtrees nested in this one, which stay where they are.
     pub bounds: BTreeMap<DirFragId, SubtreeClaim>,
-    /// The living ranks, other than the importer, that replicate the base.
+    /// The living ranks, other than the importer, that replicate something of the region.
     pub bystanders: BTreeSet<Rank>,
+    /// What that is, of each.
+    pub replicated: BTreeMap<Rank, Vec<Ino>>,
+    /// Directories of which this rank is to keep a replica, once they are the importer's.
+    pub kept: BTreeMap<Ino, Kept>,
     /// The claim the importer will have.
     pub epoch: Epoch,
+}
+
+/// A replica to be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Kept {
+    pub parent: Parent,
+    pub nonce: Nonce,
 }
 
 #[derive(Clone, Debug, Hash, strum::IntoStaticStr)]
@@ -156,6 +167,8 @@ impl Exporter {
             importer: order.to,
             bounds: BTreeMap::new(),
             bystanders: BTreeSet::new(),
+            replicated: BTreeMap::new(),
+            kept: BTreeMap::new(),
             epoch: Epoch(0),
         };
         let since = cx.now.monotonic;
@@ -303,6 +316,12 @@ impl Exporter {
     #[must_use]
     pub fn is_importer(&self, rank: Rank) -> bool {
         self.export.importer == rank
+    }
+
+    /// Directories whose replicas must stay, with those above them.
+    pub fn paths(&self) -> impl Iterator<Item = Ino> + '_ {
+        let bounds = self.export.bounds.keys().map(|bound| bound.ino);
+        bounds.chain([self.export.parent.dir])
     }
 
     #[must_use]

@@ -175,6 +175,7 @@ impl Importer {
                 self.import.epoch = epoch;
                 self.import.bounds = bounds;
                 self.import.bystanders = bystanders;
+                cx.own.spine.watch.begin(self.import.id, self.import.base.ino);
                 self.open_bounds(cx)
             }
             (State::Prepping, Event::Poke) => self.open_bounds(cx),
@@ -300,6 +301,12 @@ impl Importer {
     #[must_use]
     pub fn base(&self) -> DirFragId {
         self.import.base
+    }
+
+    /// Directories whose replicas must stay, with those above them.
+    pub fn paths(&self) -> impl Iterator<Item = Ino> + '_ {
+        let bounds = self.import.bounds.keys().map(|bound| bound.ino);
+        bounds.chain(self.import.ask.keys().copied()).chain(self.import.parent)
     }
 
     #[must_use]

@@ -56,7 +56,7 @@ pub fn replay(params: &Params, restored: Restored) -> Replayed {
         me: params.me,
         open: BTreeMap::new(),
         exported: BTreeSet::new(),
-        finished: BTreeSet::new(),
+        finished: Vec::new(),
         lists: Lists::default(),
         records: BTreeMap::new(),
     };
@@ -73,8 +73,8 @@ struct Replay {
     /// `ImportStart` without `ImportFinish`.
     open: BTreeMap<MigrationId, ImportStart>,
     exported: BTreeSet<MigrationId>,
-    /// Exports that nobody will ask about again.
-    finished: BTreeSet<MigrationId>,
+    /// Of those, the ones of which the importer knows everything.
+    finished: Vec<MigrationId>,
     lists: Lists,
     records: BTreeMap<Seq, MigrationRecord>,
 }
@@ -155,7 +155,7 @@ impl Replay {
             Entry::Finished { id } => {
                 own.released.remove(&id);
                 own.journal.note_open(id, seq);
-                self.finished.insert(id);
+                self.finished.push(id);
             }
             Entry::Step(step) => {
                 own.journal.restore_step((step.id, step.role), seq);
@@ -189,7 +189,7 @@ impl Replay {
                 self.own.sweep.add_void(id, frags.into_iter().map(|(frag, _)| frag));
             }
         }
-        // Not before it is known what is still to be swept: the list counts while the facts are there.
+        // Not before it is known which of them wait for their fragments to be deleted.
         for id in self.finished {
             self.own.journal.settle(id);
         }

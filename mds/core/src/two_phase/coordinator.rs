@@ -25,6 +25,7 @@
 use std::collections::BTreeSet;
 
 use common::id::{Ino, Rank, Seq, TwoPhaseId};
+use common::wire::request::Op;
 
 use super::part::{self, Acks};
 use super::plan::{self, Need, Plan, Seen};
@@ -136,6 +137,15 @@ impl Coordinator {
     #[must_use]
     pub fn holds_rename_lock(&self) -> bool {
         self.rename_lock == RenameLock::Held
+    }
+
+    /// Directories whose way up it has to know.
+    #[must_use]
+    pub fn paths(&self) -> Vec<Ino> {
+        match self.parked.as_ref().map(|parked| &parked.request.op) {
+            Some(Op::Rename(rename)) => vec![rename.from_dir, rename.to_dir],
+            Some(_) | None => Vec::new(),
+        }
     }
 
     /// Plans with what is known, and takes the next step.

@@ -11,6 +11,7 @@ use crate::cx::Cx;
 use crate::effect::Effect;
 use crate::message::migration::Step;
 use crate::migration::copy::Copy;
+use crate::replica;
 use crate::row::Key;
 use crate::subtree::{DirAuth, Freeze};
 use crate::timer::Timer;
@@ -89,6 +90,7 @@ impl Exporter {
         for dir in copy.into_iter().flat_map(Copy::dirs) {
             cx.out.delete(Key::Drop(self.export.id, common::id::DirFragId::whole(*dir)));
         }
+        replica::win(cx, base);
         self.thawed.push(base);
     }
 

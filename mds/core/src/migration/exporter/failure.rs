@@ -77,7 +77,9 @@ fn on_importer_down(exporter: &mut Exporter, state: State, cx: &mut Cx<'_>) -> S
         }
         State::LoggingExport(..) => {
             // `Export` may be durable already. It comes back as the authority.
+            // Its next life knows of no replicas.
             cov_mark::hit!(importer_dies_in_logging_export);
+            exporter.export.kept.clear();
             state
         }
         State::Notifying { .. } => {

@@ -1,10 +1,12 @@
 //! The exporter, in each of its states: deaths, deadlines, cancelling, and messages out of order.
 
+use common::id::DirFragId;
 use common::migration::{EndReason, MigrationOutcome};
 use common::wire::admin::{AdminError, AdminReply};
 
 use crate::message::migration::Step;
 use crate::migration::fixture::{B, E, Half, I, IN_DOUBT, Neighbor, Story};
+use crate::row::Key;
 use crate::subtree::DirAuth;
 
 const NOT_MOVED: DirAuth = DirAuth::Sole(E);
@@ -116,6 +118,23 @@ fn importer_dies_in_logging_export() {
 fn importer_dies_in_notifying() {
     cov_mark::check!(importer_dies_in_notifying);
     importer_dies_and_it_stands("Notifying", "Notifying: I live");
+}
+
+/// The list of it counts only while the journal says that it was given away.
+#[test]
+fn what_was_given_away_is_deleted_though_the_exporter_dies_twice_before() {
+    let mut story = Story::exporter_at("Notifying");
+    story.cluster.run();
+    let row = Key::Dir(DirFragId::whole(story.dir));
+    for _ in 0..2 {
+        story.kill(E);
+        story.cluster.revive(E);
+        story.cluster.run();
+        assert!(story.cluster.at(E).row(&row).is_some(), "the clock of the sweep stands still");
+    }
+    story.rest();
+    assert_eq!(story.cluster.at(E).row(&row), None);
+    story.assert_owner(I);
 }
 
 #[test]

@@ -100,6 +100,7 @@ impl Importer {
         for (dir, holders) in &payload.registrations {
             cx.own.spine.adopt_holders(*dir, holders.clone());
         }
+        replica::win(cx, base);
         let seq = self.log_finish(ImportOutcome::Owned, cx);
         self.join_neighbors(cx);
         self.thawed.push(base);
@@ -201,6 +202,7 @@ impl Importer {
         }
         let frozen_here =
             cx.own.subtrees.get(base).is_some_and(|subtree| subtree.freeze == Freeze::Frozen);
+        replica::lose(cx, base);
         if frozen_here {
             match self.import.before.clone() {
                 Some(before) => {
@@ -235,7 +237,8 @@ impl Importer {
 
     fn notify_bystanders(&self, auth: DirAuth, cx: &mut Cx<'_>) {
         for rank in &self.import.bystanders {
-            let step = Step::Notify { auth, epoch: self.import.epoch };
+            // What it had of the exporter it has dropped: that one is dead.
+            let step = Step::Notify { auth, epoch: self.import.epoch, dirs: Vec::new() };
             let msg = MigrationMsg { id: self.import.id, base: self.import.base, step };
             cx.out.send(*rank, msg);
         }
