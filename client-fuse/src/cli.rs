@@ -5,9 +5,11 @@ mod bench;
 mod ca;
 mod export;
 mod leftovers;
+mod mds;
 mod migrations;
 mod mount;
 mod output;
+mod ranks;
 mod status;
 mod store;
 mod subtree;
@@ -51,6 +53,12 @@ enum Command {
     Export(export::Args),
     /// Migrations, running and over
     Migrations(migrations::Args),
+    /// Daemons of metadata servers
+    #[command(subcommand)]
+    Mds(mds::Command),
+    /// Ranks
+    #[command(subcommand)]
+    Ranks(ranks::Command),
     /// Let rank 0 move subtrees by itself, or not
     Balancer(balancer::Args),
     /// What ranks hold that must not be there when nothing runs
@@ -75,6 +83,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Subtree(command) => subtree::run(connection, &command),
         Command::Export(args) => export::run(connection, &args),
         Command::Migrations(args) => migrations::run(connection, &args),
+        Command::Mds(command) => mds::run(connection, &command),
+        Command::Ranks(command) => ranks::run(connection, &command),
         Command::Balancer(args) => balancer::run(connection, &args),
         Command::Leftovers(args) => leftovers::run(connection, &args),
         Command::Bench(command) => bench::run(&command),

@@ -11,7 +11,7 @@ use common::id::{ClusterId, Rank};
 use common::mds_map::MdsMap;
 use common::wire::admin::{AdminError, AdminReply, AdminRequest};
 use common::wire::hello::{Hello, Identity, Refusal};
-use common::wire::monitor::{FromMonitor, MonitorError, ToMonitor};
+use common::wire::monitor::{Description, FromMonitor, MonitorError, ToMonitor};
 use quinn::{Connection, Endpoint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -93,9 +93,12 @@ impl Cluster {
             match monitor.receive().await? {
                 FromMonitor::Map(map) => Ok(map),
                 FromMonitor::Refused(error) => Err(ClusterError::Refused(error)),
-                FromMonitor::BeaconAck { .. } | FromMonitor::Slot { .. } | FromMonitor::Done => {
-                    Err(unexpected())
-                }
+                FromMonitor::BeaconAck { .. }
+                | FromMonitor::Slot { .. }
+                | FromMonitor::Done
+                | FromMonitor::StandByAck { .. }
+                | FromMonitor::TakeOver(_)
+                | FromMonitor::Description(_) => Err(unexpected()),
             }
         })?;
         Ok(Self { runtime, endpoint, identity, id, monitor, ranks: BTreeMap::new(), map })
@@ -116,17 +119,50 @@ impl Cluster {
     /// # Errors
     /// It refuses, or cannot be reached.
     pub fn order(&mut self, order: &ToMonitor) -> Result<(), ClusterError> {
+        match self.ask_monitor(order)? {
+            FromMonitor::Done => Ok(()),
+            FromMonitor::BeaconAck { .. }
+            | FromMonitor::Slot { .. }
+            | FromMonitor::StandByAck { .. }
+            | FromMonitor::TakeOver(_)
+            | FromMonitor::Description(_)
+            | FromMonitor::Map(_)
+            | FromMonitor::Refused(_) => Err(unexpected()),
+        }
+    }
+
+    /// Who stands by, and where stores lie.
+    ///
+    /// # Errors
+    /// The monitor cannot be reached.
+    pub fn describe(&mut self) -> Result<Description, ClusterError> {
+        match self.ask_monitor(&ToMonitor::Describe)? {
+            FromMonitor::Description(description) => Ok(description),
+            FromMonitor::BeaconAck { .. }
+            | FromMonitor::Slot { .. }
+            | FromMonitor::StandByAck { .. }
+            | FromMonitor::TakeOver(_)
+            | FromMonitor::Done
+            | FromMonitor::Map(_)
+            | FromMonitor::Refused(_) => Err(unexpected()),
+        }
+    }
+
+    /// The answer to a question; maps may come before it.
+    fn ask_monitor(&mut self, question: &ToMonitor) -> Result<FromMonitor, ClusterError> {
         let (monitor, map) = (&mut self.monitor, &mut self.map);
         self.runtime.block_on(async {
-            monitor.send(order).await?;
+            monitor.send(question).await?;
             loop {
                 match monitor.receive().await? {
                     FromMonitor::Map(newer) => *map = newer,
-                    FromMonitor::Done => return Ok(()),
                     FromMonitor::Refused(error) => return Err(ClusterError::Refused(error)),
-                    FromMonitor::BeaconAck { .. } | FromMonitor::Slot { .. } => {
-                        return Err(unexpected());
-                    }
+                    answer @ (FromMonitor::Done
+                    | FromMonitor::BeaconAck { .. }
+                    | FromMonitor::Slot { .. }
+                    | FromMonitor::StandByAck { .. }
+                    | FromMonitor::TakeOver(_)
+                    | FromMonitor::Description(_)) => return Ok(answer),
                 }
             }
         })

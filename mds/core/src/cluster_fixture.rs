@@ -157,6 +157,7 @@ impl Cluster {
             slots: [(Slot(0), R0), (Slot(1), R1), (Slot(2), R2)].into(),
             data_stores: Vec::new(),
             balancer: Switch::Off,
+            lost: BTreeSet::new(),
         }
     }
 

@@ -150,6 +150,7 @@ impl Fixture {
                 slots: [(Slot(0), Rank(0))].into(),
                 data_stores: Vec::new(),
                 balancer: Switch::Off,
+                lost: BTreeSet::new(),
             };
             self.input(Input::Map(map));
         }

@@ -257,6 +257,7 @@ fn no_map(cluster: ClusterId, params: &Params) -> MdsMap {
         slots: std::collections::BTreeMap::new(),
         data_stores: Vec::new(),
         balancer: Switch::Off,
+        lost: std::collections::BTreeSet::new(),
     }
 }
 

@@ -9,7 +9,7 @@
 //!  └── r2/           importer
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use common::attr::{Attr, FileKind, Times};
@@ -216,6 +216,7 @@ impl World {
             ranks: (0..self.ranks).map(|rank| (Rank(rank), entry(rank))).collect(),
             slots: (0..self.ranks).map(|rank| (Slot(rank), Rank(rank))).collect(),
             data_stores: Vec::new(),
+            lost: BTreeSet::new(),
             balancer: Switch::Off,
         }
     }
