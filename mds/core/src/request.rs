@@ -17,6 +17,7 @@ use common::wire::session::ToClient;
 
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::Effect;
+use crate::mutant::mutated;
 use crate::replica;
 
 pub mod create;
@@ -140,7 +141,10 @@ impl Requests {
     fn run(&mut self, parked: Parked, cx: &mut Cx<'_>) -> Verdict {
         let Parked { client, request } = &parked;
         let Some(session) = cx.own.sessions.get(*client) else { return Verdict::Kept };
-        let step = if request.op.is_change() && session.has_completed(request.id) {
+        let done = session.has_completed(request.id)
+            || (mutated!(cx.params, CompletedAsWatermark)
+                && session.completed().iter().last() > Some(request.id));
+        let step = if request.op.is_change() && done {
             retry::answer(cx, *client, request)
         } else {
             attempt(cx, *client, request)
