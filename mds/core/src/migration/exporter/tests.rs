@@ -6,12 +6,13 @@ use common::wire::admin::{AdminError, AdminReply};
 use common::wire::reply::Outcome;
 use common::wire::request::RenameMode;
 
+use crate::check::Broken;
 use crate::cluster_fixture::D1;
 use crate::fixture::{A, rename_op};
 use crate::message::migration::Step;
 use crate::migration::fixture::{B, E, Half, I, IN_DOUBT, Neighbor, Story};
 use crate::row::Key;
-use crate::subtree::DirAuth;
+use crate::subtree::{DirAuth, Freeze};
 
 const NOT_MOVED: DirAuth = DirAuth::Sole(E);
 
@@ -439,4 +440,13 @@ fn what_was_given_away_before_a_restart_is_in_its_place() {
     let given = story.cluster.ranks[&E].mds.holdings();
     let given = given.subtrees.get(DirFragId::whole(story.dir)).cloned();
     assert_eq!(given.map(|it| (it.auth, it.parent)), Some((DirAuth::Sole(I), Some(D1))));
+}
+
+#[test]
+fn a_base_that_somebody_else_changes_is_noticed() {
+    let mut story = Story::exporter_at("Exporting");
+    let base = DirFragId::whole(story.dir);
+    story.cluster.at(E).mds.freeze_for_test(base, Freeze::Frozen);
+    let broken = story.cluster.ranks[&E].mds.check();
+    assert!(matches!(broken, Err(Broken::Migration { .. })), "{broken:?}");
 }
