@@ -21,6 +21,7 @@ use crate::migration::importer::Importer;
 use crate::mutant::mutated;
 use crate::replica;
 use crate::replica::trim::Relied;
+use crate::subtree::{DirAuth, Freeze};
 
 pub mod bystander;
 pub mod copy;
@@ -53,6 +54,15 @@ pub struct Order {
     pub dir: Ino,
     pub to: Rank,
     pub cause: MigrationCause,
+}
+
+/// One half of a migration under way, and how its base must look here, if that is its doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Half {
+    pub id: MigrationId,
+    pub base: DirFragId,
+    pub state: &'static str,
+    pub expected: Option<(DirAuth, Freeze)>,
 }
 
 /// Something that happened to a migration.
@@ -407,6 +417,11 @@ impl Migrator {
     /// What requests wait for that has come in this turn.
     pub fn take_thawed(&mut self) -> Vec<Wait> {
         std::mem::take(&mut self.thawed).into_iter().map(Wait::Thaw).collect()
+    }
+
+    pub fn halves(&self, me: Rank) -> impl Iterator<Item = Half> + '_ {
+        let imports = self.imports.values().map(move |import| import.half(me));
+        self.exports.values().map(Exporter::half).chain(imports)
     }
 
     /// Replicas that must not be given back.
