@@ -5,9 +5,12 @@ mod bench;
 mod ca;
 mod export;
 mod leftovers;
+mod mds;
 mod migrations;
 mod mount;
 mod output;
+mod ranks;
+mod session;
 mod status;
 mod store;
 mod subtree;
@@ -51,6 +54,15 @@ enum Command {
     Export(export::Args),
     /// Migrations, running and over
     Migrations(migrations::Args),
+    /// Mounts, as ranks know them
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Daemons of metadata servers
+    #[command(subcommand)]
+    Mds(mds::Command),
+    /// Ranks
+    #[command(subcommand)]
+    Ranks(ranks::Command),
     /// Let rank 0 move subtrees by itself, or not
     Balancer(balancer::Args),
     /// What ranks hold that must not be there when nothing runs
@@ -75,6 +87,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Subtree(command) => subtree::run(connection, &command),
         Command::Export(args) => export::run(connection, &args),
         Command::Migrations(args) => migrations::run(connection, &args),
+        Command::Session(command) => session::run(connection, &command),
+        Command::Mds(command) => mds::run(connection, &command),
+        Command::Ranks(command) => ranks::run(connection, &command),
         Command::Balancer(args) => balancer::run(connection, &args),
         Command::Leftovers(args) => leftovers::run(connection, &args),
         Command::Bench(command) => bench::run(&command),

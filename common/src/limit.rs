@@ -55,6 +55,12 @@ pub const PAGE_BYTES_MAX: usize = 256 * 1024;
 /// Pins given back in one request.
 pub const FORGET_ITEMS_MAX: usize = 4096;
 
+/// How often a rank gives back spine replicas that it does not need.
+pub const SPINE_TRIM: Duration = Duration::from_secs(5);
+
+/// Attempts to migrate of which a rank keeps the record, also over its restarts.
+pub const MIGRATION_RECORDS_MAX: usize = 256;
+
 /// Messages queued to one client or peer; a receiver that far behind is disconnected.
 pub const OUTBOX_MESSAGES_MAX: usize = 64 * 1024;
 /// Inputs waiting for the core; connections stop being read when it is full.

@@ -1,6 +1,6 @@
 //! `MdsMap`: who holds which rank, where it listens, and how far its life has come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub struct MdsMap {
     pub data_stores: Vec<String>,
     /// Whether rank 0 plans migrations by itself.
     pub balancer: Switch,
+    /// Ranks whose stores are destroyed, and their numbers not given out again. What they held is
+    /// claimed, empty, by the authority above it.
+    pub lost: BTreeSet<Rank>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

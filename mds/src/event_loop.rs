@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use common::limit::TURN_INPUTS_MAX;
 use common::mds_map::MdsMap;
@@ -13,10 +14,12 @@ use common::time::{Monotonic, Now};
 use mds_core::mds::Mds;
 use mds_core::{Effect, Effects, Input};
 use tokio::sync::mpsc;
+use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::inbox::Arrival;
 use crate::kill_points::Fate;
+use crate::leash::Leash;
 use crate::shutdown::Shutdown;
 use crate::timers::Timers;
 use crate::writer::{Load, Turn, Writer};
@@ -30,6 +33,7 @@ pub struct EventLoop {
     arrivals: mpsc::Receiver<Arrival>,
     writer: Writer,
     turns: Arc<AtomicU64>,
+    leash: Leash,
     out: Effects,
     /// Seen by the core since the last turn was submitted.
     map: Option<MdsMap>,
@@ -38,14 +42,15 @@ pub struct EventLoop {
 impl EventLoop {
     /// `out` holds what the core asked for when it was made.
     pub fn new(
-        mds: Mds,
-        out: Effects,
+        (mds, out): (Mds, Effects),
         clock: Clock,
         arrivals: mpsc::Receiver<Arrival>,
         writer: Writer,
         turns: Arc<AtomicU64>,
+        leash: Leash,
     ) -> Self {
-        Self { mds, clock, timers: Timers::default(), arrivals, writer, turns, out, map: None }
+        let timers = Timers::default();
+        Self { mds, clock, timers, arrivals, writer, turns, leash, out, map: None }
     }
 
     /// Runs until a signal comes; then everything the core has done is written. Tells its name.
@@ -63,11 +68,31 @@ impl EventLoop {
                 () = sleep_until(&self.clock, next) => {}
                 signal = shutdown.wait() => break signal,
             }
+            let ready = tokio::select! {
+                () = self.hold_still() => Ok(()),
+                signal = shutdown.wait() => Err(signal),
+            };
+            if let Err(signal) = ready {
+                break signal;
+            }
             fate = self.turn(&mut arrived).await;
             tokio::task::yield_now().await;
         };
         self.writer.finish();
         signal
+    }
+
+    /// While the monitor does not acknowledge us we do nothing; nor does anything fall due, since
+    /// those who were to prevent it could not.
+    async fn hold_still(&mut self) {
+        if self.leash.is_slack() {
+            return;
+        }
+        warn!("the monitor does not acknowledge this rank: it answers nobody until it does");
+        let since = Instant::now();
+        self.leash.slack().await;
+        self.timers.delay(since.elapsed());
+        info!(for_ms = since.elapsed().as_millis(), "acknowledged again");
     }
 
     async fn turn(&mut self, arrived: &mut Vec<Arrival>) -> Fate {
@@ -113,6 +138,8 @@ impl EventLoop {
         if effects.is_empty() && map.is_none() {
             return Fate::Live;
         }
+        // Stopped in the middle of a turn, and woken up: what it says may not be true any more.
+        self.leash.slack().await;
         self.writer.submit(Turn { map, effects, seq: self.mds.seq() }, load).await
     }
 }

@@ -25,6 +25,8 @@ use crate::transport::monitor::{LinkError, connect};
 
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
+    #[error("`data_dir` is missing in the configuration: it names what is to be made")]
+    NoDirectory,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -41,7 +43,8 @@ pub enum FormatError {
 /// Nothing was made, unless the disk failed in the middle: then the directory is not marked as
 /// formatted, and has to be removed.
 pub async fn format(config: &MdsConfig) -> Result<Slot, FormatError> {
-    format_file::require_vacant(&config.data_dir)?;
+    let dir = config.data_dir.as_deref().ok_or(FormatError::NoDirectory)?;
+    format_file::require_vacant(dir)?;
     if let Some(path) = &config.data_store {
         check_vacant_or_ours(path, config.cluster)?;
     }
@@ -49,12 +52,12 @@ pub async fn format(config: &MdsConfig) -> Result<Slot, FormatError> {
     let (_connection, mut monitor) =
         connect(&endpoint, config.monitor, config.cluster, &config.name).await?;
     let (slot, map) = allocate_slot(&mut monitor, &config.name).await?;
-    make_store(config, slot, &map)?;
+    make_store(dir, slot, &map)?;
     if let Some(path) = &config.data_store {
         let id = make_data_store(path, config.cluster)?;
         ask(&mut monitor, &ToMonitor::AddDataStore { id }).await?;
     }
-    info!(%slot, data_dir = %config.data_dir.display(), "formatted");
+    info!(%slot, data_dir = %dir.display(), "formatted");
     Ok(slot)
 }
 
@@ -65,7 +68,10 @@ async fn ask(monitor: &mut Greeted, msg: &ToMonitor) -> Result<FromMonitor, Link
         answer @ (FromMonitor::Slot { .. }
         | FromMonitor::Done
         | FromMonitor::Map(_)
-        | FromMonitor::BeaconAck { .. }) => Ok(answer),
+        | FromMonitor::BeaconAck { .. }
+        | FromMonitor::StandByAck { .. }
+        | FromMonitor::TakeOver(_)
+        | FromMonitor::Description(_)) => Ok(answer),
     }
 }
 
@@ -75,13 +81,16 @@ async fn allocate_slot(monitor: &mut Greeted, name: &str) -> Result<(Slot, MdsMa
         FromMonitor::Done
         | FromMonitor::Map(_)
         | FromMonitor::BeaconAck { .. }
+        | FromMonitor::StandByAck { .. }
+        | FromMonitor::TakeOver(_)
+        | FromMonitor::Description(_)
         | FromMonitor::Refused(_) => Err(LinkError::Ended),
     }
 }
 
 /// The store of the slot whose rank holds the root begins with the root.
-fn make_store(config: &MdsConfig, slot: Slot, map: &MdsMap) -> Result<(), StoreError> {
-    let store = Store::create(&config.data_dir)?;
+fn make_store(dir: &Path, slot: Slot, map: &MdsMap) -> Result<(), StoreError> {
+    let store = Store::create(dir)?;
     let (cluster, name_hash_key) = (map.cluster, map.name_hash_key);
     store.put_superblock(&Superblock { cluster, slot, name_hash_key })?;
     if map.rank_of(slot) == Some(Rank::ROOT) {
@@ -95,7 +104,7 @@ fn make_store(config: &MdsConfig, slot: Slot, map: &MdsMap) -> Result<(), StoreE
         }
         batch.write_synced(&store)?;
     }
-    store.finish_format(&config.data_dir)
+    store.finish_format(dir)
 }
 
 fn check_vacant_or_ours(path: &Path, cluster: ClusterId) -> Result<(), FormatError> {

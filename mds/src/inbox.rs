@@ -27,6 +27,16 @@ pub struct Ended;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
+/// A place in the inbox that is kept for whoever has this.
+#[derive(Debug)]
+pub struct Room<'a>(mpsc::Permit<'a, Arrival>);
+
+impl Room<'_> {
+    pub fn put(self, input: Input) {
+        self.0.send(Arrival::Input(input));
+    }
+}
+
 #[must_use]
 pub fn inbox() -> (Inbox, mpsc::Receiver<Arrival>) {
     let (queue, arrivals) = mpsc::channel(INBOX_MESSAGES_MAX);
@@ -40,6 +50,14 @@ impl Inbox {
     /// The core has ended.
     pub async fn put(&self, input: Input) -> Result<(), Ended> {
         self.queue.send(Arrival::Input(input)).await.map_err(|_| Ended)
+    }
+
+    /// Room for one input, whenever there is.
+    ///
+    /// # Errors
+    /// The core has ended.
+    pub async fn room(&self) -> Result<Room<'_>, Ended> {
+        self.queue.reserve().await.map(Room).map_err(|_| Ended)
     }
 
     /// For threads of their own.

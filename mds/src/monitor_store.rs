@@ -10,7 +10,7 @@ use rocksdb::{DB, WriteBatch, WriteOptions};
 use crate::store::{StoreError, database_options, format_file, open_error};
 
 const FORMAT_NAME: &str = "grovefs-mon-store";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 const STATE: &[u8] = b"state";
 const INCARNATION: &[u8] = b"incarnation";
 

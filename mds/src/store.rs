@@ -25,7 +25,7 @@ pub mod superblock;
 use key::{Family, MalformedKey};
 
 /// Raised with every change of [`key`] or of what is encoded as a value.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 pub const FORMAT_NAME: &str = "grovefs-mds-store";
 
 const BLOCK_CACHE_BYTES: usize = 256 * 1024 * 1024;
@@ -102,8 +102,14 @@ impl Store {
     /// # Errors
     /// Names what is wrong with the directory.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        format_file::check(path, FORMAT_NAME, FORMAT_VERSION, "grove-mds")?;
+        Self::check_format(path)?;
         Self::open_with(&database_options(), path)
+    }
+
+    /// # Errors
+    /// Names what is wrong with the directory. Nothing is opened.
+    pub fn check_format(path: &Path) -> Result<(), StoreError> {
+        format_file::check(path, FORMAT_NAME, FORMAT_VERSION, "grove-mds")
     }
 
     fn open_with(options: &Options, path: &Path) -> Result<Self, StoreError> {

@@ -1,6 +1,7 @@
 //! The core's timers, in the order in which they fall due.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use common::time::Monotonic;
 use mds_core::timer::Timer;
@@ -23,6 +24,14 @@ impl Timers {
         if let Some(at) = self.at.remove(&timer) {
             self.order.remove(&(at, timer));
         }
+    }
+
+    /// Time stood still for so long.
+    pub fn delay(&mut self, by: Duration) {
+        for at in self.at.values_mut() {
+            *at = at.after(by);
+        }
+        self.order = self.at.iter().map(|(timer, at)| (*at, *timer)).collect();
     }
 
     #[must_use]
@@ -61,5 +70,15 @@ mod tests {
         assert_eq!(timers.pop_due(Monotonic(30)), Some(b));
         assert_eq!(timers.pop_due(Monotonic(30)), Some(a));
         assert_eq!(timers.pop_due(Monotonic(30)), None);
+    }
+
+    #[test]
+    fn when_time_stood_still_everything_falls_due_later() {
+        let mut timers = Timers::default();
+        timers.set(Timer::Pins, Monotonic(15));
+        timers.delay(Duration::from_nanos(10));
+        assert_eq!(timers.pop_due(Monotonic(24)), None);
+        assert_eq!(timers.pop_due(Monotonic(25)), Some(Timer::Pins));
+        assert_eq!(timers.next(), None);
     }
 }

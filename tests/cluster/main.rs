@@ -2,6 +2,8 @@
 //! (`cargo build --release -p mds -p client-fuse`).
 
 mod bad_input;
+mod failover;
+mod malformed;
 mod migration;
 mod posix;
 mod restart;

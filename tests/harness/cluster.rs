@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use daemon::Daemon;
 use mount::Mount;
+use rustix::process::Signal;
 
 pub mod daemon;
 pub mod log;
@@ -28,6 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub struct Cluster {
     folder: tempfile::TempDir,
     ranks: u16,
+    standbys: u16,
     monitor: String,
     daemons: RefCell<BTreeMap<String, Daemon>>,
     /// Texts of warnings and errors the test has provoked.
@@ -82,6 +84,14 @@ impl Cluster {
     /// # Errors
     /// If it does not come up.
     pub fn start(ranks: u16, mds_lines: &str) -> anyhow::Result<Self> {
+        Self::start_with_standbys(ranks, 0, mds_lines)
+    }
+
+    /// The same, and daemons that stand by: `mds-N` for the first N beyond the ranks, and so on.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start_with_standbys(ranks: u16, standbys: u16, mds_lines: &str) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("grovefs-test.").tempdir()?;
         let socket = UdpSocket::bind("127.0.0.1:0").context("find a free port")?;
         let monitor = socket.local_addr()?.to_string();
@@ -89,6 +99,7 @@ impl Cluster {
         let cluster = Self {
             folder,
             ranks,
+            standbys,
             monitor,
             daemons: RefCell::default(),
             expected: RefCell::default(),
@@ -98,7 +109,14 @@ impl Cluster {
         for rank in 0..ranks {
             cluster.make_rank(rank, mds_lines)?;
         }
+        for number in ranks..ranks + standbys {
+            cluster.make_standby(number, mds_lines)?;
+        }
         cluster.wait_active()?;
+        wait_until("standbys are known", || {
+            Ok(cluster.grove_json(&["status"])?["standbys"].as_array().map_or(0, Vec::len)
+                == usize::from(standbys))
+        })?;
         Ok(cluster)
     }
 
@@ -115,7 +133,7 @@ impl Cluster {
     fn make_certificates(&self) -> anyhow::Result<()> {
         let certs = self.path("certs");
         run(Command::new(binary("grove")?).args(["ca", "init", "--dir"]).arg(&certs))?;
-        let daemons = (0..self.ranks).map(|rank| ("mds", name_of(rank)));
+        let daemons = (0..self.ranks + self.standbys).map(|rank| ("mds", name_of(rank)));
         let others = [("mon", "mon"), ("admin", "admin"), ("client", "client")];
         let others = others.map(|(role, name)| (role, name.to_owned()));
         for (role, name) in daemons.chain(others) {
@@ -167,6 +185,13 @@ impl Cluster {
         self.start_daemon(&name)
     }
 
+    fn make_standby(&self, number: u16, lines: &str) -> anyhow::Result<()> {
+        let name = name_of(number);
+        let config = self.rank_config(&name)?.replace(&format!("data_dir = \"{name}\"\n"), "");
+        std::fs::write(self.path(&format!("{name}.toml")), config + lines)?;
+        self.start_daemon(&name)
+    }
+
     /// The configuration of a metadata server of that name.
     ///
     /// # Errors
@@ -209,6 +234,23 @@ impl Cluster {
     pub fn stop_daemon(&self, name: &str) -> anyhow::Result<()> {
         let daemon = self.daemons.borrow_mut().remove(name);
         daemon.with_context(|| format!("{name} does not run"))?.stop()
+    }
+
+    /// # Errors
+    /// If it does not run, or cannot be sent a signal.
+    pub fn signal_daemon(&self, name: &str, signal: Signal) -> anyhow::Result<()> {
+        let daemons = self.daemons.borrow();
+        daemons.get(name).with_context(|| format!("{name} does not run"))?.signal(signal)
+    }
+
+    /// The daemon that holds a rank, as the map has it.
+    ///
+    /// # Errors
+    /// If the monitor does not answer, or there is no such rank.
+    pub fn holder(&self, rank: u16) -> anyhow::Result<String> {
+        let status = self.grove_json(&["status"])?;
+        let daemon = &status["ranks"][usize::from(rank)]["daemon"];
+        Ok(daemon.as_str().context("a rank has a daemon")?.to_owned())
     }
 
     /// Whether a daemon still runs.
@@ -300,8 +342,10 @@ impl Cluster {
     /// # Errors
     /// Names the lines of the logs that were not expected.
     pub fn end(self) -> anyhow::Result<()> {
-        let ranks: Vec<String> =
+        let mut ranks: Vec<String> =
             self.daemons.borrow().keys().filter(|name| *name != "mon").cloned().collect();
+        // Those who stand by first, or they take over what is being stopped.
+        ranks.sort_by_key(|name| name_of(self.ranks).as_str() > name.as_str());
         let names = ranks.iter().map(String::as_str).chain(["mon"]);
         let stop = |name: &str| self.stop_daemon(name).with_context(|| self.last_words(name));
         let stopped: Vec<_> = names.map(stop).collect();

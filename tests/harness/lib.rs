@@ -1,4 +1,5 @@
-//! What the tests share: a simulated cluster, and one of real daemons and mounts.
+//! What the tests share: a simulated cluster, an exhaustive explorer, and a cluster of real daemons.
 
 pub mod cluster;
+pub mod explore;
 pub mod sim;

@@ -99,4 +99,6 @@ fn purity() {
     let dirty = manifest("[dependencies]\nserde.workspace = true\ntokio.workspace = true");
     assert_eq!(rule::impure(&dirty, &["serde"]), ["x/Cargo.toml: may not depend on `tokio`"]);
     assert_eq!(rule::tied(&dirty, &["tokio"]).len(), 1);
+    let asked_for = manifest("[dependencies]\ntokio = { version = \"1\", optional = true }");
+    assert!(rule::tied(&asked_for, &["tokio"]).is_empty());
 }

@@ -12,6 +12,8 @@ pub(crate) const LONG_FILES: &[(&str, &str)] = &[];
 
 /// Modules of `mds-core`, lowest first. A module uses those on lines above its own, and itself.
 pub(crate) const LAYERS: &[Layer] = &[
+    // Tests alone have any.
+    Layer::Apart(&["mutant"]),
     Layer::Apart(&["kill_point", "params", "row", "timer"]),
     // What is durable and what is spoken: each may carry the other.
     Layer::Together(&["effect", "input", "journal", "message"]),
@@ -218,8 +220,11 @@ pub(crate) fn tied(manifest: &Source, never: &[&str]) -> Vec<String> {
     strange.map(|name| format!("{}: may not depend on `{name}`", manifest.path)).collect()
 }
 
+/// What is compiled in any case: an optional dependency has a feature that asks for it.
 fn dependencies(manifest: &Source) -> Vec<String> {
     let table: toml::Table = manifest.text.parse().expect("Cargo has read this manifest");
     let section = table.get("dependencies").and_then(toml::Value::as_table);
-    section.map(|section| section.keys().cloned().collect()).unwrap_or_default()
+    let optional = |value: &toml::Value| value.get("optional") == Some(&true.into());
+    let names = section.into_iter().flatten().filter(|(_, value)| !optional(value));
+    names.map(|(name, _)| name.clone()).collect()
 }

@@ -27,6 +27,8 @@ const LOOKUPS_MAX: u32 = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct CallTable {
     calls: BTreeMap<CallId, Active>,
+    /// Something that was answered may be lost, and whoever asks whether it is durable is to hear so.
+    lost: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +57,10 @@ enum Step {
 }
 
 impl CallTable {
+    pub(crate) fn note_lost(&mut self, changes: usize) {
+        self.lost |= changes > 0;
+    }
+
     /// Takes an answer to whoever asked.
     pub(crate) fn on_finished(
         &mut self,

@@ -16,7 +16,7 @@ use crate::inode_table::Released;
 use crate::input::{Input, LinkEnd, LinkId};
 use crate::number::NumberPool;
 use crate::pending::{Finished, Owner, Pending};
-use crate::session::{Readiness, SessionTable};
+use crate::session::{Continuity, Readiness, SessionTable};
 use crate::timer::Timer;
 
 /// Claims in one message.
@@ -113,10 +113,13 @@ impl ClientCore {
                 self.pending.on_numbers(rank, cx!(self, now, out));
             }
             ToClient::Notice { id, notice } => self.on_notice(rank, link, (id, &notice), out),
-            ToClient::Durable { through } => self.pending.on_durable(rank, through),
+            ToClient::Durable { through } => {
+                self.sessions.on_durable(rank);
+                self.pending.on_durable(rank, through);
+            }
             ToClient::Route(route) => self.atlas.routes.told(route),
             ToClient::Evicted => {
-                if let Some(rank) = self.sessions.on_evicted(link, out) {
+                if let Some(rank) = self.sessions.on_evicted(link, now, out) {
                     self.on_evicted(rank);
                 }
             }
@@ -132,8 +135,10 @@ impl ClientCore {
         now: Now,
         out: &mut Effects,
     ) {
-        if !self.sessions.on_opened(link, now, out) {
-            return;
+        match self.sessions.on_opened(link, opened.session, now, out) {
+            None => return,
+            Some(Continuity::Kept) => {}
+            Some(Continuity::Broken) => self.on_evicted(rank),
         }
         for range in &opened.ranges {
             self.numbers.add(rank, *range);
@@ -174,7 +179,7 @@ impl ClientCore {
             Notice::Expect { rank } => {
                 match self.sessions.want(*rank, self.atlas.map.as_ref(), out) {
                     Readiness::NotYet => return self.sessions.expect(*rank, from, id),
-                    Readiness::Open(_) | Readiness::Evicted => {}
+                    Readiness::Open(_) => {}
                 }
             }
         }
@@ -189,9 +194,18 @@ impl ClientCore {
         }
     }
 
+    /// The rank has ended the session, and with it forgotten what it did for us: nothing that it may
+    /// have done already is sent again. What it has lent is not ours any more; what we refer to is
+    /// claimed anew.
     fn on_evicted(&mut self, rank: Rank) {
         let lost = self.pending.on_evicted(rank);
-        tracing::error!(rank = rank.0, changes_not_durable = lost, "session ended by the rank");
+        self.numbers.drop_rank(rank);
+        self.calls.note_lost(lost);
+        tracing::error!(
+            rank = rank.0,
+            changes_in_doubt = lost,
+            "the rank has ended our session; a new one begins"
+        );
     }
 
     fn on_map(&mut self, map: MdsMap, now: Now, out: &mut Effects) {

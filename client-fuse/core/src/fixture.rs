@@ -83,6 +83,8 @@ pub(crate) struct Fixture {
     links: BTreeMap<LinkId, Rank>,
     /// Newest link of each rank.
     pub(crate) link: BTreeMap<Rank, LinkId>,
+    /// What ranks say of sessions that are opened.
+    pub(crate) session_age: SessionAge,
 }
 
 impl Fixture {
@@ -102,6 +104,7 @@ impl Fixture {
             slots: (0..3).map(|rank| (Slot(rank), Rank(rank))).collect(),
             data_stores: Vec::new(),
             balancer: Switch::Off,
+            lost: std::collections::BTreeSet::new(),
         };
         let mut fixture = Self {
             core: ClientCore::new(Params { client: ClientId(9) }),
@@ -114,6 +117,7 @@ impl Fixture {
             dropped: Vec::new(),
             links: BTreeMap::new(),
             link: BTreeMap::new(),
+            session_age: SessionAge::Resumed,
         };
         fixture.input(Input::Map(map));
         fixture
@@ -164,7 +168,7 @@ impl Fixture {
         }
         self.input(Input::Connected { link });
         let opened = Opened {
-            session: SessionAge::New,
+            session: self.session_age,
             lease: common::limit::LEASE,
             ranges: vec![lent(rank)],
             durable: Seq(0),

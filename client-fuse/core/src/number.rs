@@ -32,6 +32,13 @@ impl NumberPool {
         lent.ranks.insert(rank);
     }
 
+    /// It accepts none of what it has lent any more.
+    pub(crate) fn drop_rank(&mut self, rank: Rank) {
+        for lent in self.ranges.values_mut() {
+            lent.ranks.remove(&rank);
+        }
+    }
+
     /// Whether `rank` takes this number for something new.
     pub(crate) fn accepts(&self, rank: Rank, ino: Ino) -> bool {
         self.ranges.iter().any(|(range, lent)| range.contains(ino) && lent.ranks.contains(&rank))

@@ -181,7 +181,6 @@ impl Pending {
         match cx.sessions.want(rank, cx.atlas.map.as_ref(), cx.out) {
             Readiness::Open(link) => self.send(id, rank, link, cx),
             Readiness::NotYet => {}
-            Readiness::Evicted => self.finish(id, rank, Err(FsError::Stale)),
         }
     }
 
@@ -325,24 +324,37 @@ impl Pending {
         }
     }
 
-    /// The session is over: nothing more will be answered, nothing can be replayed. Returns how
-    /// many changes may be lost.
+    /// The rank has ended our session, and will not know again what it did for us. A change that was
+    /// sent and not answered may have been made, or not: its caller is told that nobody knows. Returns
+    /// how many changes it is of which that is so, or which may not have become durable.
     pub(crate) fn on_evicted(&mut self, rank: Rank) -> usize {
-        let concerned = |state: &State| match state {
-            State::Waiting(at) | State::Numbers(at) | State::Sent(at) => *at == rank,
-            State::Paused | State::Finding | State::Applied(..) | State::Replayed(..) => false,
-        };
-        let ids: Vec<RequestId> =
-            self.requests.iter().filter(|(_, p)| concerned(&p.state)).map(|(id, _)| *id).collect();
-        for id in ids {
-            self.finish(id, rank, Err(FsError::Stale));
+        let mut doubtful = Vec::new();
+        for (id, pended) in &mut self.requests {
+            match pended.state {
+                State::Sent(at) | State::Numbers(at) | State::Waiting(at) if at == rank => {
+                    pended.state = State::Waiting(rank);
+                    if pended.unanswered > 0 && pended.op.is_change() {
+                        doubtful.push(*id);
+                    }
+                }
+                State::Sent(_)
+                | State::Numbers(_)
+                | State::Waiting(_)
+                | State::Paused
+                | State::Finding
+                | State::Applied(..)
+                | State::Replayed(..) => {}
+            }
+        }
+        for id in &doubtful {
+            self.finish(*id, rank, Err(FsError::Io));
         }
         let lost: Vec<_> = self.applied.iter().filter(|(at, ..)| *at == rank).copied().collect();
         for entry @ (_, _, id) in &lost {
             self.applied.remove(entry);
             self.requests.remove(id);
         }
-        lost.len()
+        doubtful.len() + lost.len()
     }
 
     /// The ranks that have applied something of ours which is not durable.

@@ -7,8 +7,8 @@
 //!     └────── Reconnecting ◀─────────────┘
 //! ```
 //!
-//! Any state ends in `Evicted` when the rank says so. A session begins when something is to be
-//! sent to its rank; it survives the rank's restart.
+//! A session begins when something is to be sent to its rank; it survives the rank's restart. When the
+//! rank has ended it, another one begins in its place, which knows nothing of what was sent before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use common::id::{ClientId, Incarnation, NoticeId, Rank, RequestId};
 use common::limit::{LEASE, LEASE_RENEW};
 use common::mds_map::{MdsMap, RankState};
 use common::time::{Monotonic, Now};
-use common::wire::session::ToMds;
+use common::wire::session::{SessionAge, ToMds};
 
 use crate::effect::{Effect, Effects};
 use crate::input::{LinkEnd, LinkId};
@@ -35,6 +35,18 @@ struct Session {
     renewing: bool,
     /// Notices that take effect when the session is open: (whom to acknowledge to, which).
     expected_by: BTreeSet<(Rank, NoticeId)>,
+    known: Known,
+}
+
+/// What a rank must remember of us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Known {
+    /// Nothing: it has never taken a session up, or it has ended it.
+    Never,
+    /// Unless power was lost, in which case it has lost everything that was sent to it as well.
+    By(Incarnation),
+    /// Something that it did after it took the session up is durable, so that is.
+    Durably,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,8 +61,6 @@ enum State {
     Open(Link),
     /// Waits for the timer that tries again.
     Reconnecting,
-    /// The rank has ended it. Only a new mount helps.
-    Evicted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,13 +77,20 @@ pub(crate) struct SessionTable {
     last_link: u64,
 }
 
+/// Whether a rank that takes a session up remembers what it did for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Continuity {
+    Kept,
+    /// It had ended the session: what it did for us it has done, but it could do it again.
+    Broken,
+}
+
 /// What a session can do for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
     Open(LinkId),
     /// It will open, or the map will say when it can.
     NotYet,
-    Evicted,
 }
 
 impl SessionTable {
@@ -93,10 +110,10 @@ impl SessionTable {
             attempts: 0,
             renewing: false,
             expected_by: BTreeSet::new(),
+            known: Known::Never,
         });
         match session.state {
             State::Open(link) => Readiness::Open(link.id),
-            State::Evicted => Readiness::Evicted,
             State::Waiting => {
                 self.connect(rank, map, out);
                 Readiness::NotYet
@@ -109,11 +126,7 @@ impl SessionTable {
     pub(crate) fn open_link(&self, rank: Rank) -> Option<LinkId> {
         match self.sessions.get(&rank)?.state {
             State::Open(link) => Some(link.id),
-            State::Waiting
-            | State::Connecting(_)
-            | State::Opening(_)
-            | State::Reconnecting
-            | State::Evicted => None,
+            State::Waiting | State::Connecting(_) | State::Opening(_) | State::Reconnecting => None,
         }
     }
 
@@ -174,17 +187,42 @@ impl SessionTable {
         }
     }
 
-    /// The rank has taken the session up. The caller says what is claimed and replayed.
-    pub(crate) fn on_opened(&mut self, link: LinkId, now: Now, out: &mut Effects) -> bool {
-        let Some(rank) = self.rank_at(link) else { return false };
-        let Some(session) = self.sessions.get_mut(&rank) else { return false };
-        let State::Opening(current) = session.state else { return false };
+    /// The rank has taken the session up. The caller says what is claimed and replayed. `None`: it was
+    /// not asked to on this link.
+    pub(crate) fn on_opened(
+        &mut self,
+        link: LinkId,
+        age: SessionAge,
+        now: Now,
+        out: &mut Effects,
+    ) -> Option<Continuity> {
+        let rank = self.rank_at(link)?;
+        let session = self.sessions.get_mut(&rank)?;
+        let State::Opening(current) = session.state else { return None };
+        let evicted = match session.known {
+            Known::Never => false,
+            Known::By(incarnation) => incarnation == current.incarnation,
+            Known::Durably => true,
+        };
         session.state = State::Open(current);
         session.attempts = 0;
         session.renewing = false;
+        if age == SessionAge::New || session.known == Known::Never {
+            session.known = Known::By(current.incarnation);
+        }
         out.set_timer(Timer::Renew(rank), now.monotonic.after(LEASE_RENEW));
         out.set_timer(Timer::Lease(rank), now.monotonic.after(LEASE));
-        true
+        Some(match age {
+            SessionAge::New if evicted => Continuity::Broken,
+            SessionAge::New | SessionAge::Resumed => Continuity::Kept,
+        })
+    }
+
+    /// Something the rank did in this session survives power loss.
+    pub(crate) fn on_durable(&mut self, rank: Rank) {
+        if let Some(session) = self.sessions.get_mut(&rank) {
+            session.known = Known::Durably;
+        }
     }
 
     /// Returns the rank to which the connection was lost.
@@ -197,10 +235,10 @@ impl SessionTable {
     ) -> Option<Rank> {
         let rank = self.rank_at(link)?;
         self.stop_timers(rank, out);
-        match end {
-            LinkEnd::Broken => self.reconnect_later(rank, now.monotonic, out),
-            LinkEnd::Evicted => self.sessions.get_mut(&rank)?.state = State::Evicted,
+        if end == LinkEnd::Evicted {
+            self.sessions.get_mut(&rank)?.known = Known::Never;
         }
+        self.reconnect_later(rank, now.monotonic, out);
         Some(rank)
     }
 
@@ -223,11 +261,9 @@ impl SessionTable {
         }
     }
 
-    /// The rank has ended the session.
-    pub(crate) fn on_evicted(&mut self, link: LinkId, out: &mut Effects) -> Option<Rank> {
-        let rank = self.rank_at(link)?;
-        self.stop_timers(rank, out);
-        self.sessions.get_mut(&rank)?.state = State::Evicted;
+    /// The rank has ended the session: another one is begun.
+    pub(crate) fn on_evicted(&mut self, link: LinkId, now: Now, out: &mut Effects) -> Option<Rank> {
+        let rank = self.on_disconnected(link, LinkEnd::Evicted, now, out)?;
         out.push(Effect::Disconnect { link });
         Some(rank)
     }
@@ -304,7 +340,7 @@ impl State {
     fn link(self) -> Option<Link> {
         match self {
             Self::Connecting(link) | Self::Opening(link) | Self::Open(link) => Some(link),
-            Self::Waiting | Self::Reconnecting | Self::Evicted => None,
+            Self::Waiting | Self::Reconnecting => None,
         }
     }
 }

@@ -24,6 +24,17 @@ struct ClusterStatus {
     balancer: bool,
     data_stores: Vec<String>,
     ranks: Vec<RankStatus>,
+    standbys: Vec<StandbyStatus>,
+    /// Ranks whose stores are destroyed.
+    lost: Vec<u16>,
+}
+
+#[derive(Debug, Serialize)]
+struct StandbyStatus {
+    daemon: String,
+    machine: String,
+    /// The rank it is taking over.
+    takes: Option<u16>,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,7 +63,7 @@ struct Details {
 
 pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()> {
     let mut cluster = connect(connection)?;
-    let status = gather(&mut cluster);
+    let status = gather(&mut cluster)?;
     if args.format.json {
         return output::json(&status);
     }
@@ -65,6 +76,14 @@ pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()
         or_not(status.degraded, "DEGRADED", "healthy"),
         or_not(status.balancer, "on", "off"),
     ))?;
+    if !status.standbys.is_empty() {
+        let names: Vec<&str> = status.standbys.iter().map(|it| it.daemon.as_str()).collect();
+        output::line(format!("standing by: {}", names.join(", ")))?;
+    }
+    if !status.lost.is_empty() {
+        let ranks: Vec<String> = status.lost.iter().map(u16::to_string).collect();
+        output::line(format!("lost ranks: {}", ranks.join(", ")))?;
+    }
     let headings = [
         "RANK",
         "DAEMON",
@@ -81,7 +100,13 @@ pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()
     output::table(&headings, status.ranks.iter().map(row).collect())
 }
 
-fn gather(cluster: &mut Cluster) -> ClusterStatus {
+fn gather(cluster: &mut Cluster) -> anyhow::Result<ClusterStatus> {
+    let standbys = cluster.describe()?.standbys.into_iter().map(|standby| StandbyStatus {
+        daemon: standby.daemon,
+        machine: standby.machine,
+        takes: standby.takes.map(|rank| rank.0),
+    });
+    let standbys = standbys.collect();
     let map = cluster.map().clone();
     let ranks = map
         .ranks
@@ -95,14 +120,16 @@ fn gather(cluster: &mut Cluster) -> ClusterStatus {
             details: ask(cluster, *rank),
         })
         .collect();
-    ClusterStatus {
+    Ok(ClusterStatus {
         cluster: map.cluster.to_string(),
         epoch: map.epoch.0,
         degraded: map.is_degraded(),
         balancer: map.balancer == Switch::On,
         data_stores: map.data_stores,
         ranks,
-    }
+        standbys,
+        lost: map.lost.iter().map(|rank| rank.0).collect(),
+    })
 }
 
 /// A rank that does not answer is shown without details: that is what a status is for.

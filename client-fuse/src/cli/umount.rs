@@ -23,15 +23,16 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let shown = args.mountpoint.display();
-    // The path itself cannot be asked: the process behind it may be dead.
-    let path = std::path::absolute(&args.mountpoint)?;
-    let path = match path.canonicalize() {
-        Ok(canonical) => canonical,
-        Err(_) => path,
-    };
+    let path = table::locate(&args.mountpoint).with_context(|| format!("cannot find {shown}"))?;
     let mounted = table::find(&path).context("cannot read the mount table")?;
     let Some(mounted) = mounted else { bail!("no GroveFS is mounted at {shown}") };
-    let flags = if args.lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
+    let server = presence::server_of(&mounted.device);
+    // Nobody can use what nobody serves.
+    let flags = if args.lazy || table::is_dead(&path) {
+        UnmountFlags::DETACH
+    } else {
+        UnmountFlags::empty()
+    };
     match unmount(&path, flags) {
         Ok(()) => {}
         Err(Errno::BUSY) => {
@@ -42,7 +43,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Err(Errno::PERM) => bail!("only root may unmount {shown}"),
         Err(error) => return Err(error).with_context(|| format!("cannot unmount {shown}")),
     }
-    if !args.lazy && !presence::wait_for_end(&mounted.device, args.timeout) {
+    if !args.lazy && !server.wait_for_end(args.timeout) {
         bail!("{shown} is unmounted, but its process has not ended yet");
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Daemons, clients and operators ↔ monitor.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,72 @@ pub enum ToMonitor {
     AddDataStore { id: String },
     /// Role `admin`.
     SetBalancer { to: Switch },
+    /// Where the store lies that this daemon has open: there a successor finds it. Answered by `Done`.
+    Register { daemon: String, slot: Slot, place: StorePlace },
+    /// A daemon without a rank offers itself; every [`crate::limit::BEACON`]. Answered by `StandByAck`
+    /// or `TakeOver`.
+    StandBy(StandBy),
+    /// Whatever held this rank has stopped for good, says the operator: a successor on another
+    /// machine need not be able to kill it. Role `admin`.
+    Fence { rank: Rank },
+    /// The store of this rank is destroyed: nobody will hold it again. Role `admin`.
+    Lose { rank: Rank },
+    /// What the map does not say. Answered by `Description`.
+    Describe,
+}
+
+/// Where a store lies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StorePlace {
+    /// The machine's id: its paths mean nothing elsewhere, unless they are shared.
+    pub machine: String,
+    pub path: String,
+}
+
+/// What a daemon that stands by says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StandBy {
+    pub daemon: String,
+    pub machine: String,
+    /// Folders that it shares with other machines.
+    pub reaches: Vec<String>,
+    /// A store that it was to take over, and could not.
+    pub failed: Option<Slot>,
+    /// Counts; echoed.
+    pub number: u64,
+}
+
+/// The order to take a store over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Appointment {
+    pub rank: Rank,
+    pub slot: Slot,
+    pub path: String,
+    /// The life that was declared dead. A newer one must not be harmed.
+    pub dead: Incarnation,
+    /// The operator has confirmed that it has stopped.
+    pub fenced: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Description {
+    pub standbys: Vec<StandbyEntry>,
+    pub stores: Vec<StoreEntry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StandbyEntry {
+    pub daemon: String,
+    pub machine: String,
+    /// The rank it is taking over.
+    pub takes: Option<Rank>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StoreEntry {
+    pub slot: Slot,
+    pub rank: Rank,
+    pub place: Option<StorePlace>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,6 +112,8 @@ pub enum FromMonitor {
     BeaconAck {
         number: u64,
         rank: Option<Rank>,
+        /// After so long without a beacon a rank is taken for dead.
+        grace: Duration,
     },
     /// The slot, the cluster's map to begin with.
     Slot {
@@ -53,6 +122,11 @@ pub enum FromMonitor {
     },
     Done,
     Refused(MonitorError),
+    StandByAck {
+        number: u64,
+    },
+    TakeOver(Appointment),
+    Description(Description),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
@@ -65,4 +139,10 @@ pub enum MonitorError {
     UnknownSlot(Slot),
     #[error("the request is malformed")]
     Malformed,
+    #[error("rank {0} was never given out; `grove status` shows those there are")]
+    NoRank(Rank),
+    #[error("rank {rank} is {state}, not down; stop its daemon first")]
+    NotDown { rank: Rank, state: String },
+    #[error("rank 0 holds the root: without its store there is no file system")]
+    RootLost,
 }

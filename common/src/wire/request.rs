@@ -42,6 +42,15 @@ impl Target {
     pub fn dir(ino: Ino) -> Self {
         Self { ino, place: Place::Dir }
     }
+
+    /// The directory whose authority has the inode's row, unless it lies at a home or among orphans.
+    fn dir_of_row(&self) -> Option<Ino> {
+        match &self.place {
+            Place::Dir => Some(self.ino),
+            Place::Entry { dir, .. } => Some(*dir),
+            Place::Home | Place::Orphan { .. } => None,
+        }
+    }
 }
 
 /// Where an inode's row lies; so, who is its authority.
@@ -233,6 +242,25 @@ impl Op {
             | Self::Link { dir, .. } => Some(*dir),
             Self::Create(create) => Some(create.dir),
             Self::Rename(rename) => Some(rename.to_dir),
+            Self::Getattr { .. }
+            | Self::Setattr { .. }
+            | Self::Readlink { .. }
+            | Self::GetXattr { .. }
+            | Self::SetXattr { .. }
+            | Self::ListXattr { .. }
+            | Self::RemoveXattr { .. }
+            | Self::Wrote { .. }
+            | Self::Stat { .. }
+            | Self::Forget { .. }
+            | Self::Sync => self.subject().and_then(Target::dir_of_row),
+        }
+    }
+
+    /// The one inode whose authority carries it out. A link is carried out where its new name is,
+    /// so it is not about its target in this sense.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Target> {
+        match self {
             Self::Getattr { target }
             | Self::Setattr { target, .. }
             | Self::Readlink { target }
@@ -240,12 +268,18 @@ impl Op {
             | Self::SetXattr { target, .. }
             | Self::ListXattr { target }
             | Self::RemoveXattr { target, .. }
-            | Self::Wrote { target, .. } => match &target.place {
-                Place::Dir => Some(target.ino),
-                Place::Entry { dir, .. } => Some(*dir),
-                Place::Home | Place::Orphan { .. } => None,
-            },
-            Self::Stat { .. } | Self::Forget { .. } | Self::Sync => None,
+            | Self::Wrote { target, .. } => Some(target),
+            Self::Lookup { .. }
+            | Self::Readdir { .. }
+            | Self::Stat { .. }
+            | Self::Create(_)
+            | Self::Mkdir { .. }
+            | Self::Unlink { .. }
+            | Self::Rmdir { .. }
+            | Self::Link { .. }
+            | Self::Rename(_)
+            | Self::Forget { .. }
+            | Self::Sync => None,
         }
     }
 

@@ -22,6 +22,7 @@ use crate::message::PeerMsg;
 use crate::namespace::Namespace;
 use crate::row::{Dir, EntryKey, Key, Linkage, Parent, Row};
 use crate::subtree::{DirAuth, Freeze};
+use crate::timer::Timer;
 
 pub(crate) const R0: Rank = Rank(0);
 pub(crate) const R1: Rank = Rank(1);
@@ -156,6 +157,7 @@ impl Cluster {
             slots: [(Slot(0), R0), (Slot(1), R1), (Slot(2), R2)].into(),
             data_stores: Vec::new(),
             balancer: Switch::Off,
+            lost: BTreeSet::new(),
         }
     }
 
@@ -363,14 +365,42 @@ impl Cluster {
         self.at(rank).slow = true;
     }
 
+    /// S15: the authority knows of every replica, under the same nonce.
+    #[track_caller]
+    pub(crate) fn assert_registered(&self, holder: Rank) {
+        for (dir, replica) in self.ranks[&holder].mds.holdings().spine.replicas() {
+            let authority = self.ranks[&replica.authority].mds.holdings();
+            let gone = matches!(authority.namespace.dir(dir), Ok(None));
+            let mut holders = authority.spine.holders(dir);
+            let known =
+                gone || holders.any(|(rank, nonce)| (rank, nonce) == (holder, replica.nonce));
+            assert!(known, "{dir} at {holder}: {replica:?}");
+            assert_eq!(replica.doubt, None, "{dir} at {holder}");
+        }
+    }
+
+    /// Replicas that are not needed are given back.
+    pub(crate) fn trim(&mut self, rank: Rank) {
+        self.at(rank).input(Input::Timer(Timer::Spine));
+    }
+
+    /// No operation of several ranks is under way.
+    #[track_caller]
+    pub(crate) fn assert_settled(&self) {
+        for (rank, fixture) in &self.ranks {
+            assert!(fixture.mds.two_phase().is_idle(), "{rank}: {:?}", fixture.mds.two_phase());
+            assert_eq!(fixture.mds.waiting(), 0, "{rank}");
+            self.assert_registered(*rank);
+        }
+    }
+
     /// S3, S21 and the rest that must hold when nothing goes on.
     pub(crate) fn assert_at_rest(&mut self) {
+        self.assert_settled();
         for (rank, fixture) in &self.ranks {
             let own = fixture.mds.holdings();
-            assert!(fixture.mds.two_phase().is_idle(), "{rank}: {:?}", fixture.mds.two_phase());
             assert!(own.locks.is_empty(), "{rank}: {:?}", own.locks);
             assert_eq!(own.subtrees.auth_pins(), 0, "{rank}");
-            assert_eq!(fixture.mds.waiting(), 0, "{rank}");
             let open: Vec<&Entry> =
                 fixture.journal().filter(|entry| !matches!(entry, Entry::SubtreeMap(_))).collect();
             assert_eq!(open, [] as [&Entry; 0], "{rank}");

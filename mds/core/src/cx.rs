@@ -49,8 +49,6 @@ pub enum Wait {
     Durable(Seq),
     /// Nothing is known here about a directory above: a replica is to be discovered.
     Spine(Ino),
-    /// The rank is not serving yet.
-    Active,
     /// A change of the map: a rank this needs has no address.
     Map,
 }

@@ -84,7 +84,7 @@ impl Fixture {
         epoch: u64,
     ) -> Self {
         let restored = Restored {
-            rows: rows.values().cloned().collect(),
+            rows: rows.values().filter(|row| row.is_restored()).cloned().collect(),
             journal: journal.iter().map(|(seq, entry)| (*seq, entry.clone())).collect(),
         };
         let mut out = Effects::default();
@@ -150,6 +150,7 @@ impl Fixture {
                 slots: [(Slot(0), Rank(0))].into(),
                 data_stores: Vec::new(),
                 balancer: Switch::Off,
+                lost: BTreeSet::new(),
             };
             self.input(Input::Map(map));
         }
@@ -287,7 +288,6 @@ impl Fixture {
                     row => panic!("{row:?} is no inode"),
                 }),
             ),
-            Fetch::Orphan(ino) => Fetched::Orphan(ino, None),
         }
     }
 

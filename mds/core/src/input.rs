@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::entry::Entry;
 use crate::message::PeerMsg;
-use crate::row::{Dir, EntryKey, Inode, Linkage, Orphan, Row};
+use crate::row::{Dir, EntryKey, Inode, Linkage, Row};
 use crate::timer::Timer;
 
 /// Closed and complete. A new ability of the daemon begins as a variant here.
@@ -68,7 +68,6 @@ pub enum Fetch {
     },
     Dir(DirFragId),
     Inode(Ino),
-    Orphan(Ino),
 }
 
 impl Fetch {
@@ -78,7 +77,7 @@ impl Fetch {
         match self {
             Self::Entry(key) => Some(key.dir),
             Self::Entries { frag, .. } | Self::Dir(frag) => Some(frag.ino),
-            Self::Inode(_) | Self::Orphan(_) => None,
+            Self::Inode(_) => None,
         }
     }
 }
@@ -98,7 +97,6 @@ pub enum Fetched {
     },
     Dir(DirFragId, Option<Dir>),
     Inode(Ino, Option<Inode>),
-    Orphan(Ino, Option<Orphan>),
 }
 
 impl Fetched {
@@ -112,7 +110,6 @@ impl Fetched {
             }
             Self::Dir(id, _) => Fetch::Dir(*id),
             Self::Inode(ino, _) => Fetch::Inode(*ino),
-            Self::Orphan(ino, _) => Fetch::Orphan(*ino),
         }
     }
 }
@@ -126,8 +123,7 @@ pub enum FetchEnd {
 /// What the store held when the daemon started: all small tables and the whole journal, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Restored {
-    /// `Session`, `Completed`, `Orphan`, `Held`, `Copied`, `Drop`, `InoReserved`, `Clock`, in any
-    /// order.
+    /// Those of [`Row::is_restored`], in any order.
     pub rows: Vec<Row>,
     pub journal: Vec<(Seq, Entry)>,
 }

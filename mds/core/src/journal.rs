@@ -1,18 +1,17 @@
 //! The journal: the protocol's facts, in the same batch as the rows they speak of. Here: which of
 //! them recovery may still need, so that the others can go.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{DirFragId, MigrationId, Seq};
+use common::limit::MIGRATION_RECORDS_MAX;
+use common::migration::MigrationRecord;
 
 use crate::effect::{Effect, Effects};
 
 pub mod entry;
 
-use entry::ImportStart;
-
-/// Transitions that are kept for operators.
-const STEPS_MAX: usize = 4096;
+use entry::{ImportStart, Role};
 
 /// An import whose exporter's journal decides, as the store leaves it.
 #[derive(Clone, Debug)]
@@ -22,10 +21,19 @@ pub struct InDoubt {
     pub touched: BTreeSet<DirFragId>,
 }
 
+/// The record of a migration of an earlier life.
+#[derive(Clone, Debug)]
+pub struct Recalled {
+    pub record: MigrationRecord,
+    /// Its `Export` is on record: it happened.
+    pub exported: bool,
+}
+
 /// Positions of entries, by what must be true before they may go.
 #[derive(Clone, Debug, Default, Hash)]
 pub struct Journal {
-    steps: VecDeque<Seq>,
+    /// The last transition of each half of a migration: for operators.
+    steps: BTreeMap<Role, BTreeMap<MigrationId, Seq>>,
     /// Facts about a migration that is not settled.
     open: BTreeMap<MigrationId, BTreeSet<Seq>>,
     /// Exports whose fragments are still being deleted, and those of them that are settled else.
@@ -43,17 +51,28 @@ enum Settled {
 }
 
 impl Journal {
-    pub fn note_step(&mut self, seq: Seq, out: &mut Effects) {
-        self.steps.push_back(seq);
-        if self.steps.len() > STEPS_MAX
-            && let Some(seq) = self.steps.pop_front()
-        {
-            out.push(Effect::TrimJournal { seqs: vec![seq] });
+    /// A transition was written: it replaces the one before it, and the oldest migration's goes
+    /// when there are too many.
+    pub fn note_step(&mut self, (id, role): (MigrationId, Role), seq: Seq, out: &mut Effects) {
+        let seqs = self.replace_step((id, role), seq);
+        if !seqs.is_empty() {
+            out.push(Effect::TrimJournal { seqs });
         }
     }
 
-    pub fn restore_step(&mut self, seq: Seq) {
-        self.steps.push_back(seq);
+    fn replace_step(&mut self, (id, role): (MigrationId, Role), seq: Seq) -> Vec<Seq> {
+        let steps = self.steps.entry(role).or_default();
+        let mut stale: Vec<Seq> = steps.insert(id, seq).into_iter().collect();
+        while steps.len() > MIGRATION_RECORDS_MAX {
+            let oldest = steps.iter().min_by_key(|(_, seq)| **seq).map(|(id, _)| *id);
+            stale.extend(oldest.and_then(|id| steps.remove(&id)));
+        }
+        stale
+    }
+
+    pub fn restore_step(&mut self, (id, role): (MigrationId, Role), seq: Seq) {
+        let stale = self.replace_step((id, role), seq);
+        debug_assert!(stale.is_empty(), "the journal held no more than this rank keeps");
     }
 
     /// A fact that recovery needs until the migration is settled.
@@ -116,6 +135,25 @@ mod tests {
                 effect => panic!("{effect:?}"),
             })
             .collect()
+    }
+
+    #[test]
+    fn the_last_transition_of_each_half_is_kept_and_of_the_last_migrations_only() {
+        let (mut journal, mut out) = (Journal::default(), Effects::default());
+        journal.note_step((ID, Role::Exporter), Seq(1), &mut out);
+        journal.note_step((ID, Role::Importer), Seq(2), &mut out);
+        assert_eq!(trimmed(&mut out), [], "two halves");
+        journal.note_step((ID, Role::Exporter), Seq(3), &mut out);
+        assert_eq!(trimmed(&mut out), [Seq(1)], "replaced");
+        let max = u32::try_from(MIGRATION_RECORDS_MAX).unwrap();
+        for number in 2..=max {
+            let id = MigrationId { number, ..ID };
+            journal.note_step((id, Role::Exporter), Seq(100 + u64::from(number)), &mut out);
+        }
+        assert_eq!(trimmed(&mut out), [], "as many as are kept");
+        let last = MigrationId { number: max + 1, ..ID };
+        journal.note_step((last, Role::Exporter), Seq(9999), &mut out);
+        assert_eq!(trimmed(&mut out), [Seq(3)], "the oldest goes");
     }
 
     #[test]

@@ -56,10 +56,11 @@ impl Mds {
     #[must_use]
     pub fn new(params: Params, restored: Restored, now: Now, out: &mut Effects) -> Self {
         let journal = restored.journal.clone();
-        let replay::Replayed { mut own, in_doubt } = replay::replay(&params, restored);
+        let replay::Replayed { mut own, in_doubt, recalled } = replay::replay(&params, restored);
         let map = no_map(params.cluster, &params);
         let mut cx = Cx { now, params: &params, map: &map, own: &mut own, out };
         let two_phase = TwoPhase::restore(&mut cx, &journal);
+        let migrator = Migrator::restore(in_doubt, recalled, &mut cx);
         let seq = own.advance();
         own.inos.reserve(seq, out);
         let expected = own.sessions.iter().map(|(client, _)| client).collect();
@@ -68,7 +69,7 @@ impl Mds {
             two_phase,
             recovery: Recovery::new(expected),
             requests: Requests::default(),
-            migrator: Migrator::restore(in_doubt),
+            migrator,
             balancer: Balancer::default(),
             clients: client::Clients::default(),
             admin: admin::Questions::default(),
@@ -195,6 +196,7 @@ impl Mds {
                 self.on_migration_timer(now, timer, out)
             }
             Timer::Pins => self.on_pins_timer(now, out),
+            Timer::Spine => self.on_spine_timer(now, out),
             Timer::Balancer => self.on_balancer_timer(now, out),
         }
     }
@@ -255,6 +257,7 @@ fn no_map(cluster: ClusterId, params: &Params) -> MdsMap {
         slots: std::collections::BTreeMap::new(),
         data_stores: Vec::new(),
         balancer: Switch::Off,
+        lost: std::collections::BTreeSet::new(),
     }
 }
 

@@ -6,17 +6,22 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::id::{DirFragId, Ino, MigrationId, Rank, Seq};
+use common::limit::MIGRATION_RECORDS_MAX;
 use common::migration::{EndReason, MigrationCause, MigrationRecord};
+use common::wire::admin::Settlement;
 
 use crate::cx::{Cx, Step as Attempt, Wait};
 use crate::effect::Effect;
-use crate::journal::InDoubt;
 use crate::journal::entry::Entry;
+use crate::journal::{InDoubt, Recalled};
 use crate::message::migration::{MigrationMsg, Step};
 use crate::migration::bystander::Doubt;
 use crate::migration::copy::Changes;
 use crate::migration::exporter::Exporter;
 use crate::migration::importer::Importer;
+use crate::mutant::mutated;
+use crate::replica;
+use crate::replica::trim::Relied;
 
 pub mod bystander;
 pub mod copy;
@@ -29,10 +34,9 @@ pub mod importer;
 #[cfg(test)]
 mod random_tests;
 pub mod record;
+#[cfg(test)]
+mod replica_tests;
 pub mod sweep;
-
-/// Ended migrations that are remembered for operators.
-const RECORDS_MAX: usize = 256;
 
 #[derive(Clone, Debug, Default, Hash)]
 pub struct Migrator {
@@ -70,13 +74,22 @@ pub enum Event {
 
 impl Migrator {
     /// Imports that the store leaves in doubt go on where they were: waiting for the exporter's word.
+    /// What operators knew of earlier attempts, they know still.
     #[must_use]
-    pub fn restore(in_doubt: Vec<InDoubt>) -> Self {
+    pub fn restore(in_doubt: Vec<InDoubt>, recalled: Vec<Recalled>, cx: &mut Cx<'_>) -> Self {
+        for doubt in &in_doubt {
+            if mutated!(cx.params, ImportedSessionsExpected) {
+                for session in &doubt.start.sessions {
+                    cx.own.sessions.expect(session.client, cx.out);
+                }
+            }
+            cx.own.spine.watch.begin(doubt.start.id, doubt.start.base.ino);
+        }
         let imports = in_doubt
             .into_iter()
             .map(|doubt| (doubt.start.id, Importer::restore(doubt.start, doubt.touched)))
             .collect();
-        Self { imports, ..Self::default() }
+        Self { imports, ended: record::restore(recalled, cx), ..Self::default() }
     }
 
     /// The rank serves: whoever is in doubt asks, and who may be in doubt about us is told.
@@ -111,7 +124,10 @@ impl Migrator {
         self.last_number += 1;
         if let Some(reason) = refusal {
             record::end(&mut record, Err(reason), cx);
-            self.remember(record);
+            if !self.ended.iter().any(|ended| record::is_repeated(ended, &record)) {
+                record::step(&record, ("Locking", "Over"), cx);
+                self.remember(record);
+            }
             return Ok(Err(reason));
         }
         let exporter = Exporter::start(id, order, record, cx)?;
@@ -158,8 +174,8 @@ impl Migrator {
         let MigrationMsg { id, base, step } = msg;
         match step {
             Step::Discover { parent, ask } => self.on_discover((from, id, base), parent, ask, cx),
-            Step::Notify { auth, epoch } => {
-                let thawed = bystander::on_notify((from, id, base), auth, epoch, cx);
+            Step::Notify { auth, epoch, dirs } => {
+                let thawed = bystander::on_notify((from, id, base), (auth, epoch), &dirs, cx);
                 self.thawed.extend(thawed);
                 self.doubts.retain(|_, doubt| doubt.base != base);
                 self.doubts.extend(Doubt::left(base, auth, epoch, cx).map(|doubt| (id, doubt)));
@@ -195,6 +211,9 @@ impl Migrator {
                 }
             }
             Step::Export(_) | Step::Cancel => {
+                if mutated!(cx.params, CancelOfUnknownAsserts) {
+                    assert!(self.imports.contains_key(&id), "cancel of what is not there");
+                }
                 if !self.step_import_of(from, id, step, cx) {
                     // Nothing of it is here: it is undone.
                     cx.out.send(from, MigrationMsg { id, base, step: Step::CancelAck });
@@ -211,7 +230,8 @@ impl Migrator {
         ask: BTreeMap<Ino, Rank>,
         cx: &mut Cx<'_>,
     ) {
-        let overlaps = self.bases().any(|other| other == base || ask.contains_key(&other.ino));
+        let overlaps = !mutated!(cx.params, DiscoverAcceptedTwice)
+            && self.bases().any(|other| other == base || ask.contains_key(&other.ino));
         if overlaps || self.imports.contains_key(&id) {
             let step = Step::Nack { reason: EndReason::ImporterBusy };
             cx.out.send(from, MigrationMsg { id, base, step });
@@ -224,6 +244,7 @@ impl Migrator {
 
     fn on_ask(&self, from: Rank, id: MigrationId, base: DirFragId, cx: &mut Cx<'_>) {
         let step = match self.exports.get(&id) {
+            Some(_) if mutated!(cx.params, ClaimsWhileCommitting) => Step::Cancel,
             Some(export) => export.verdict(),
             // Of an earlier life of this rank: what is durable decides.
             None if cx.own.released.contains_key(&id) => Step::Serve,
@@ -296,6 +317,7 @@ impl Migrator {
         if !export.is_over() {
             return;
         }
+        replica::end_watch(cx, id);
         if let Some(export) = self.exports.remove(&id) {
             self.remember(export.into_record());
         }
@@ -305,11 +327,12 @@ impl Migrator {
         }
     }
 
-    fn tidy_import(&mut self, id: MigrationId, _cx: &mut Cx<'_>) {
+    fn tidy_import(&mut self, id: MigrationId, cx: &mut Cx<'_>) {
         let Some(import) = self.imports.get_mut(&id) else { return };
         self.thawed.extend(import.take_thawed());
         if import.is_over() {
             self.imports.remove(&id);
+            replica::end_watch(cx, id);
         }
     }
 
@@ -381,13 +404,40 @@ impl Migrator {
         Some(can)
     }
 
+    /// An operator says what a lost exporter cannot. False: no such import is in doubt here.
+    pub fn settle(&mut self, id: MigrationId, verdict: Settlement, cx: &mut Cx<'_>) -> bool {
+        if !self.imports.get(&id).is_some_and(Importer::is_in_doubt) {
+            return false;
+        }
+        let step = match verdict {
+            Settlement::Mine => Step::Serve,
+            Settlement::Theirs => Step::Cancel,
+        };
+        tracing::warn!(migration = %id, ?verdict, "settled by an operator");
+        self.step_import(id, Event::Message(step), cx);
+        // Nobody will hear that it is settled, nor say that everybody knows.
+        self.step_import(id, Event::RankDown(id.exporter), cx);
+        true
+    }
+
     /// What requests wait for that has come in this turn.
     pub fn take_thawed(&mut self) -> Vec<Wait> {
         std::mem::take(&mut self.thawed).into_iter().map(Wait::Thaw).collect()
     }
 
+    /// Replicas that must not be given back.
+    #[must_use]
+    pub fn relied(&self) -> Relied {
+        let exports = self.exports.values().flat_map(Exporter::paths);
+        let imports = self.imports.values().flat_map(Importer::paths);
+        Relied {
+            paths: exports.chain(imports).collect(),
+            regions: self.imports.values().map(|import| import.base().ino).collect(),
+        }
+    }
+
     fn remember(&mut self, record: MigrationRecord) {
-        if self.ended.len() == RECORDS_MAX {
+        if self.ended.len() == MIGRATION_RECORDS_MAX {
             self.ended.pop_front();
         }
         self.ended.push_back(record);

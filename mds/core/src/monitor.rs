@@ -14,6 +14,8 @@
 //! - **M3** A slot is given out once. A rank keeps the slots it ever had.
 //! - **M4** Silence counts only while the monitor itself was awake: after its own start, and after
 //!   a late tick, everybody has a full grace.
+//! - **M5** A successor is appointed only for a rank that is down, one at a time, and is told which
+//!   life is dead: a newer one it must leave alone. ([`succession`])
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,10 +24,13 @@ use common::id::{ClusterId, Incarnation, MapEpoch, Rank, Slot};
 use common::mds_map::{MdsMap, RankEntry, RankState, Switch};
 use common::name::NameHashKey;
 use common::time::Monotonic;
-use common::wire::monitor::{Beacon, FromMonitor, MonitorError, ToMonitor};
+use common::wire::monitor::{Beacon, FromMonitor, MonitorError, StorePlace, ToMonitor};
 use serde::{Deserialize, Serialize};
 
 mod stages;
+mod succession;
+
+use succession::Succession;
 
 /// How often the driver gives [`Input::Tick`].
 pub const TICK: Duration = Duration::from_millis(250);
@@ -75,13 +80,18 @@ pub enum Asker {
 pub struct Stored {
     pub map: MdsMap,
     slots: BTreeMap<Slot, SlotEntry>,
+    /// Lives that the operator has confirmed to be over.
+    fenced: BTreeMap<Rank, Incarnation>,
 }
 
 /// One store that was, or was to be, formatted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SlotEntry {
+    /// Which formatted it.
     daemon: String,
     standing: SlotStanding,
+    /// Where it lies, as whoever opened it last has said.
+    place: Option<StorePlace>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +101,7 @@ enum SlotStanding {
     /// Its daemon was never heard of.
     Promised(Rank),
     Holds(Rank),
-    /// Formatted anew before it was ever used: the daemon has another slot.
+    /// Formatted anew before it was ever used, or destroyed: nobody may come with it.
     Retired,
 }
 
@@ -107,21 +117,25 @@ impl Stored {
             slots: BTreeMap::new(),
             data_stores: Vec::new(),
             balancer: Switch::Off,
+            lost: BTreeSet::new(),
         };
-        Self { map, slots: BTreeMap::new() }
+        Self { map, slots: BTreeMap::new(), fenced: BTreeMap::new() }
     }
 
     /// How many ranks were given out: the number wanted cannot fall below.
     #[must_use]
     pub fn ranks_given(&self) -> u16 {
-        let ranks: BTreeSet<Rank> = self.map.slots.values().copied().collect();
-        u16::try_from(ranks.len()).expect("ranks are numbered with 16 bits")
+        u16::try_from(self.taken().len()).expect("ranks are numbered with 16 bits")
     }
 
     /// The lowest rank that no slot was ever mapped to.
     fn free_rank(&self, wanted: u16) -> Option<Rank> {
-        let taken: BTreeSet<Rank> = self.map.slots.values().copied().collect();
+        let taken = self.taken();
         (0..wanted).map(Rank).find(|rank| !taken.contains(rank))
+    }
+
+    fn taken(&self) -> BTreeSet<Rank> {
+        self.map.slots.values().chain(&self.map.lost).copied().collect()
     }
 }
 
@@ -139,6 +153,7 @@ pub struct Monitor {
     stored: Stored,
     heard: BTreeMap<Rank, Heard>,
     subscribers: BTreeSet<ConnId>,
+    succession: Succession,
     ticked: Monotonic,
 }
 
@@ -149,9 +164,11 @@ impl Monitor {
             stored,
             heard: BTreeMap::new(),
             subscribers: BTreeSet::new(),
+            succession: Succession::default(),
             ticked: now,
         };
         monitor.forgive(now);
+        monitor.expect_returns(now);
         if monitor.give_spares_ranks() {
             monitor.publish(out);
         }
@@ -169,6 +186,7 @@ impl Monitor {
             Input::Message { from, asker, msg } => self.on_message(now, from, &asker, msg, out),
             Input::Gone { conn } => {
                 self.subscribers.remove(&conn);
+                self.succession.on_gone(conn);
             }
             Input::Tick => self.on_tick(now, out),
         }
@@ -191,6 +209,13 @@ impl Monitor {
             ToMonitor::AllocateSlot { daemon } => self.on_allocate_slot(asker, daemon, out),
             ToMonitor::AddDataStore { id } => self.on_add_data_store(asker, id, out),
             ToMonitor::SetBalancer { to } => self.on_set_balancer(asker, to, out),
+            ToMonitor::Register { daemon, slot, place } => {
+                self.on_register(asker, &daemon, slot, place, out)
+            }
+            ToMonitor::StandBy(standby) => self.on_stand_by(now, from, asker, standby, out),
+            ToMonitor::Fence { rank } => self.on_fence(now, asker, rank, out),
+            ToMonitor::Lose { rank } => self.on_lose(asker, rank, out),
+            ToMonitor::Describe => Ok(FromMonitor::Description(self.description())),
         };
         let msg = answer.unwrap_or_else(FromMonitor::Refused);
         out.push(Effect::Send { to: from, msg });
@@ -215,7 +240,8 @@ impl Monitor {
             slot.standing = SlotStanding::Holds(rank);
             self.on_sign_of_life(now, rank, beacon, out)?;
         }
-        Ok(FromMonitor::BeaconAck { number: beacon.number, rank })
+        let grace = self.params.grace;
+        Ok(FromMonitor::BeaconAck { number: beacon.number, rank, grace })
     }
 
     fn on_sign_of_life(
@@ -239,6 +265,9 @@ impl Monitor {
         }
         self.hear(now, rank, beacon.turns);
         if self.step(rank, beacon.state) {
+            if self.stored.map.state(rank) == RankState::Down {
+                self.succession.expect_return(rank, now.after(self.params.grace));
+            }
             self.publish(out);
         }
         Ok(())
@@ -253,6 +282,8 @@ impl Monitor {
         };
         self.stored.map.ranks.insert(rank, entry);
         self.heard.insert(rank, Heard { at: now, turns: beacon.turns });
+        self.stored.fenced.remove(&rank);
+        self.succession.on_life(rank);
     }
 
     /// A beacon counts as a sign of life only if the core has turned since the last that did: the
@@ -287,7 +318,7 @@ impl Monitor {
         if let SlotStanding::Promised(rank) = standing {
             self.stored.map.slots.insert(slot, rank);
         }
-        self.stored.slots.insert(slot, SlotEntry { daemon, standing });
+        self.stored.slots.insert(slot, SlotEntry { daemon, standing, place: None });
         self.publish(out);
         Ok(FromMonitor::Slot { slot, map: self.stored.map.clone() })
     }
@@ -323,9 +354,7 @@ impl Monitor {
         to: Switch,
         out: &mut Vec<Effect>,
     ) -> Result<FromMonitor, MonitorError> {
-        if *asker != Asker::Admin {
-            return Err(needs("admin"));
-        }
+        require_admin(asker)?;
         if self.stored.map.balancer != to {
             self.stored.map.balancer = to;
             self.publish(out);
@@ -339,16 +368,16 @@ impl Monitor {
         }
         self.ticked = now;
         let grace = self.params.grace;
-        let silent: Vec<Rank> = self
-            .living()
-            .filter(|rank| self.heard.get(rank).is_none_or(|heard| now.since(heard.at) > grace))
-            .collect();
+        let over = |heard: &Heard| now.since(heard.at) > grace;
+        let silent: Vec<Rank> =
+            self.living().filter(|rank| self.heard.get(rank).is_none_or(over)).collect();
         for rank in &silent {
             self.end_life(*rank);
         }
         if !silent.is_empty() {
             self.publish(out);
         }
+        self.appoint(now, out);
     }
 
     /// Everybody has a full grace from now on (**M4**).
@@ -409,6 +438,10 @@ fn require_mds(asker: &Asker, daemon: &str) -> Result<(), MonitorError> {
         Asker::Mds { .. } => Err(MonitorError::Malformed),
         Asker::Client | Asker::Admin => Err(needs("mds")),
     }
+}
+
+fn require_admin(asker: &Asker) -> Result<(), MonitorError> {
+    if *asker == Asker::Admin { Ok(()) } else { Err(needs("admin")) }
 }
 
 fn needs(role: &str) -> MonitorError {

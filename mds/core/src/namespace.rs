@@ -270,11 +270,6 @@ impl Namespace {
             Fetched::Inode(ino, inode) => {
                 self.inodes.entry(ino).or_insert(inode);
             }
-            Fetched::Orphan(ino, orphan) => {
-                if let Some(orphan) = orphan {
-                    self.orphans.entry(ino).or_insert(orphan);
-                }
-            }
         }
     }
 

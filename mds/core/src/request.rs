@@ -17,6 +17,7 @@ use common::wire::session::ToClient;
 
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::Effect;
+use crate::mutant::mutated;
 use crate::replica;
 
 pub mod create;
@@ -140,7 +141,10 @@ impl Requests {
     fn run(&mut self, parked: Parked, cx: &mut Cx<'_>) -> Verdict {
         let Parked { client, request } = &parked;
         let Some(session) = cx.own.sessions.get(*client) else { return Verdict::Kept };
-        let step = if request.op.is_change() && session.has_completed(request.id) {
+        let done = session.has_completed(request.id)
+            || (mutated!(cx.params, CompletedAsWatermark)
+                && session.completed().iter().last() > Some(request.id));
+        let step = if request.op.is_change() && done {
             retry::answer(cx, *client, request)
         } else {
             attempt(cx, *client, request)
@@ -164,7 +168,7 @@ impl Requests {
             Wait::Fetch(fetch) => cx.own.namespace.fetch(fetch.clone(), cx.out),
             Wait::Durable(_) => cx.out.push(Effect::SyncSoon),
             Wait::Spine(dir) => replica::discover(cx, *dir, None),
-            Wait::Thaw(_) | Wait::Unlock(_) | Wait::Active | Wait::Map => {}
+            Wait::Thaw(_) | Wait::Unlock(_) | Wait::Map => {}
         }
         tracing::trace!(client = parked.client.0, id = parked.request.id.0, ?wait, "parked");
         self.parked.entry(wait).or_default().push(parked);

@@ -69,6 +69,22 @@ impl Row {
             Self::Clock(_) => Key::Clock,
         }
     }
+
+    /// Whether it is of a table that is kept in memory whole, so that a start must bring it back.
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        match self {
+            Self::Entry(..) | Self::Dir(..) | Self::Inode(..) => false,
+            Self::Orphan(..)
+            | Self::Session(..)
+            | Self::Completed(..)
+            | Self::Held(..)
+            | Self::Copied(..)
+            | Self::Drop(..)
+            | Self::InoReserved(_)
+            | Self::Clock(_) => true,
+        }
+    }
 }
 
 /// A change of what is stored. The changes of one turn are one atomic batch, in order.

@@ -3,28 +3,50 @@
 //! A rank that holds a subtree knows the directories from its base up to the root, and those
 //! between its subtree and the ones nested in it, by their number, name and parent alone. Each
 //! replica is registered with the directory's authority under a [`Nonce`]; a message about another
-//! nonce is stale. In memory only: after a restart they are fetched anew.
+//! nonce is stale. In memory only: after a restart they are fetched anew. While a migration makes it
+//! doubtful with whom ([`doubt`]), both candidates hear of what is dropped.
 //!
 //! Invariant **S15** a replica is registered with the authority, or a message that registers or
 //! drops it is under way.
 
 use std::collections::BTreeMap;
 
-use common::id::{Ino, Nonce, Rank};
+use common::id::{DirFragId, Epoch, Ino, Nonce, Rank};
 
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::row::Parent;
+use crate::subtree::DirAuth;
 
 pub mod discovery;
+pub mod doubt;
+pub mod watch;
 
 /// A directory of another rank, as far as we need to know it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica {
     /// `None`: the root.
     pub parent: Option<Parent>,
-    /// Who granted it.
+    /// Who answers for the directory, as far as is known here: the presumed one, in doubt.
     pub authority: Rank,
+    /// By which claim. What is said of an older one is ignored.
+    pub epoch: Epoch,
+    pub doubt: Option<Doubt>,
     pub nonce: Nonce,
+}
+
+/// A migration of the region below `base` is under way: `other` may be the authority as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Doubt {
+    pub base: DirFragId,
+    pub other: Rank,
+}
+
+impl Replica {
+    /// Whether this rank is the authority, or may be.
+    #[must_use]
+    pub fn concerns(&self, rank: Rank) -> bool {
+        self.authority == rank || self.doubt.is_some_and(|doubt| doubt.other == rank)
+    }
 }
 
 #[derive(Clone, Debug, Default, Hash)]
@@ -35,6 +57,8 @@ pub struct Spine {
     registered: BTreeMap<Ino, BTreeMap<Rank, Nonce>>,
     last_nonce: u64,
     pub discovery: discovery::Discovery,
+    pub in_doubt: doubt::Queue,
+    pub watch: watch::Watch,
 }
 
 impl Spine {
@@ -64,19 +88,33 @@ impl Spine {
         }
     }
 
-    /// Somebody else answers for the directory from here on.
-    pub fn set_authority(&mut self, dir: Ino, rank: Rank) {
-        if let Some(replica) = self.replicas.get_mut(&dir) {
-            replica.authority = rank;
+    /// What the migration of a region says of a directory in it.
+    pub fn set_authority(&mut self, dir: Ino, base: DirFragId, auth: DirAuth, epoch: Epoch) {
+        let Some(replica) = self.replicas.get_mut(&dir).filter(|it| it.epoch <= epoch) else {
+            return;
+        };
+        match auth {
+            DirAuth::Sole(rank) => {
+                (replica.authority, replica.epoch, replica.doubt) = (rank, epoch, None);
+            }
+            DirAuth::Ambiguous { first, second } => {
+                replica.authority = first;
+                replica.doubt = Some(Doubt { base, other: second });
+            }
         }
     }
 
     /// A rank gets a replica of a directory of ours.
     pub fn register(&mut self, dir: Ino, holder: Rank) -> Nonce {
-        self.last_nonce += 1;
-        let nonce = Nonce(self.last_nonce);
+        let nonce = self.new_nonce();
         self.registered.entry(dir).or_default().insert(holder, nonce);
         nonce
+    }
+
+    /// For a registration that another rank will keep.
+    pub fn new_nonce(&mut self) -> Nonce {
+        self.last_nonce += 1;
+        Nonce(self.last_nonce)
     }
 
     /// A holder has dropped its replica, if it speaks of its latest grant.
@@ -118,8 +156,10 @@ impl Spine {
 
     /// A rank has died: its replicas are gone, and it no longer knows of ours.
     pub fn forget_rank(&mut self, rank: Rank) {
-        self.replicas.retain(|_, replica| replica.authority != rank);
+        self.replicas.retain(|_, replica| !replica.concerns(rank));
         self.discovery.forget_rank(rank);
+        self.in_doubt.forget_rank(rank);
+        self.watch.forget_rank(rank);
         for holders in self.registered.values_mut() {
             holders.remove(&rank);
         }
@@ -193,6 +233,25 @@ mod tests {
         Parent { dir: Ino::ROOT, name: Name::new(text.as_bytes()).unwrap() }
     }
 
+    fn replica() -> Replica {
+        let (authority, epoch) = (Rank(0), Epoch(5));
+        Replica { parent: Some(parent("a")), authority, epoch, doubt: None, nonce: Nonce(2) }
+    }
+
+    #[test]
+    fn what_is_said_of_an_older_claim_is_ignored() {
+        let mut spine = Spine::default();
+        spine.keep(DIR, replica());
+        let base = DirFragId::whole(DIR);
+        spine.set_authority(DIR, base, DirAuth::Sole(Rank(1)), Epoch(4));
+        assert_eq!(spine.replica(DIR), Some(&replica()));
+        let doubt = DirAuth::Ambiguous { first: Rank(0), second: Rank(1) };
+        spine.set_authority(DIR, base, doubt, Epoch(6));
+        assert!(spine.replica(DIR).is_some_and(|it| it.concerns(Rank(0)) && it.concerns(Rank(1))));
+        spine.set_authority(DIR, base, DirAuth::Sole(Rank(1)), Epoch(6));
+        assert!(spine.replica(DIR).is_some_and(|it| !it.concerns(Rank(0))));
+    }
+
     #[test]
     fn an_expire_of_an_older_grant_is_ignored() {
         let mut spine = Spine::default();
@@ -207,7 +266,7 @@ mod tests {
     #[test]
     fn a_move_of_an_older_grant_is_ignored() {
         let mut spine = Spine::default();
-        spine.keep(DIR, Replica { parent: Some(parent("a")), authority: Rank(0), nonce: Nonce(2) });
+        spine.keep(DIR, replica());
         spine.moved(DIR, parent("b"), Nonce(1));
         assert_eq!(spine.replica(DIR).unwrap().parent, Some(parent("a")));
         spine.moved(DIR, parent("b"), Nonce(2));

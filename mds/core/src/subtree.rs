@@ -194,17 +194,13 @@ impl SubtreeMap {
         Ok(bounds)
     }
 
-    /// Makes a directory in one of our subtrees a base of its own, with the same authority.
+    /// Makes a directory in one of our subtrees a base of its own, with the same authority; also one
+    /// that is a base already stays so from here on.
     pub fn split(&mut self, base: DirFragId, above: DirFragId, parent: Option<Ino>) {
         let Some(above) = self.bases.get(&above) else { return };
         let (auth, epoch) = (above.auth, above.epoch);
-        self.bases.entry(base).or_insert(Subtree {
-            auth,
-            epoch,
-            parent,
-            freeze: Freeze::Live,
-            apart: true,
-        });
+        let subtree = Subtree { auth, epoch, parent, freeze: Freeze::Live, apart: true };
+        self.bases.entry(base).or_insert(subtree).apart = true;
     }
 
     /// Undoes a split where nothing tells a base from the one above it.
@@ -300,6 +296,22 @@ impl SubtreeMap {
     pub fn is_in_doubt(&self, base: DirFragId) -> bool {
         let auth = self.get(base).map(|subtree| subtree.auth);
         matches!(auth, Some(DirAuth::Ambiguous { .. }))
+    }
+
+    /// Whether this rank is the authority for a base, or may be.
+    #[must_use]
+    pub fn is_mine(&self, base: DirFragId) -> bool {
+        self.get(base).is_some_and(|subtree| subtree.auth == DirAuth::Sole(self.me))
+            || self.is_candidate(base)
+    }
+
+    /// Whether this rank may be the authority for a base, and may not.
+    #[must_use]
+    pub fn is_candidate(&self, base: DirFragId) -> bool {
+        match self.get(base).map(|subtree| subtree.auth) {
+            Some(DirAuth::Ambiguous { first, second }) => first == self.me || second == self.me,
+            Some(DirAuth::Sole(_)) | None => false,
+        }
     }
 
     /// A restored claim.

@@ -19,4 +19,6 @@ pub enum Timer {
     Balancer,
     /// Time to give away pinned directories that are not where they belong.
     Pins,
+    /// Time to give back spine replicas that are not needed any more.
+    Spine,
 }

@@ -284,6 +284,11 @@ impl TwoPhase {
         self.taking_part.retain(|_, participant| !participant.is_over());
     }
 
+    /// Directories whose way up operations under way here have to know.
+    pub fn paths(&self) -> impl Iterator<Item = Ino> + '_ {
+        self.coordinating.values().flat_map(Coordinator::paths)
+    }
+
     /// What requests have to be told.
     #[must_use]
     pub fn take_news(&mut self) -> (Vec<Ended>, Vec<Wait>) {

@@ -30,8 +30,13 @@ struct File {
     ca: PathBuf,
     cert: PathBuf,
     key: PathBuf,
-    /// Where it keeps its rows and its journal. Made by `--format`.
-    data_dir: PathBuf,
+    /// Where it keeps its rows and its journal. Made by `--format`. Without it the daemon stands by:
+    /// it takes over the store of a rank whose daemon has died.
+    data_dir: Option<PathBuf>,
+    /// Folders that other machines see under the same path: stores below may be taken over across
+    /// machines, once an operator has confirmed that their daemon has stopped.
+    #[serde(default)]
+    shared_dirs: Vec<String>,
     /// Where file data lies, `file:///DIRECTORY`: deleted files are removed there. Without it they
     /// stay where they are.
     data_store: Option<String>,
@@ -94,7 +99,8 @@ pub struct MdsConfig {
     pub advertise: SocketAddr,
     pub monitor: SocketAddr,
     pub credentials: Credentials,
-    pub data_dir: PathBuf,
+    pub data_dir: Option<PathBuf>,
+    shared_dirs: Vec<String>,
     /// The directory of the data store.
     pub data_store: Option<PathBuf>,
     pub log: String,
@@ -128,7 +134,8 @@ impl MdsConfig {
             advertise,
             monitor: file.monitor,
             credentials,
-            data_dir: resolve(path, &file.data_dir),
+            data_dir: file.data_dir.as_deref().map(|dir| resolve(path, dir)),
+            shared_dirs: file.shared_dirs,
             data_store: file.data_store.as_deref().map(store_directory).transpose()?,
             log: file.log,
             cache_entries_max: file.cache_entries_max,
@@ -136,6 +143,15 @@ impl MdsConfig {
             balancer: balancer_params(&file.balancer),
             name: file.name,
         })
+    }
+
+    /// Where this daemon can reach what a daemon on another machine has left. (Its own directory it
+    /// reaches even if the machine's id has changed.)
+    #[must_use]
+    pub fn shared_dirs(&self) -> Vec<String> {
+        let own = self.data_dir.iter().filter_map(|dir| dir.parent());
+        let own = own.map(|dir| dir.display().to_string());
+        self.shared_dirs.iter().cloned().chain(own).collect()
     }
 
     /// What the core is told, once the monitor has named the rank.

@@ -48,9 +48,6 @@ impl Store {
             Fetch::Inode(ino) => {
                 Fetched::Inode(*ino, self.value(Family::Inodes, &key::ino(*ino), options)?)
             }
-            Fetch::Orphan(ino) => {
-                Fetched::Orphan(*ino, self.value(Family::Orphans, &key::ino(*ino), options)?)
-            }
         })
     }
 

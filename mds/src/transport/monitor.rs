@@ -1,16 +1,17 @@
 //! The way to the monitor, on a thread and runtime of its own: beacons go out however busy the core
 //! is, and say how far it has come.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use common::id::{ClusterId, Incarnation, MapEpoch, Rank, Slot};
 use common::limit::BEACON;
 use common::mds_map::{MdsMap, RankState};
 use common::wire::hello::{Hello, Identity};
-use common::wire::monitor::{Beacon, FromMonitor, MonitorError, ToMonitor};
+use common::wire::monitor::{Beacon, FromMonitor, MonitorError, StorePlace, ToMonitor};
 use mds_core::Input;
 use quinn::{Connection, Endpoint, VarInt};
 use tokio::sync::{oneshot, watch};
@@ -20,6 +21,7 @@ use transport::hello::{self, Greeted, HelloError};
 use transport::{DialError, FrameError, Role, dial};
 
 use crate::inbox::Inbox;
+use crate::leash::Holder;
 
 const RETRY: Duration = Duration::from_millis(300);
 
@@ -31,6 +33,8 @@ pub struct Myself {
     pub slot: Slot,
     pub incarnation: Incarnation,
     pub addr: SocketAddr,
+    /// Where a successor would find the store.
+    pub place: StorePlace,
 }
 
 /// The stage of life the core wants next; `Down` when the daemon leaves.
@@ -87,7 +91,8 @@ pub enum LinkError {
 
 impl LinkError {
     /// Whether trying again is of no use: the configuration is wrong.
-    fn is_final(&self) -> bool {
+    #[must_use]
+    pub fn is_final(&self) -> bool {
         match self {
             Self::Hello(HelloError::Refused(_) | HelloError::Untrusted(_))
             | Self::Dial(DialError::Untrusted { .. })
@@ -111,6 +116,20 @@ pub struct Link {
     /// Of the newest map this daemon has.
     pub map_epoch: Arc<AtomicU64>,
     pub inbox: Inbox,
+    pub leash: Holder,
+}
+
+/// What lasts from one connection to the monitor to the next.
+#[derive(Debug, Default)]
+struct Talk {
+    rank: Option<Rank>,
+    /// Of the last beacon.
+    number: u64,
+    /// Beacons that were not acknowledged, and when they were sent.
+    sent: BTreeMap<u64, StdInstant>,
+    /// The newest map that the core has not taken. A core that takes nothing must not keep us from
+    /// hearing the monitor.
+    untold: Option<MdsMap>,
 }
 
 /// Connects to the monitor and says who is there.
@@ -133,8 +152,7 @@ impl Link {
     /// Until the daemon leaves or must end. A monitor that is away is waited for.
     pub async fn run(mut self) -> LinkEnd {
         let mut silent = false;
-        let mut number = 0;
-        let mut rank = None;
+        let mut talk = Talk::default();
         loop {
             let reached =
                 connect(&self.endpoint, self.monitor, self.me.cluster, &self.me.name).await;
@@ -142,7 +160,7 @@ impl Link {
                 Ok((connection, greeted)) => {
                     info!(monitor = %self.monitor, "connected to the monitor");
                     silent = false;
-                    let ended = self.converse(greeted, &mut number, &mut rank).await;
+                    let ended = self.converse(greeted, &mut talk).await;
                     connection.close(VarInt::from_u32(0), b"");
                     match ended {
                         Ok(end) => return end,
@@ -165,33 +183,37 @@ impl Link {
         }
     }
 
-    async fn converse(
-        &mut self,
-        greeted: Greeted,
-        number: &mut u64,
-        rank: &mut Option<Rank>,
-    ) -> Result<LinkEnd, LinkError> {
+    async fn converse(&mut self, greeted: Greeted, talk: &mut Talk) -> Result<LinkEnd, LinkError> {
         let Greeted { mut send, mut recv, .. } = greeted;
+        let Myself { name, slot, place, .. } = &self.me;
+        let (daemon, slot, place) = (name.clone(), *slot, place.clone());
+        send.queue(&ToMonitor::Register { daemon, slot, place });
         send.queue(&ToMonitor::Subscribe);
+        talk.sent.clear();
+        let inbox = self.inbox.clone();
         let mut beats = interval_at(Instant::now(), BEACON);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = beats.tick() => {
                     self.inbox.poke();
-                    *number += 1;
-                    send.send(&self.beacon(*number)).await?;
+                    send.send(&self.beacon(talk)).await?;
                 }
                 changed = self.wished.changed() => {
                     if changed.is_err() {
                         return Ok(LinkEnd::Ended);
                     }
-                    *number += 1;
-                    send.send(&self.beacon(*number)).await?;
+                    send.send(&self.beacon(talk)).await?;
+                }
+                room = inbox.room(), if talk.untold.is_some() => {
+                    let Ok(room) = room else { return Ok(LinkEnd::Ended) };
+                    if let Some(map) = talk.untold.take() {
+                        room.put(Input::Map(map));
+                    }
                 }
                 answer = recv.next::<FromMonitor>() => {
                     let answer = answer?.ok_or(LinkError::Ended)?;
-                    if let Some(end) = self.hear(answer, *number, rank).await? {
+                    if let Some(end) = self.hear(answer, talk)? {
                         return Ok(end);
                     }
                 }
@@ -199,7 +221,9 @@ impl Link {
         }
     }
 
-    fn beacon(&mut self, number: u64) -> ToMonitor {
+    fn beacon(&mut self, talk: &mut Talk) -> ToMonitor {
+        talk.number += 1;
+        talk.sent.insert(talk.number, StdInstant::now());
         ToMonitor::Beacon(Beacon {
             daemon: self.me.name.clone(),
             slot: self.me.slot,
@@ -208,42 +232,47 @@ impl Link {
             state: *self.wished.borrow_and_update(),
             map_epoch: MapEpoch(self.map_epoch.load(Ordering::Relaxed)),
             turns: self.turns.load(Ordering::Relaxed),
-            number,
+            number: talk.number,
         })
     }
 
-    async fn hear(
-        &mut self,
-        answer: FromMonitor,
-        number: u64,
-        rank: &mut Option<Rank>,
-    ) -> Result<Option<LinkEnd>, LinkError> {
+    fn hear(&mut self, answer: FromMonitor, talk: &mut Talk) -> Result<Option<LinkEnd>, LinkError> {
         match answer {
-            FromMonitor::BeaconAck { number: acked, rank: held } => {
-                *rank = rank.or(held);
+            FromMonitor::BeaconAck { number, rank: held, grace } => {
+                talk.rank = talk.rank.or(held);
+                if let Some(sent) = talk.sent.get(&number) {
+                    self.leash.acknowledged(*sent, grace);
+                }
+                talk.sent.retain(|other, _| *other > number);
                 // The last word was heard.
                 let leaves = *self.wished.borrow() == RankState::Down;
-                Ok((leaves && acked == number).then_some(LinkEnd::Left))
+                Ok((leaves && number == talk.number).then_some(LinkEnd::Left))
             }
-            FromMonitor::Map(map) => Ok(self.on_map(map, *rank).await),
+            FromMonitor::Map(map) => Ok(self.on_map(map, talk)),
             FromMonitor::Refused(error) => match error {
                 MonitorError::StaleIncarnation | MonitorError::UnknownSlot(_) => {
                     Ok(Some(LinkEnd::Refused(error)))
                 }
-                MonitorError::Role { .. } | MonitorError::Malformed => {
-                    Err(LinkError::Refused(error))
-                }
+                MonitorError::Role { .. }
+                | MonitorError::Malformed
+                | MonitorError::NoRank(_)
+                | MonitorError::NotDown { .. }
+                | MonitorError::RootLost => Err(LinkError::Refused(error)),
             },
-            FromMonitor::Slot { .. } | FromMonitor::Done => Ok(None),
+            FromMonitor::Slot { .. }
+            | FromMonitor::Done
+            | FromMonitor::StandByAck { .. }
+            | FromMonitor::TakeOver(_)
+            | FromMonitor::Description(_) => Ok(None),
         }
     }
 
-    async fn on_map(&mut self, map: MdsMap, rank: Option<Rank>) -> Option<LinkEnd> {
+    fn on_map(&mut self, map: MdsMap, talk: &mut Talk) -> Option<LinkEnd> {
         let newest = self.map_epoch.fetch_max(map.epoch.0, Ordering::Relaxed);
         if map.epoch.0 <= newest && self.standing.is_none() {
             return None;
         }
-        let rank = rank.or_else(|| map.rank_of(self.me.slot));
+        let rank = talk.rank.or_else(|| map.rank_of(self.me.slot));
         let entry = rank.and_then(|rank| map.ranks.get(&rank));
         let ours = entry.filter(|entry| entry.incarnation == self.me.incarnation)?;
         if ours.state == RankState::Down && *self.wished.borrow() != RankState::Down {
@@ -254,9 +283,7 @@ impl Link {
             let _ = standing.send(Standing { rank, map });
             return None;
         }
-        match self.inbox.put(Input::Map(map)).await {
-            Ok(()) => None,
-            Err(_) => Some(LinkEnd::Ended),
-        }
+        talk.untold = Some(map);
+        None
     }
 }

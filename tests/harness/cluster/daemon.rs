@@ -37,6 +37,10 @@ impl Daemon {
         self.child.wait().context("wait for a daemon").map(drop)
     }
 
+    pub(super) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        kill_process(Pid::from_child(&self.child), signal).context("signal a daemon")
+    }
+
     pub(super) fn stop(mut self) -> anyhow::Result<()> {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).context("ask a daemon to end")?;

@@ -11,28 +11,28 @@ use mds_core::row::{Change, EntryKey, Key, Row};
 use super::dice::Dice;
 
 /// What a store holds at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Image {
     rows: BTreeMap<Key, Row>,
     journal: BTreeMap<Seq, Entry>,
 }
 
 /// The changes of one turn.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Batch {
     pub steps: Vec<Step>,
     /// What is applied when the batch is.
     pub applied: Seq,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     Change(Change),
     Journal(Seq, Entry),
     TrimJournal(Vec<Seq>),
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Disk {
     /// Written: what a killed daemon finds again.
     live: Image,
@@ -77,7 +77,11 @@ impl Disk {
     /// The machine lost power: what was not synced is gone, but for some first batches of it that
     /// happened to reach the disk.
     pub fn lose_power(&mut self, dice: &mut Dice) {
-        let kept = dice.index(self.unsynced.len() + 1);
+        self.lose_power_but_for(dice.index(self.unsynced.len() + 1));
+    }
+
+    /// Of what was not synced, only so many first batches had reached the disk.
+    pub fn lose_power_but_for(&mut self, kept: usize) {
         for batch in self.unsynced.drain(..kept) {
             self.durable.apply(&batch);
         }
@@ -94,19 +98,9 @@ impl Disk {
     /// What a daemon reads when it starts.
     #[must_use]
     pub fn restore(&self) -> Restored {
-        let small = |row: &&Row| match row {
-            Row::Session(..)
-            | Row::Completed(..)
-            | Row::Orphan(..)
-            | Row::Held(..)
-            | Row::Copied(..)
-            | Row::Drop(..)
-            | Row::InoReserved(_)
-            | Row::Clock(_) => true,
-            Row::Entry(..) | Row::Dir(..) | Row::Inode(..) => false,
-        };
+        let rows = self.live.rows.values().filter(|row| row.is_restored());
         Restored {
-            rows: self.live.rows.values().filter(small).cloned().collect(),
+            rows: rows.cloned().collect(),
             journal: self.live.journal.iter().map(|(seq, entry)| (*seq, entry.clone())).collect(),
         }
     }
@@ -114,6 +108,22 @@ impl Disk {
     #[must_use]
     pub fn fetch(&self, fetch: &Fetch) -> Fetched {
         self.live.fetch(fetch)
+    }
+
+    /// Batches written and not synced.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.unsynced.len()
+    }
+
+    /// The facts that survive power loss, for checkers.
+    pub fn durable_journal(&self) -> impl Iterator<Item = &Entry> {
+        self.durable.journal.values()
+    }
+
+    /// The facts that were written, for checkers.
+    pub fn journal(&self) -> impl Iterator<Item = &Entry> {
+        self.live.journal.values()
     }
 
     /// Everything written, for checkers.
@@ -200,13 +210,6 @@ impl Image {
                 *ino,
                 match self.rows.get(&Key::Inode(*ino)) {
                     Some(Row::Inode(_, inode)) => Some(inode.clone()),
-                    _ => None,
-                },
-            ),
-            Fetch::Orphan(ino) => Fetched::Orphan(
-                *ino,
-                match self.rows.get(&Key::Orphan(*ino)) {
-                    Some(Row::Orphan(_, orphan)) => Some(orphan.clone()),
                     _ => None,
                 },
             ),

@@ -28,6 +28,7 @@ impl Monitor {
                 slots,
                 data_stores: Vec::new(),
                 balancer: Switch::Off,
+                lost: std::collections::BTreeSet::new(),
             },
         }
     }

@@ -38,6 +38,9 @@ impl CallTable {
     }
 
     fn sync(&mut self, id: CallId, caller: Caller, pending: &mut Pending, cx: &mut Cx<'_>) {
+        if std::mem::take(&mut self.lost) {
+            return cx.out.answer(id, Err(FsError::Io));
+        }
         let ranks = pending.ranks_with_changes();
         if ranks.is_empty() {
             return cx.out.answer(id, Ok(Done::Nothing));

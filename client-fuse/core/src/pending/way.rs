@@ -79,19 +79,14 @@ impl Pended {
         matches!(self.op, Op::Stat { .. } | Op::Forget { .. } | Op::Sync)
     }
 
-    pub(super) fn goes_to(&mut self, cx: &Cx<'_>) -> Rank {
+    pub(super) fn goes_to(&self, cx: &Cx<'_>) -> Rank {
         if let Some(rank) = self.forced {
             return rank;
         }
-        let by_dir = self.op.dir();
-        let is_link = matches!(self.op, Op::Link { .. });
-        match (self.target(), by_dir) {
-            (Some(target), _) if !is_link => {
-                let at = cx.atlas.inodes.is_at(target.ino);
-                cx.atlas.rank_of(target, at)
-            }
-            (_, Some(dir)) => cx.atlas.rank_of_dir(dir),
-            (_, None) => Rank::ROOT,
+        match (self.op.subject(), self.op.dir()) {
+            (Some(target), _) => cx.atlas.rank_of(target, cx.atlas.inodes.is_at(target.ino)),
+            (None, Some(dir)) => cx.atlas.rank_of_dir(dir),
+            (None, None) => Rank::ROOT,
         }
     }
 

@@ -4,7 +4,8 @@ use common::limit::LEASE;
 use common::wire::session::ToClient;
 
 use super::*;
-use crate::fixture::{Fixture, R0, R1, create, here};
+use crate::effect::Done;
+use crate::fixture::{Fixture, R0, R1, dir_here, here, name};
 use crate::input::{Call, Input};
 use common::error::FsError;
 use common::id::{Ino, MapEpoch};
@@ -90,13 +91,51 @@ fn an_expected_rank_is_met_before_the_notice_is_acknowledged() {
 }
 
 #[test]
-fn a_session_that_was_ended_fails_what_needs_it() {
+fn after_a_session_was_ended_another_one_begins_and_nothing_is_done_twice() {
     let mut world = Fixture::new();
-    let waiting = world.call(Call::Getattr { ino: Ino::ROOT });
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    let asks = world.call(Call::Getattr { ino: Ino(10) });
+    let removes = world.call(Call::Unlink { dir: Ino(10), name: name("f") });
+    world.sent.clear();
     world.tell(R0, ToClient::Evicted);
-    assert_eq!(world.answer(waiting), Err(FsError::Stale));
-    let later = world.call(create(1, "f"));
-    assert_eq!(world.answer(later), Err(FsError::Stale));
+    assert_eq!(world.answer(removes), Err(FsError::Io), "nobody knows whether it was done");
+    world.assert_waiting(asks);
+    world.pass(RECONNECT_FIRST);
+    let sent = |world: &Fixture, wanted: fn(&ToMds) -> bool| {
+        world.sent.iter().filter(|(rank, message)| *rank == R0 && wanted(message)).count()
+    };
+    assert_eq!(sent(&world, |message| matches!(message, ToMds::Open { .. })), 1);
+    assert_eq!(sent(&world, |message| matches!(message, ToMds::Request(_))), 1);
+    // It is said once that something may be lost.
+    let sync = world.call(Call::Sync);
+    assert_eq!(world.answer(sync), Err(FsError::Io));
+    let sync = world.call(Call::Sync);
+    assert_eq!(world.answer(sync), Ok(Done::Nothing));
+}
+
+#[test]
+fn a_rank_that_does_not_know_a_session_it_had_has_ended_it() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    world.tell(R0, ToClient::Durable { through: common::id::Seq(1) });
+    let removes = world.call(Call::Unlink { dir: Ino(10), name: name("f") });
+    world.break_link(R0);
+    world.session_age = SessionAge::New;
+    world.pass(RECONNECT_FIRST);
+    assert_eq!(world.answer(removes), Err(FsError::Io));
+}
+
+#[test]
+fn a_rank_that_lost_power_before_anything_was_durable_is_told_everything_again() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    let removes = world.call(Call::Unlink { dir: Ino(10), name: name("f") });
+    world.kill(R0);
+    world.session_age = SessionAge::New;
+    world.sent.clear();
+    world.restart(R0);
+    world.assert_waiting(removes);
+    assert!(world.sent.iter().any(|(_, message)| matches!(message, ToMds::Request(_))));
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn map(stores: &[String]) -> MdsMap {
         slots: BTreeMap::new(),
         data_stores: stores.to_vec(),
         balancer: Switch::Off,
+        lost: std::collections::BTreeSet::new(),
     }
 }
 

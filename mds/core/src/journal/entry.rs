@@ -15,11 +15,12 @@
 //! | `PeerCommit`, `PeerRollback` | participant | replay: settled |
 //! | `Decision` | coordinator | replay: participants are told to commit |
 //! | `Committed` | coordinator | replay: nobody will ask about the operation again |
-//! | `Step` | exporter, importer, bystander | nobody: `grove migrations` shows it |
+//! | `Step` | exporter, importer | replay: the record that `grove migrations` shows; nothing is decided by it |
 
 use std::collections::BTreeMap;
 
 use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, TwoPhaseId};
+use common::migration::MigrationRecord;
 use common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -119,17 +120,23 @@ pub enum ImportOutcome {
     Foreign,
 }
 
-/// A transition of one half of a migration. Recovery ignores it.
+/// A transition of one half of a migration. Replaces the one before it of the same half: recovery
+/// decides nothing by it, and a record tells all that went before.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Step {
     pub id: MigrationId,
     pub role: Role,
+    pub base: DirFragId,
+    /// The other half's rank.
+    pub peer: Rank,
     pub from: String,
     pub to: String,
     pub at: Timestamp,
+    /// The exporter's: what operators are told, as of then.
+    pub record: Option<Box<MigrationRecord>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Role {
     Exporter,
     Importer,

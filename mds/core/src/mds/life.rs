@@ -5,7 +5,6 @@ use common::mds_map::RankState;
 use common::time::Now;
 
 use super::Mds;
-use crate::cx::Wait;
 use crate::effect::{Effect, Effects};
 use crate::timer::Timer;
 
@@ -75,9 +74,10 @@ impl Mds {
     fn begin_serving(&mut self, now: Now, out: &mut Effects) {
         self.set_pins_timer(now, out);
         self.set_balancer_timer(now, out);
+        self.set_spine_timer(now, out);
         self.resume_migrations(now, out);
         self.open_waiting(now, out);
-        self.clients.begin_replay();
+        self.clients.begin_replay(&self.params);
         self.continue_replay(now, out);
     }
 
@@ -97,7 +97,6 @@ impl Mds {
     }
 
     fn begin_new_requests(&mut self, now: Now, out: &mut Effects) {
-        self.wake(now, &Wait::Active, out);
         for parked in self.clients.take_early() {
             self.run_request(now, parked, out);
         }

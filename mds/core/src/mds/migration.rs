@@ -3,13 +3,14 @@
 use common::id::{Ino, Rank};
 use common::migration::{EndReason, MigrationCause};
 use common::time::Now;
-use common::wire::admin::{AdminError, AdminReply};
+use common::wire::admin::{AdminError, AdminReply, Settlement};
 
 use super::Mds;
 use crate::cx::{Cx, Step, Stop};
 use crate::effect::{Effect, Effects};
 use crate::message::migration::MigrationMsg;
 use crate::migration::{Migrator, Order, sweep};
+use crate::replica;
 use crate::subtree::{DirAuth, Freeze};
 use crate::timer::Timer;
 
@@ -65,7 +66,7 @@ impl Mds {
 
     pub(super) fn on_rank_down(&mut self, now: Now, rank: Rank, out: &mut Effects) {
         let (mut cx, migrator) = self.split_migrator(now, out);
-        cx.own.spine.forget_rank(rank);
+        replica::forget_rank(&mut cx, rank);
         migrator.on_rank_down(rank, &mut cx);
         self.wake_thawed(now, out);
     }
@@ -82,7 +83,11 @@ impl Mds {
             Timer::Exporter(id) => migrator.on_export_deadline(id, &mut cx),
             Timer::Importer(id) => migrator.on_import_deadline(id, &mut cx),
             Timer::Sweep => sweep::sweep(&mut cx),
-            Timer::Lease(_) | Timer::ReconnectWindow | Timer::Balancer | Timer::Pins => {}
+            Timer::Lease(_)
+            | Timer::ReconnectWindow
+            | Timer::Balancer
+            | Timer::Pins
+            | Timer::Spine => {}
         }
         self.wake_thawed(now, out);
     }
@@ -120,6 +125,23 @@ impl Mds {
             Some(false) => AdminReply::Refused(AdminError::PastCommit),
             Some(true) => AdminReply::Cancelling,
         }
+    }
+
+    /// Only whoever gave the region away knows whether it did; if that is lost, somebody must choose.
+    pub(super) fn settle_migration(
+        &mut self,
+        now: Now,
+        id: common::id::MigrationId,
+        verdict: Settlement,
+        out: &mut Effects,
+    ) -> AdminReply {
+        if self.map.ranks.contains_key(&id.exporter) {
+            return AdminReply::Refused(AdminError::ExporterLives(id.exporter));
+        }
+        let (mut cx, migrator) = self.split_migrator(now, out);
+        let settled = migrator.settle(id, verdict, &mut cx);
+        self.wake_thawed(now, out);
+        if settled { AdminReply::Settled } else { AdminReply::Refused(AdminError::NotInDoubt) }
     }
 
     pub(super) fn set_pins_timer(&self, now: Now, out: &mut Effects) {

@@ -1,16 +1,18 @@
 //! Operations of several ranks, and replicas: where they meet requests and the map.
 
 use common::id::{ClientId, Incarnation, NoticeId, Rank, Seq};
+use common::limit::SPINE_TRIM;
 use common::mds_map::MdsMap;
 use common::time::Now;
 
 use super::Mds;
 use crate::cx::{Cx, Wait};
-use crate::effect::Effects;
+use crate::effect::{Effect, Effects};
 use crate::message::replica::ReplicaMsg;
 use crate::message::two_phase::TwoPhaseMsg;
 use crate::replica;
 use crate::request::{Parked, Verdict};
+use crate::timer::Timer;
 use crate::two_phase::TwoPhase;
 use crate::two_phase::post::Ended;
 
@@ -73,6 +75,19 @@ impl Mds {
                 });
             }
         }
+    }
+
+    pub(super) fn set_spine_timer(&self, now: Now, out: &mut Effects) {
+        let at = now.monotonic.after(SPINE_TRIM);
+        out.push(Effect::SetTimer { timer: Timer::Spine, at });
+    }
+
+    pub(super) fn on_spine_timer(&mut self, now: Now, out: &mut Effects) {
+        self.set_spine_timer(now, out);
+        let mut relied = self.migrator.relied();
+        relied.paths.extend(self.two_phase.paths());
+        let (mut cx, _) = self.split(now, out);
+        replica::trim::trim(&mut cx, relied);
     }
 
     /// Ranks whose life ended, and ranks that have a new one.

@@ -42,7 +42,8 @@ pub enum Step {
     /// importer → exporter. Every bound is open and the region is frozen here.
     PrepAck,
     /// exporter (or importer) → bystander. Who is the authority, or between whom it is in doubt.
-    Notify { auth: DirAuth, epoch: Epoch },
+    /// `dirs`: those of the region that the receiver replicates.
+    Notify { auth: DirAuth, epoch: Epoch, dirs: Vec<Ino> },
     /// bystander → sender. That notice took effect before anything sent after this.
     NotifyAck { auth: DirAuth },
     /// exporter → importer. The last delta.

@@ -5,7 +5,7 @@
 //! what it would otherwise redirect. Exporter or importer takes the doubt away; if both have died,
 //! neither remembers whom it had told, so the bystander asks the exporter's next life ([`Doubt`]).
 
-use common::id::{DirFragId, Epoch, MigrationId, Rank};
+use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank};
 
 use crate::cx::Cx;
 use crate::kill_point::KillPoint;
@@ -16,11 +16,14 @@ use crate::subtree::{DirAuth, Freeze};
 /// the base if its doubt has ended.
 pub fn on_notify(
     (from, id, base): (Rank, MigrationId, DirFragId),
-    auth: DirAuth,
-    epoch: Epoch,
+    (auth, epoch): (DirAuth, Epoch),
+    dirs: &[Ino],
     cx: &mut Cx<'_>,
 ) -> Option<DirFragId> {
     cx.own.subtrees.see_epoch(epoch);
+    for dir in dirs {
+        cx.own.spine.set_authority(*dir, base, auth, epoch);
+    }
     let thawed = apply(base, auth, epoch, cx);
     let step = Step::NotifyAck { auth };
     cx.out.send(from, MigrationMsg { id, base, step });
@@ -53,9 +56,6 @@ impl Doubt {
 
 fn apply(base: DirFragId, auth: DirAuth, epoch: Epoch, cx: &mut Cx<'_>) -> Option<DirFragId> {
     let me = cx.me();
-    if let DirAuth::Sole(rank) = auth {
-        cx.own.spine.set_authority(base.ino, rank);
-    }
     let subtree = cx.own.subtrees.get_mut(base)?;
     let ours = match subtree.auth {
         DirAuth::Sole(rank) => rank == me,

@@ -15,15 +15,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{DirFragId, Epoch, MigrationId, Rank, Seq};
+use common::id::{DirFragId, Epoch, Ino, MigrationId, Nonce, Rank, Seq};
 use common::migration::{EndReason, MigrationRecord};
 use common::time::Monotonic;
 
 use super::copy::{Changes, Copy};
 use super::{Event, Order, record};
 use crate::cx::{Cx, Step as Attempt, Stop, Wait};
-use crate::journal::entry::{Role, SubtreeClaim};
+use crate::journal::entry::SubtreeClaim;
 use crate::message::migration::{Content, MigrationMsg, Step};
+use crate::mutant::mutated;
 use crate::replica;
 use crate::row::Parent;
 use crate::subtree::DirAuth;
@@ -59,10 +60,21 @@ pub struct Export {
     pub importer: Rank,
     /// Subtrees nested in this one, which stay where they are.
     pub bounds: BTreeMap<DirFragId, SubtreeClaim>,
-    /// The living ranks, other than the importer, that replicate the base.
+    /// The living ranks, other than the importer, that replicate something of the region.
     pub bystanders: BTreeSet<Rank>,
+    /// What that is, of each.
+    pub replicated: BTreeMap<Rank, Vec<Ino>>,
+    /// Directories of which this rank is to keep a replica, once they are the importer's.
+    pub kept: BTreeMap<Ino, Kept>,
     /// The claim the importer will have.
     pub epoch: Epoch,
+}
+
+/// A replica to be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Kept {
+    pub parent: Parent,
+    pub nonce: Nonce,
 }
 
 #[derive(Clone, Debug, Hash, strum::IntoStaticStr)]
@@ -156,6 +168,8 @@ impl Exporter {
             importer: order.to,
             bounds: BTreeMap::new(),
             bystanders: BTreeSet::new(),
+            replicated: BTreeMap::new(),
+            kept: BTreeMap::new(),
             epoch: Epoch(0),
         };
         let since = cx.now.monotonic;
@@ -229,8 +243,8 @@ impl Exporter {
                 awaiting.remove(&from);
                 self.finish_if_all_know(awaiting, finished, cx)
             }
-            (State::Cancelling { mut awaiting, importer, reason }, DirAuth::Sole(rank))
-                if rank == me =>
+            (State::Cancelling { mut awaiting, importer, reason }, auth)
+                if auth == DirAuth::Sole(me) || mutated!(cx.params, AnyAckCounts) =>
             {
                 awaiting.remove(&from);
                 Self::end_if_undone(awaiting, importer, reason)
@@ -264,11 +278,13 @@ impl Exporter {
         if from == to {
             return;
         }
-        record::step(Role::Exporter, self.export.id, (from, to), cx);
         record::enter(&mut self.record, to, self.since, cx);
         self.since = cx.now.monotonic;
         if let State::Over(outcome) = self.state {
             record::end(&mut self.record, outcome, cx);
+        }
+        record::step(&self.record, (from, to), cx);
+        if self.is_over() {
             cx.out.push(crate::Effect::StopTimer(crate::timer::Timer::Exporter(self.export.id)));
         } else {
             self.set_deadline(&self.state, cx);
@@ -301,6 +317,12 @@ impl Exporter {
     #[must_use]
     pub fn is_importer(&self, rank: Rank) -> bool {
         self.export.importer == rank
+    }
+
+    /// Directories whose replicas must stay, with those above them.
+    pub fn paths(&self) -> impl Iterator<Item = Ino> + '_ {
+        let bounds = self.export.bounds.keys().map(|bound| bound.ino);
+        bounds.chain([self.export.parent.dir])
     }
 
     #[must_use]

@@ -105,13 +105,17 @@ impl Story {
     fn locking() -> Self {
         let mut story = Self::before(Neighbor::BoundOwner);
         let above = story.dir;
-        let own = story.cluster.at(B).mds.holdings_for_test();
-        own.spine.drop_replica(above);
-        let bound = own.subtrees.iter().map(|(base, _)| base.ino).max().unwrap();
-        (story.exporter, story.dir) = (B, bound);
+        story.cluster.at(B).mds.holdings_for_test().spine.drop_replica(above);
+        (story.exporter, story.dir) = (B, story.bound());
         story.order();
         story.run_until(Half::Exporter, "Locking");
         story
+    }
+
+    /// The subtree below, which is rank 0's.
+    pub(super) fn bound(&self) -> Ino {
+        let own = self.cluster.ranks[&B].mds.holdings();
+        own.subtrees.iter().map(|(base, _)| base.ino).max().unwrap()
     }
 
     pub(super) fn order(&mut self) {
@@ -155,8 +159,8 @@ impl Story {
 
     fn stop_replicating(&mut self, dir: Ino) {
         let own = self.cluster.at(B).mds.holdings_for_test();
-        let nonce = own.spine.replica(dir).expect("it has been an importer below").nonce;
-        let expire = ReplicaMsg::Expire { dirs: vec![(dir, nonce)] };
+        let nonce = own.spine.drop_replica(dir).expect("it has been an importer below").nonce;
+        let expire = ReplicaMsg::Expire { dirs: vec![(dir, nonce)], region: None };
         self.cluster.tell(B, E, PeerMsg::Replica(expire));
     }
 
@@ -173,7 +177,7 @@ impl Story {
         self.cluster.at(E).make_durable();
     }
 
-    fn run_until(&mut self, half: Half, state: &str) {
+    pub(super) fn run_until(&mut self, half: Half, state: &str) {
         for _ in 0..1000 {
             if self.state(half) == state {
                 return;
@@ -342,6 +346,9 @@ impl Story {
                 assert_eq!(subtree.freeze, Freeze::Live, "{base} at {rank}");
             }
             assert!(own.sweep.is_empty(), "{rank} sweeps");
+            assert_eq!(own.spine.in_doubt.regions().next(), None, "{rank} keeps expires");
+            assert_eq!(own.spine.watch.bases().next(), None, "{rank} watches");
+            self.cluster.assert_registered(rank);
             let mine = self.subtree(rank).map(|it| it.auth) == Some(DirAuth::Sole(rank));
             assert_eq!(mine, rank == owner, "{rank} is the authority");
         }

@@ -19,7 +19,7 @@ use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, Seq};
 
 use super::{Event, record};
 use crate::cx::{Cx, Stop, Wait};
-use crate::journal::entry::{ImportStart, Role, SubtreeClaim};
+use crate::journal::entry::{ImportStart, SubtreeClaim};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{Content, MigrationMsg, Payload, Step};
 use crate::replica;
@@ -175,6 +175,7 @@ impl Importer {
                 self.import.epoch = epoch;
                 self.import.bounds = bounds;
                 self.import.bystanders = bystanders;
+                cx.own.spine.watch.begin(self.import.id, self.import.base.ino);
                 self.open_bounds(cx)
             }
             (State::Prepping, Event::Poke) => self.open_bounds(cx),
@@ -270,7 +271,8 @@ impl Importer {
         if from == to {
             return;
         }
-        record::step(Role::Importer, self.import.id, (from, to), cx);
+        let Import { id, base, exporter, .. } = self.import;
+        record::import_step((id, base, exporter), (from, to), cx);
         if self.is_over() {
             cx.out.push(crate::Effect::StopTimer(crate::timer::Timer::Importer(self.import.id)));
         } else {
@@ -299,6 +301,12 @@ impl Importer {
     #[must_use]
     pub fn base(&self) -> DirFragId {
         self.import.base
+    }
+
+    /// Directories whose replicas must stay, with those above them.
+    pub fn paths(&self) -> impl Iterator<Item = Ino> + '_ {
+        let bounds = self.import.bounds.keys().map(|bound| bound.ino);
+        bounds.chain(self.import.ask.keys().copied()).chain(self.import.parent)
     }
 
     #[must_use]

@@ -1,10 +1,12 @@
 //! Migrations in any order of messages, with any of the ranks dying and coming back, operators
 //! cancelling and deadlines passing: in the end one rank owns the region, and everything is there.
 
-use common::id::Rank;
+use common::id::{Ino, Rank};
+use common::wire::request::RenameMode;
 
 use super::fixture::{B, E, Half, I, Neighbor, Story};
-use crate::cluster_fixture::Chance;
+use crate::cluster_fixture::{Chance, R0};
+use crate::fixture::{A, rename_op};
 use crate::subtree::DirAuth;
 
 /// One thing happens.
@@ -21,6 +23,15 @@ fn disturb(story: &mut Story, chance: &mut Chance) {
         8 if up.contains(&E) => story.deadline_if_set(Half::Exporter),
         9 if up.contains(&I) => story.deadline_if_set(Half::Importer),
         10 if up.contains(&rank) => story.cluster.at(rank).make_durable(),
+        11 if up.contains(&rank) => story.cluster.trim(rank),
+        // The path of the region, there and back: one of them is refused.
+        12 | 13 if up.contains(&R0) => {
+            let there = rename_op((Ino::ROOT, "r1"), (Ino::ROOT, "there"), RenameMode::Replace);
+            let back = rename_op((Ino::ROOT, "there"), (Ino::ROOT, "r1"), RenameMode::Replace);
+            for op in [there, back] {
+                story.cluster.send(R0, A, op);
+            }
+        }
         _ => {
             story.cluster.step();
         }
@@ -51,6 +62,7 @@ fn tell(seed: u64) {
         .collect();
     assert!(matches!(owners.as_slice(), [E] | [I]), "{owners:?} own the region");
     story.assert_owner(owners[0]);
+    story.cluster.assert_settled();
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! The record of a migration, for operators: kept while it runs and after it has ended.
 
-use common::id::{DirFragId, MigrationId};
-use common::migration::{EndReason, MigrationOutcome, MigrationRecord, Phase};
+use std::collections::VecDeque;
+
+use common::id::{DirFragId, MigrationId, Rank};
+use common::migration::{EndReason, MigrationCause, MigrationOutcome, MigrationRecord, Phase};
 use common::time::Monotonic;
 
 use super::Order;
 use crate::cx::Cx;
 use crate::effect::Effect;
+use crate::journal::Recalled;
 use crate::journal::entry::{Entry, Role, Step};
 
 #[must_use]
@@ -54,16 +57,69 @@ pub fn end(record: &mut MigrationRecord, outcome: Result<(), EndReason>, cx: &Cx
     );
 }
 
-/// One transition of one half: logged, and journaled in the batch of the turn that makes it.
-pub fn step(
-    role: Role,
-    id: MigrationId,
-    (from, to): (&'static str, &'static str),
+/// A pin that cannot be followed is tried again every second: one record says why.
+#[must_use]
+pub fn is_repeated(ended: &MigrationRecord, refused: &MigrationRecord) -> bool {
+    refused.cause == MigrationCause::Pin
+        && ended.cause == refused.cause
+        && (ended.base, ended.to) == (refused.base, refused.to)
+        && ended.outcome == refused.outcome
+}
+
+/// A transition of the exporter, with what operators are to know of the migration by now.
+pub fn step(record: &MigrationRecord, (from, to): (&str, &str), cx: &mut Cx<'_>) {
+    journal(
+        Step {
+            id: record.id,
+            role: Role::Exporter,
+            base: record.base,
+            peer: record.to,
+            from: from.to_owned(),
+            to: to.to_owned(),
+            at: cx.now.wall,
+            record: Some(Box::new(record.clone())),
+        },
+        cx,
+    );
+}
+
+/// A transition of the importer.
+pub fn import_step(
+    (id, base, exporter): (MigrationId, DirFragId, Rank),
+    (from, to): (&str, &str),
     cx: &mut Cx<'_>,
 ) {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    let (role, at) = (Role::Importer, cx.now.wall);
+    journal(Step { id, role, base, peer: exporter, from, to, at, record: None }, cx);
+}
+
+/// Each is logged, and journaled in the batch of the turn that makes it.
+fn journal(step: Step, cx: &mut Cx<'_>) {
+    let Step { id, role, from, to, .. } = &step;
     tracing::debug!(migration = %id, rank = cx.me().0, ?role, from, to, "step");
-    let step = Step { id, role, from: from.to_owned(), to: to.to_owned(), at: cx.now.wall };
+    let half = (*id, *role);
     let seq = cx.own.advance();
     cx.out.push(Effect::Journal { seq, entry: Entry::Step(step) });
-    cx.own.journal.note_step(seq, cx.out);
+    cx.own.journal.note_step(half, seq, cx.out);
 }
+
+/// The records of this rank's earlier lives. What was under way when the last one ended is over:
+/// it stands if its `Export` was on record, else it never was.
+#[must_use]
+pub fn restore(found: Vec<Recalled>, cx: &mut Cx<'_>) -> VecDeque<MigrationRecord> {
+    let mut records = VecDeque::new();
+    for Recalled { mut record, exported } in found {
+        if !record.is_over() {
+            let state = record.state.clone();
+            let outcome = if exported { Ok(()) } else { Err(EndReason::Restarted) };
+            end(&mut record, outcome, cx);
+            step(&record, (&state, "Over"), cx);
+        }
+        records.push_back(record);
+    }
+    records
+}
+
+#[cfg(test)]
+mod tests;

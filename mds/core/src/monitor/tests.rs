@@ -1,8 +1,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
-use common::limit::BEACON_GRACE;
+use common::limit::{BEACON, BEACON_GRACE};
 
 use super::*;
+
+mod succession;
 
 /// A monitor, its clock, and connections numbered by daemon.
 struct Fixture {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, Seq};
+use common::migration::MigrationRecord;
 
 use crate::holdings::Holdings;
 use crate::ino_table::InoTable;
@@ -10,7 +11,7 @@ use crate::input::Restored;
 use crate::journal::entry::{
     Entry, ImportOutcome, ImportStart, Release, SubtreeClaim, SubtreeSnapshot,
 };
-use crate::journal::{InDoubt, Journal};
+use crate::journal::{InDoubt, Journal, Recalled};
 use crate::lock::LockTable;
 use crate::namespace::Namespace;
 use crate::params::Params;
@@ -27,6 +28,8 @@ pub struct Replayed {
     pub own: Holdings,
     /// Imports whose exporter's journal decides.
     pub in_doubt: Vec<InDoubt>,
+    /// Of this rank's exports, oldest first.
+    pub recalled: Vec<Recalled>,
 }
 
 /// Rows of the small tables, and the facts of the journal in order.
@@ -55,6 +58,7 @@ pub fn replay(params: &Params, restored: Restored) -> Replayed {
         exported: BTreeSet::new(),
         finished: Vec::new(),
         lists: Lists::default(),
+        records: BTreeMap::new(),
     };
     replay.rows(params, restored.rows);
     for (seq, entry) in restored.journal {
@@ -72,6 +76,7 @@ struct Replay {
     /// Of those, the ones of which the importer knows everything.
     finished: Vec<MigrationId>,
     lists: Lists,
+    records: BTreeMap<Seq, MigrationRecord>,
 }
 
 /// The rows that say which fragments may have to go.
@@ -152,7 +157,10 @@ impl Replay {
                 own.journal.note_open(id, seq);
                 self.finished.push(id);
             }
-            Entry::Step(_) => own.journal.restore_step(seq),
+            Entry::Step(step) => {
+                own.journal.restore_step((step.id, step.role), seq);
+                self.records.extend(step.record.map(|record| (seq, *record)));
+            }
             Entry::PeerPrepare { .. }
             | Entry::PeerCommit { .. }
             | Entry::PeerRollback { .. }
@@ -189,7 +197,11 @@ impl Replay {
             let doubt = DirAuth::Ambiguous { first: self.me, second: start.from };
             restore_import(&mut self.own, start, doubt, Freeze::Frozen);
         }
-        Replayed { own: self.own, in_doubt }
+        let recalled = self.records.into_values().map(|record| {
+            let exported = self.exported.contains(&record.id);
+            Recalled { record, exported }
+        });
+        Replayed { recalled: recalled.collect(), own: self.own, in_doubt }
     }
 }
 

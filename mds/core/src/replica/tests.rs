@@ -24,10 +24,10 @@ fn the_authority_grants_and_registers() {
         "{answer:?}"
     );
     assert_eq!(cluster.at(R0).mds.holdings().spine.holders(D0).count(), 1);
-    cluster.tell(R2, R0, ReplicaMsg::Expire { dirs: vec![(D0, Nonce(99))] }.into());
+    cluster.tell(R2, R0, ReplicaMsg::Expire { dirs: vec![(D0, Nonce(99))], region: None }.into());
     assert_eq!(cluster.at(R0).mds.holdings().spine.holders(D0).count(), 1, "an older grant");
     let nonce = cluster.at(R0).mds.holdings().spine.holders(D0).next().unwrap().1;
-    cluster.tell(R2, R0, ReplicaMsg::Expire { dirs: vec![(D0, nonce)] }.into());
+    cluster.tell(R2, R0, ReplicaMsg::Expire { dirs: vec![(D0, nonce)], region: None }.into());
     assert_eq!(cluster.at(R0).mds.holdings().spine.holders(D0).count(), 0);
 }
 

@@ -77,6 +77,11 @@ impl Discovery {
     }
 
     #[must_use]
+    pub fn is_put_off(&self, dir: Ino) -> bool {
+        self.unasked.contains(&dir)
+    }
+
+    #[must_use]
     pub fn take_unasked(&mut self) -> BTreeSet<Ino> {
         std::mem::take(&mut self.unasked)
     }

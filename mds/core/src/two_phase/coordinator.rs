@@ -18,10 +18,14 @@
 //! freeze may keep: the rename lock, a replica of the path, a region that is frozen. **C2** a
 //! `Decision` is durable before anybody hears of it, and stays on record until all have settled. No
 //! decision on record: it never was (presumed abort).
+//!
+//! What comes in a state that does not wait for it is late, and changes nothing. What a death means
+//! is decided for each state ([`failure`]).
 
 use std::collections::BTreeSet;
 
 use common::id::{Ino, Rank, Seq, TwoPhaseId};
+use common::wire::request::Op;
 
 use super::part::{self, Acks};
 use super::plan::{self, Need, Plan, Seen};
@@ -135,6 +139,15 @@ impl Coordinator {
         self.rename_lock == RenameLock::Held
     }
 
+    /// Directories whose way up it has to know.
+    #[must_use]
+    pub fn paths(&self) -> Vec<Ino> {
+        match self.parked.as_ref().map(|parked| &parked.request.op) {
+            Some(Op::Rename(rename)) => vec![rename.from_dir, rename.to_dir],
+            Some(_) | None => Vec::new(),
+        }
+    }
+
     /// Plans with what is known, and takes the next step.
     fn go_on(&mut self, cx: &mut Cx<'_>, post: &mut Post, mut seen: Seen) {
         let Some(parked) = &self.parked else { unreachable!("only what was decided is restored") };
@@ -219,46 +232,27 @@ impl Coordinator {
         self.parked.as_ref().is_some_and(|parked| parked.request.op.dir() == Some(dir))
     }
 
+    /// What was seen so far, if it is this rank's answer that is waited for.
     fn take_looking(&mut self, from: Rank) -> Option<Seen> {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Looking { seen, awaited } if awaited == from => Some(seen),
-            state @ (State::Locking
-            | State::Pathfinding { .. }
-            | State::Looking { .. }
-            | State::Preparing { .. }
-            | State::Applying { .. }
-            | State::Deciding { .. }
-            | State::Committing { .. }
-            | State::Blocked { .. }
-            | State::Over) => {
-                self.state = state;
-                None
-            }
+        if !matches!(&self.state, State::Looking { awaited, .. } if *awaited == from) {
+            return None;
         }
+        let state = std::mem::replace(&mut self.state, State::Over);
+        if let State::Looking { seen, .. } = state { Some(seen) } else { None }
     }
 
     /// Somebody is in the way: all is let go of, until that rank says it is free (**C1**).
     pub fn on_busy(&mut self, cx: &mut Cx<'_>, post: &mut Post, from: Rank) {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Looking { seen, .. } => {
-                self.let_go(cx, post, &seen.ranks);
-                self.unlock_rename(cx, post);
-                self.state = State::Blocked { by: from };
-            }
-            State::Preparing { plan, .. } => {
-                let ranks: BTreeSet<Rank> = plan.parts.keys().copied().collect();
-                self.let_go(cx, post, &ranks);
-                self.unlock_rename(cx, post);
-                self.state = State::Blocked { by: from };
-            }
-            state @ (State::Locking
-            | State::Pathfinding { .. }
-            | State::Applying { .. }
-            | State::Deciding { .. }
-            | State::Committing { .. }
-            | State::Blocked { .. }
-            | State::Over) => self.state = state,
-        }
+        let held: BTreeSet<Rank> = if let State::Looking { seen, .. } = &self.state {
+            seen.ranks.clone()
+        } else if let State::Preparing { plan, .. } = &self.state {
+            plan.parts.keys().copied().collect()
+        } else {
+            return;
+        };
+        self.let_go(cx, post, &held);
+        self.unlock_rename(cx, post);
+        self.state = State::Blocked { by: from };
     }
 
     pub fn on_free(&mut self, post: &mut Post, from: Rank) {
@@ -297,19 +291,12 @@ impl Coordinator {
     }
 
     pub fn on_prepared(&mut self, cx: &mut Cx<'_>, post: &mut Post, from: Rank) {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Preparing { plan, mut awaited } => {
-                awaited.remove(&from);
-                self.decide_when_promised(cx, post, plan, awaited);
-            }
-            state @ (State::Locking
-            | State::Pathfinding { .. }
-            | State::Looking { .. }
-            | State::Applying { .. }
-            | State::Deciding { .. }
-            | State::Committing { .. }
-            | State::Blocked { .. }
-            | State::Over) => self.state = state,
+        let state = std::mem::replace(&mut self.state, State::Over);
+        if let State::Preparing { plan, mut awaited } = state {
+            awaited.remove(&from);
+            self.decide_when_promised(cx, post, plan, awaited);
+        } else {
+            self.state = state;
         }
     }
 
@@ -359,22 +346,19 @@ impl Coordinator {
 
     /// What `wait` stood for has come.
     pub fn wake(&mut self, cx: &mut Cx<'_>, post: &mut Post, wait: &Wait) {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Pathfinding { wait: awaited } if awaited == *wait => {
-                self.go_on(cx, post, Seen::default());
-            }
-            State::Applying { plan, wait: awaited } if awaited == *wait => {
+        if matches!(&self.state, State::Pathfinding { wait: awaited } if awaited == wait) {
+            self.go_on(cx, post, Seen::default());
+            return;
+        }
+        let state = std::mem::replace(&mut self.state, State::Over);
+        if let State::Applying { plan, wait: awaited } = state {
+            if awaited == *wait {
                 self.decide(cx, post, plan);
+            } else {
+                self.state = State::Applying { plan, wait: awaited };
             }
-            state @ (State::Locking
-            | State::Pathfinding { .. }
-            | State::Looking { .. }
-            | State::Preparing { .. }
-            | State::Applying { .. }
-            | State::Deciding { .. }
-            | State::Committing { .. }
-            | State::Blocked { .. }
-            | State::Over) => self.state = state,
+        } else {
+            self.state = state;
         }
     }
 

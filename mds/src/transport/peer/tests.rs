@@ -130,6 +130,7 @@ fn map(epoch: u64, daemons: &[&Daemon]) -> MdsMap {
         slots: BTreeMap::new(),
         data_stores: Vec::new(),
         balancer: Switch::Off,
+        lost: std::collections::BTreeSet::new(),
     }
 }
 

@@ -192,6 +192,7 @@ impl World {
         self.leftovers_until(|left| {
             left.frozen + left.auth_pins + left.waiting + left.sweeping == 0
         })?;
+        self.check_replicas()?;
         let (mut dirs, mut names) = (0, 0);
         for row in self.ranks.iter().flat_map(|host| host.disk.rows()) {
             match row {
@@ -213,6 +214,26 @@ impl World {
             return Ok(());
         }
         Err(Violation::Stored { dirs, names, expected: format!("{expected:?}") })
+    }
+
+    /// S15: the authority knows of every replica of a directory that still exists, under its nonce.
+    fn check_replicas(&self) -> Result<(), Violation> {
+        for holder in &self.ranks {
+            let Some(process) = &holder.process else { continue };
+            for (dir, replica) in process.mds.holdings().spine.replicas() {
+                let host = &self.ranks[usize::from(replica.authority.0)];
+                let exists = |row: &Row| matches!(row, Row::Dir(id, _) if id.ino == dir);
+                let known = host.process.as_ref().is_some_and(|authority| {
+                    let mut holders = authority.mds.holdings().spine.holders(dir);
+                    holders.any(|known| known == (holder.rank, replica.nonce))
+                });
+                if !known && host.disk.rows().any(exists) {
+                    let broken = format!("{} does not know of its replica of {dir}", host.rank);
+                    return Err(Violation::Invariant { rank: holder.rank, broken });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The tree is empty and nobody refers to anything: no rank keeps anything.

@@ -107,16 +107,19 @@ fn facts_of_an_exporter() {
 #[test]
 fn a_transition() {
     for (role, expected) in [
-        (Role::Exporter, expect!["0b 01 02 03 00 01 41 01 42 02 02"]),
-        (Role::Importer, expect!["0b 01 02 03 01 01 41 01 42 02 02"]),
-        (Role::Bystander, expect!["0b 01 02 03 02 01 41 01 42 02 02"]),
+        (Role::Exporter, expect!["0b 01 02 03 00 10 00 00 02 01 41 01 42 02 02 00"]),
+        (Role::Importer, expect!["0b 01 02 03 01 10 00 00 02 01 41 01 42 02 02 00"]),
+        (Role::Bystander, expect!["0b 01 02 03 02 10 00 00 02 01 41 01 42 02 02 00"]),
     ] {
         let step = Step {
             id: MIGRATION,
             role,
+            base: base(),
+            peer: Rank(2),
             from: "A".into(),
             to: "B".into(),
             at: Timestamp { secs: 1, nanos: 2 },
+            record: None,
         };
         check_bytes(&Entry::Step(step), expected);
     }

@@ -72,8 +72,8 @@ fn preparing() {
     check_bytes(prep, expect!["01 02 03 10 00 00 05 06 01 11 00 00 00 05 01 10 01 00"]);
     check_bytes(Step::PrepAck, expect!["01 02 03 10 00 00 06"]);
     check_bytes(
-        Step::Notify { auth: DOUBT, epoch: Epoch(6) },
-        expect!["01 02 03 10 00 00 07 01 01 02 06"],
+        Step::Notify { auth: DOUBT, epoch: Epoch(6), dirs: vec![Ino(0x10)] },
+        expect!["01 02 03 10 00 00 07 01 01 02 06 01 10"],
     );
     check_bytes(
         Step::NotifyAck { auth: DirAuth::Sole(Rank(2)) },

@@ -26,7 +26,7 @@ impl Bystander {
         let id = MigrationId { exporter: R1, incarnation, number: 1 };
         let base = DirFragId::whole(dir);
         let msg = |step| PeerMsg::Migration(MigrationMsg { id, base, step });
-        self.0.tell(R1, R0, msg(Step::Notify { auth, epoch: Epoch(epoch) }));
+        self.0.tell(R1, R0, msg(Step::Notify { auth, epoch: Epoch(epoch), dirs: vec![D1] }));
         let ack = (R0, R1, msg(Step::NotifyAck { auth }));
         assert_eq!(self.0.under_way(), [ack]);
         self.0.run();

@@ -11,6 +11,8 @@ use crate::cx::Cx;
 use crate::effect::Effect;
 use crate::message::migration::Step;
 use crate::migration::copy::Copy;
+use crate::mutant::mutated;
+use crate::replica;
 use crate::row::Key;
 use crate::subtree::{DirAuth, Freeze};
 use crate::timer::Timer;
@@ -62,7 +64,8 @@ impl Exporter {
             }
             State::Warning(Warning { copy, .. }) | State::Exporting(copy) => {
                 self.thaw(Some(&copy), cx);
-                let warned = self.export.bystanders.clone();
+                let forgotten = mutated!(cx.params, NotUnwarned);
+                let warned = if forgotten { none } else { self.export.bystanders.clone() };
                 self.announce(&warned, DirAuth::Sole(cx.me()), cx);
                 self.await_undone(warned, importer, reason, cx)
             }
@@ -89,6 +92,7 @@ impl Exporter {
         for dir in copy.into_iter().flat_map(Copy::dirs) {
             cx.out.delete(Key::Drop(self.export.id, common::id::DirFragId::whole(*dir)));
         }
+        replica::win(cx, base);
         self.thawed.push(base);
     }
 

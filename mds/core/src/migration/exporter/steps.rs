@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{DirFragId, Ino, Rank, Seq};
+use common::id::{DirFragId, Ino, Nonce, Rank, Seq};
+use common::id_set::IdSet;
 use common::mds_map::RankState;
 use common::wire::reply::Route;
 use common::wire::session::ToClient;
 
-use super::{Copying, Exporter, Finished, Resent, State, Warning, await_locally};
+use super::{Copying, Exporter, Finished, Kept, Resent, State, Warning, await_locally};
 use crate::cx::{Cx, Step as Attempt, Stop};
 use crate::effect::Effect;
 use crate::journal::entry::{Entry, Release, SubtreeClaim};
@@ -15,6 +16,9 @@ use crate::kill_point::KillPoint;
 use crate::message::migration::{Content, MigrationMsg, Payload, Step, TravelSession};
 use crate::migration::copy::Copy;
 use crate::migration::sweep;
+use crate::mutant::mutated;
+use crate::replica;
+use crate::row::Parent;
 use crate::spine::Replica;
 use crate::subtree::{DirAuth, Freeze};
 
@@ -108,6 +112,7 @@ impl Exporter {
         self.record.rows_copied_live = copy.rows;
         self.record.rounds = copy.rounds;
         self.set_subtree(DirAuth::Sole(cx.me()), Freeze::Freezing, cx);
+        cx.own.spine.watch.begin(self.export.id, self.export.base.ino);
         self.freeze_if_drained(copy, cx)
     }
 
@@ -127,20 +132,29 @@ impl Exporter {
         self.frozen = Some(cx.now.monotonic);
         self.set_subtree(DirAuth::Ambiguous { first: me, second: me }, Freeze::ReadOnly, cx);
         cx.out.reached(KillPoint::Frozen);
-        let importer = self.export.importer;
         self.export.epoch = cx.own.subtrees.stamp();
-        self.export.bystanders = cx
-            .own
-            .spine
-            .holders(self.export.base.ino)
-            .map(|(rank, _)| rank)
-            .filter(|rank| *rank != importer && cx.map.state(*rank) != RankState::Down)
-            .collect();
+        self.export.replicated = self.replicated(&copy, cx);
+        self.export.bystanders = self.export.replicated.keys().copied().collect();
         self.export.bounds = bounds.clone();
         let bystanders = self.export.bystanders.clone();
         self.send(Step::Prep { epoch: self.export.epoch, bounds, bystanders }, cx);
         cx.out.reached(KillPoint::PrepSent);
         State::Prepping(copy)
+    }
+
+    /// Who replicates what of the region. Nobody gets more of it from here on.
+    fn replicated(&self, copy: &Copy, cx: &Cx<'_>) -> BTreeMap<Rank, Vec<Ino>> {
+        let mut replicated: BTreeMap<Rank, Vec<Ino>> = BTreeMap::new();
+        let registered = cx.own.spine.registered();
+        for (dir, holders) in registered.filter(|(dir, _)| copy.dirs().contains(dir)) {
+            for rank in holders.keys() {
+                replicated.entry(*rank).or_default().push(dir);
+            }
+        }
+        replicated.retain(|rank, _| {
+            *rank != self.export.importer && cx.map.state(*rank) != RankState::Down
+        });
+        replicated
     }
 
     fn bounds_if_drained(&self, cx: &Cx<'_>) -> Attempt<Option<BTreeMap<DirFragId, SubtreeClaim>>> {
@@ -171,7 +185,8 @@ impl Exporter {
 
     pub(super) fn announce(&self, to: &BTreeSet<Rank>, auth: DirAuth, cx: &mut Cx<'_>) {
         for rank in to {
-            self.send_to(*rank, Step::Notify { auth, epoch: self.export.epoch }, cx);
+            let dirs = self.export.replicated.get(rank).cloned().unwrap_or_default();
+            self.send_to(*rank, Step::Notify { auth, epoch: self.export.epoch, dirs }, cx);
         }
     }
 
@@ -180,9 +195,13 @@ impl Exporter {
         if !warning.awaiting.is_empty() {
             return State::Warning(warning);
         }
-        if let Err(stop) = gather_delta(&mut warning, cx) {
-            await_locally(stop, cx);
-            return State::Warning(warning);
+        let gathered = gather_delta(&mut warning, cx).and_then(|()| self.kept(&warning.copy, cx));
+        match gathered {
+            Ok(kept) => self.export.kept = kept,
+            Err(stop) => {
+                await_locally(stop, cx);
+                return State::Warning(warning);
+            }
         }
         let Warning { copy, delta, .. } = warning;
         self.record.rows_in_last_delta = delta.len() as u64;
@@ -190,48 +209,59 @@ impl Exporter {
         let payload = Payload {
             delta,
             sessions: travel_sessions(cx),
-            registrations: self.registrations(&copy, cx),
+            registrations: if mutated!(cx.params, RegistrationsNotCarried) {
+                BTreeMap::new()
+            } else {
+                self.registrations(&copy, cx)
+            },
         };
         self.send(Step::Export(Box::new(payload)), cx);
         cx.out.reached(KillPoint::ExportSent);
         State::Exporting(copy)
     }
 
-    /// Replicas that other ranks hold of the region's directories. We become a holder of the base,
-    /// and of those between it and the subtrees that stay with us.
-    fn registrations(
-        &self,
-        copy: &Copy,
-        cx: &mut Cx<'_>,
-    ) -> BTreeMap<Ino, BTreeMap<Rank, common::id::Nonce>> {
+    /// We become a holder of the base, and of what is between it and the subtrees that stay with us.
+    /// (If the migration is cancelled nothing has come of it: we hold no replicas of our own.)
+    fn kept(&self, copy: &Copy, cx: &mut Cx<'_>) -> Attempt<BTreeMap<Ino, Kept>> {
         let me = cx.me();
-        let mut kept: BTreeSet<Ino> = [self.export.base.ino].into();
+        let mut parents: BTreeMap<Ino, Parent> =
+            [(self.export.base.ino, self.export.parent.clone())].into();
         for claim in self.export.bounds.values().filter(|claim| claim.auth == me) {
             let mut here = claim.parent;
             while let Some(dir) = here.filter(|dir| copy.dirs().contains(dir)) {
-                kept.insert(dir);
-                here = cx.parent_of(dir).ok().flatten().map(|parent| parent.dir);
+                here = match cx.parent_of(dir)? {
+                    Some(parent) if !parents.contains_key(&dir) => {
+                        let above = parent.dir;
+                        parents.insert(dir, parent);
+                        Some(above)
+                    }
+                    Some(_) | None => None,
+                };
             }
         }
-        for dir in kept {
-            cx.own.spine.register(dir, me);
-        }
-        let importer = self.export.importer;
-        cx.own
+        let spine = &mut cx.own.spine;
+        let kept = parents
+            .into_iter()
+            .map(|(dir, parent)| (dir, Kept { parent, nonce: spine.new_nonce() }));
+        Ok(kept.collect())
+    }
+
+    /// Replicas of the region's directories that others hold, or will.
+    fn registrations(&self, copy: &Copy, cx: &Cx<'_>) -> BTreeMap<Ino, BTreeMap<Rank, Nonce>> {
+        let mut registrations: BTreeMap<Ino, BTreeMap<Rank, Nonce>> = cx
+            .own
             .spine
             .registered()
             .filter(|(dir, _)| copy.dirs().contains(dir))
-            .map(|(dir, holders)| {
-                (
-                    dir,
-                    holders
-                        .iter()
-                        .filter(|(rank, _)| **rank != importer)
-                        .map(|(r, n)| (*r, *n))
-                        .collect(),
-                )
-            })
-            .collect()
+            .map(|(dir, holders)| (dir, holders.clone()))
+            .collect();
+        for holders in registrations.values_mut() {
+            holders.remove(&self.export.importer);
+        }
+        for (dir, kept) in &self.export.kept {
+            registrations.entry(*dir).or_default().insert(cx.me(), kept.nonce);
+        }
+        registrations
     }
 
     /// The point of no return: from here on the importer may be the authority.
@@ -246,6 +276,9 @@ impl Exporter {
         cx.own.journal.note_open(id, seq);
         cx.out.push(Effect::SyncSoon);
         cx.out.reached(KillPoint::ExportSubmitted);
+        if mutated!(cx.params, UnfreezeBeforeExportDurable) {
+            return self.notify(&copy, cx);
+        }
         State::LoggingExport(copy, seq)
     }
 
@@ -259,6 +292,7 @@ impl Exporter {
         self.send(Step::Serve, cx);
         cx.out.reached(KillPoint::FinishSent);
         self.set_subtree(DirAuth::Sole(importer), Freeze::Live, cx);
+        replica::lose(cx, base);
         self.thawed.push(base);
         let route = Route { base, rank: importer, epoch };
         let clients: Vec<_> = cx.own.sessions.iter().map(|(client, _)| client).collect();
@@ -268,12 +302,12 @@ impl Exporter {
         self.let_go(copy, cx);
         let awaiting = self.export.bystanders.clone();
         self.announce(&awaiting, DirAuth::Sole(importer), cx);
-        self.finish_if_all_know(awaiting, Finished::NotYet, cx)
+        let early = mutated!(cx.params, ReleasedForgottenEarly);
+        self.finish_if_all_know(awaiting, if early { Finished::Yes } else { Finished::NotYet }, cx)
     }
 
     /// What was ours and is the importer's: registrations, pins, and the bounds beyond.
     fn let_go(&mut self, copy: &Copy, cx: &mut Cx<'_>) {
-        let importer = self.export.importer;
         let dropped = copy.dirs().iter().map(|dir| DirFragId::whole(*dir));
         let dropped = dropped.map(|frag| (frag, cx.own.held.get(&frag).copied())).collect();
         sweep::begin_dropped(self.export.id, dropped, cx);
@@ -285,11 +319,12 @@ impl Exporter {
             .filter(|dir| copy.dirs().contains(dir))
             .collect();
         for dir in registered {
-            let holders = cx.own.spine.take_holders(dir);
-            if let Some(nonce) = holders.get(&cx.me()) {
-                let parent = cx.own.namespace.parent(dir).ok().flatten().cloned();
-                cx.own.spine.keep(dir, Replica { parent, authority: importer, nonce: *nonce });
-            }
+            let _theirs_now = cx.own.spine.take_holders(dir);
+        }
+        let (authority, epoch) = (self.export.importer, self.export.epoch);
+        for (dir, Kept { parent, nonce }) in std::mem::take(&mut self.export.kept) {
+            let parent = Some(parent);
+            cx.own.spine.keep(dir, Replica { parent, authority, epoch, doubt: None, nonce });
         }
         let pinned: Vec<Ino> = cx
             .own
@@ -353,7 +388,10 @@ fn gather_delta(warning: &mut Warning, cx: &mut Cx<'_>) -> Result<(), Stop> {
         warning.delta.extend(content);
     }
     debug_assert!(warning.copy.walk_is_over(), "nothing more to send means the walk is over");
-    warning.delta.extend(warning.copy.take_dirty(cx)?);
+    let changed = warning.copy.take_dirty(cx)?;
+    if !mutated!(cx.params, DeltaForgotten) {
+        warning.delta.extend(changed);
+    }
     Ok(())
 }
 
@@ -365,7 +403,11 @@ fn travel_sessions(cx: &Cx<'_>) -> Vec<TravelSession> {
         .map(|(client, session)| TravelSession {
             client,
             ranges: session.stored().ranges.clone(),
-            completed: session.completed().clone(),
+            completed: if mutated!(cx.params, CompletedTableForgotten) {
+                IdSet::default()
+            } else {
+                session.completed().clone()
+            },
         })
         .collect()
 }

@@ -11,6 +11,7 @@ use crate::effect::Effect;
 use crate::journal::entry::{Entry, ImportOutcome, ImportStart};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{MigrationMsg, Payload, Step};
+use crate::mutant::mutated;
 use crate::replica;
 use crate::subtree::{DirAuth, Freeze, Subtree};
 use crate::timer::Timer;
@@ -67,6 +68,12 @@ impl Importer {
         cx.own.journal.note_open(self.import.id, seq);
         cx.out.push(Effect::SyncSoon);
         cx.out.reached(KillPoint::ImportStartSubmitted);
+        if mutated!(cx.params, AckBeforeImportStartDurable) {
+            return self.ack(payload, cx);
+        }
+        if mutated!(cx.params, DoubtNotFrozen) {
+            self.set_base(auth, Freeze::Live, cx);
+        }
         State::LoggingStart(payload, seq)
     }
 
@@ -100,6 +107,7 @@ impl Importer {
         for (dir, holders) in &payload.registrations {
             cx.own.spine.adopt_holders(*dir, holders.clone());
         }
+        replica::win(cx, base);
         let seq = self.log_finish(ImportOutcome::Owned, cx);
         self.join_neighbors(cx);
         self.thawed.push(base);
@@ -201,6 +209,7 @@ impl Importer {
         }
         let frozen_here =
             cx.own.subtrees.get(base).is_some_and(|subtree| subtree.freeze == Freeze::Frozen);
+        replica::lose(cx, base);
         if frozen_here {
             match self.import.before.clone() {
                 Some(before) => {
@@ -212,7 +221,7 @@ impl Importer {
             }
             self.thawed.push(base);
         }
-        if self.received.has_begun() {
+        if self.received.has_begun() && !mutated!(cx.params, ReverseLooksAtNewState) {
             self.received.sweep(cx);
             cx.own.journal.settle(self.import.id);
             cx.own.checkpoint(cx.out);
@@ -235,7 +244,8 @@ impl Importer {
 
     fn notify_bystanders(&self, auth: DirAuth, cx: &mut Cx<'_>) {
         for rank in &self.import.bystanders {
-            let step = Step::Notify { auth, epoch: self.import.epoch };
+            // What it had of the exporter it has dropped: that one is dead.
+            let step = Step::Notify { auth, epoch: self.import.epoch, dirs: Vec::new() };
             let msg = MigrationMsg { id: self.import.id, base: self.import.base, step };
             cx.out.send(*rank, msg);
         }

@@ -302,3 +302,16 @@ fn importer_returns_with_a_map_that_was_written_while_in_doubt() {
         story.assert_owner(E);
     }
 }
+
+/// Nobody else can open the bound, so nobody else is asked over and over.
+#[test]
+fn a_bound_whose_owner_died_early_is_waited_for_in_silence() {
+    let mut story = Story::at(Half::Importer, "Copying", Neighbor::BoundOwner);
+    story.kill(B);
+    story.cluster.run();
+    assert_eq!(story.importer(), "Prepping");
+    story.rest();
+    let timed_out = MigrationOutcome::Cancelled(EndReason::PreppingTimedOut);
+    assert_eq!(story.outcome(), Some(timed_out));
+    story.assert_owner(E);
+}

@@ -22,35 +22,27 @@ struct Committing {
 
 impl Coordinator {
     pub fn on_durable(&mut self, cx: &mut Cx<'_>, post: &mut Post, through: Seq) {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Deciding { decision, participants, mut acks, answer } if decision <= through => {
-                cx.out.reached(KillPoint::DecisionDurable);
-                for rank in &participants {
-                    post.send(cx, *rank, TwoPhaseMsg::Commit { id: self.id });
-                }
-                cx.out.reached(KillPoint::CommitSent);
-                let answer = match answer {
-                    Answering::Decided(mut done) => {
-                        // Those of this rank's clients that have not answered yet.
-                        done.awaited = std::mem::take(&mut acks.clients).into_iter().collect();
-                        self.end(post, Some(decision), done);
-                        Answering::Answered
-                    }
-                    answer @ (Answering::Settled(_) | Answering::Answered) => answer,
-                };
-                let awaited = participants;
-                self.over_when_settled(cx, post, Committing { decision, awaited, acks, answer });
-            }
-            state @ (State::Locking
-            | State::Pathfinding { .. }
-            | State::Looking { .. }
-            | State::Preparing { .. }
-            | State::Applying { .. }
-            | State::Deciding { .. }
-            | State::Committing { .. }
-            | State::Blocked { .. }
-            | State::Over) => self.state = state,
+        if !matches!(&self.state, State::Deciding { decision, .. } if *decision <= through) {
+            return;
         }
+        let state = std::mem::replace(&mut self.state, State::Over);
+        let State::Deciding { decision, participants, mut acks, answer } = state else { return };
+        cx.out.reached(KillPoint::DecisionDurable);
+        for rank in &participants {
+            post.send(cx, *rank, TwoPhaseMsg::Commit { id: self.id });
+        }
+        cx.out.reached(KillPoint::CommitSent);
+        let answer = match answer {
+            Answering::Decided(mut done) => {
+                // Those of this rank's clients that have not answered yet.
+                done.awaited = std::mem::take(&mut acks.clients).into_iter().collect();
+                self.end(post, Some(decision), done);
+                Answering::Answered
+            }
+            answer @ (Answering::Settled(_) | Answering::Answered) => answer,
+        };
+        let awaited = participants;
+        self.over_when_settled(cx, post, Committing { decision, awaited, acks, answer });
     }
 
     pub fn on_settled(&mut self, cx: &mut Cx<'_>, post: &mut Post, from: Rank) {
@@ -74,20 +66,13 @@ impl Coordinator {
         post: &mut Post,
         change: impl FnOnce(&mut Committing),
     ) {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Committing { decision, awaited, acks, answer } => {
-                let mut committing = Committing { decision, awaited, acks, answer };
-                change(&mut committing);
-                self.over_when_settled(cx, post, committing);
-            }
-            state @ (State::Locking
-            | State::Pathfinding { .. }
-            | State::Looking { .. }
-            | State::Preparing { .. }
-            | State::Applying { .. }
-            | State::Deciding { .. }
-            | State::Blocked { .. }
-            | State::Over) => self.state = state,
+        let state = std::mem::replace(&mut self.state, State::Over);
+        if let State::Committing { decision, awaited, acks, answer } = state {
+            let mut committing = Committing { decision, awaited, acks, answer };
+            change(&mut committing);
+            self.over_when_settled(cx, post, committing);
+        } else {
+            self.state = state;
         }
     }
 

@@ -1,0 +1,8 @@
+//! The explorer's tests: every order of events in small worlds, within a bound; and whether what it
+//! checks would notice a mistake.
+//!
+//! `EXPLORE_STATES`, `EXPLORE_SECONDS`, `EXPLORE_CRASHES`, `EXPLORE_CANCELS` and `EXPLORE_DEADLINES`
+//! move the bound, as `scripts/soak` does. Numbers are shown with `-- --nocapture`.
+
+mod mutants;
+mod worlds;

@@ -1,0 +1,245 @@
+//! `Event`: everything that can happen next. Which of them can, in a given state, is in [`enabled`].
+
+use std::fmt;
+
+use common::id::Rank;
+use common::mds_map::{MdsMap, RankState};
+use mds_core::timer::Timer;
+
+use super::model::Model;
+use super::rank::{Lane, RankNode};
+use super::state::State;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The oldest message of a lane arrives.
+    Deliver { from: Rank, to: Rank, lane: Lane },
+    /// What a rank has written becomes durable, and it hears so.
+    Sync(Rank),
+    /// A rank's store answers a question.
+    Fetched(Rank, u8),
+    /// Given-away fragments are deleted, a slice at a time.
+    Sweep(Rank),
+    /// A rank hears of the newest map; it may have missed some.
+    Map(Rank),
+    /// The monitor notices that a rank is dead.
+    Down(Rank),
+    /// The next process of a dead rank starts, and the monitor hears of it.
+    Start(Rank),
+    /// The monitor grants the stage of life a rank asks for, and those it then asks for.
+    Grant(Rank),
+    /// The operator gives the next order.
+    Order,
+    /// A rank wants to know the region's base, and asks the exporter.
+    Ask(Rank),
+    /// A rank gives back the replicas it does not need.
+    Trim(Rank),
+    /// The operator cancels what a rank exports.
+    Cancel(Rank),
+    /// A deadline passes; perhaps although things were going on, which is not counted upon.
+    Deadline { rank: Rank, number: u8, early: bool },
+    /// Nothing else happens, and every deadline passes.
+    Patience,
+    /// A rank dies; so many batches survive of those that were not synced.
+    Die { rank: Rank, kept: u8, unsynced: u8 },
+}
+
+/// Why an event may be left out of account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Happens in the end, if nothing happens before that prevents it.
+    Fair,
+    /// Nobody may count on it, and nobody may be hurt by it.
+    Fault,
+}
+
+impl Event {
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Deliver { .. }
+            | Self::Sync(_)
+            | Self::Fetched(..)
+            | Self::Sweep(_)
+            | Self::Map(_)
+            | Self::Down(_)
+            | Self::Start(_)
+            | Self::Grant(_)
+            | Self::Order
+            | Self::Patience => Kind::Fair,
+            Self::Ask(_)
+            | Self::Trim(_)
+            | Self::Cancel(_)
+            | Self::Deadline { .. }
+            | Self::Die { .. } => Kind::Fault,
+        }
+    }
+}
+
+/// Everything that can happen next: what is fair first, in the order in which a kind world does it.
+pub fn enabled(state: &State, model: &Model) -> Vec<Event> {
+    let mut events = Vec::new();
+    deliveries(state, model, &mut events);
+    for rank in model.ranks() {
+        let node = model.node(state, rank);
+        let Some(process) = &node.process else { continue };
+        events.extend((0..small(process.fetches.len())).map(|number| Event::Fetched(rank, number)));
+        if process.sync_awaited {
+            events.push(Event::Sync(rank));
+        }
+        if model.world.sweeps_early && process.timers.contains(&Timer::Sweep) {
+            events.push(Event::Sweep(rank));
+        }
+    }
+    lives(state, model, &mut events);
+    if state.left.orders > 0 {
+        let number = model.world.order_number(state.left.orders - 1);
+        let asked = model.world.orders[usize::from(number)].at;
+        if model.node(state, asked).process.is_some() {
+            events.push(Event::Order);
+        }
+    }
+    if events.is_empty() {
+        late(state, model, &mut events);
+    }
+    let still = events.is_empty();
+    if still && model.ranks().any(|rank| deadlines(model.node(state, rank)).next().is_some()) {
+        events.push(Event::Patience);
+    }
+    for rank in model.ranks() {
+        faults(state, model, rank, still, &mut events);
+    }
+    events
+}
+
+fn deliveries(state: &State, model: &Model, events: &mut Vec<Event>) {
+    for lane in [Lane::Ordered, Lane::Bulk] {
+        for from in model.ranks() {
+            for to in model.ranks().filter(|to| *to != from) {
+                let Some(first) = model.first_in_lane(state, from, to, lane) else { continue };
+                let node = model.node(state, to);
+                let known = node.process.as_ref().and_then(|process| process.map.ranks.get(&from));
+                // What a life says that the receiver's map does not show yet waits.
+                if known.is_some_and(|known| known.incarnation >= first.from_life) {
+                    events.push(Event::Deliver { from, to, lane });
+                }
+            }
+        }
+    }
+}
+
+/// What nobody waits for. That something was durable before it had to be shows only when a rank loses
+/// power, and then any number of batches may have been: [`Event::Die`].
+fn late(state: &State, model: &Model, events: &mut Vec<Event>) {
+    for rank in model.ranks() {
+        let node = model.node(state, rank);
+        let Some(process) = &node.process else { continue };
+        if node.disk.unsynced() > 0 {
+            events.push(Event::Sync(rank));
+        }
+        if process.timers.contains(&Timer::Sweep) {
+            events.push(Event::Sweep(rank));
+        }
+    }
+}
+
+fn lives(state: &State, model: &Model, events: &mut Vec<Event>) {
+    let map = model.map(state);
+    for rank in model.ranks() {
+        let node = model.node(state, rank);
+        match &node.process {
+            Some(process) => {
+                if is_news(&process.map, map) {
+                    events.push(Event::Map(rank));
+                }
+                if process.wanted > map.state(rank) {
+                    events.push(Event::Grant(rank));
+                }
+            }
+            None => {
+                if map.incarnation(rank).is_some() {
+                    events.push(Event::Down(rank));
+                }
+                events.push(Event::Start(rank));
+            }
+        }
+    }
+}
+
+/// Maps may be skipped, so those that tell nobody but the rank concerned anything are: what counts is
+/// who lives, who settles with others, and whether all serve.
+fn is_news(known: &MdsMap, newest: &MdsMap) -> bool {
+    let gist = |map: &MdsMap| {
+        let ranks = map.ranks.iter().map(|(rank, entry)| {
+            (*rank, map.incarnation(*rank), entry.state == RankState::Resolve)
+        });
+        (ranks.collect::<Vec<_>>(), map.is_degraded())
+    };
+    known.epoch < newest.epoch && gist(known) != gist(newest)
+}
+
+fn faults(state: &State, model: &Model, rank: Rank, still: bool, events: &mut Vec<Event>) {
+    let node = model.node(state, rank);
+    let Some(process) = &node.process else { return };
+    if still || state.left.deadlines > 0 {
+        let early = !still;
+        let armed = small(deadlines(node).count());
+        events.extend((0..armed).map(|number| Event::Deadline { rank, number, early }));
+    }
+    if state.left.asks > 0 && model.world.bystanders.contains(&rank) {
+        events.push(Event::Ask(rank));
+    }
+    if state.left.trims > 0 && process.timers.contains(&Timer::Spine) {
+        events.push(Event::Trim(rank));
+    }
+    let exports = process.timers.iter().any(|timer| matches!(timer, Timer::Exporter(_)));
+    if state.left.cancels > 0 && exports {
+        events.push(Event::Cancel(rank));
+    }
+    if state.left.crashes > 0 && model.world.mortal.contains(&rank) {
+        let unsynced = small(node.disk.unsynced());
+        events.extend((0..=unsynced).map(|kept| Event::Die { rank, kept, unsynced }));
+    }
+}
+
+/// Timers that go off when something takes too long. (Leases and reconnect windows do not: clients
+/// come in time. Pins and the balancer begin migrations by themselves: nobody has asked for that.)
+fn is_deadline(timer: Timer) -> bool {
+    matches!(timer, Timer::Exporter(_) | Timer::Importer(_))
+}
+
+/// All deadlines that are armed, as they pass when nothing else happens.
+pub fn deadlines<'a>(node: &'a RankNode) -> impl Iterator<Item = Timer> + 'a {
+    let timers = node.process.iter().flat_map(|process| process.timers.iter().copied());
+    timers.filter(|timer| is_deadline(*timer))
+}
+
+fn small(count: usize) -> u8 {
+    u8::try_from(count).expect("little goes on in a small world")
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deliver { from, to, lane: Lane::Ordered } => write!(f, "{from} -> {to}"),
+            Self::Deliver { from, to, lane: Lane::Bulk } => write!(f, "{from} => {to}"),
+            Self::Sync(rank) => write!(f, "{rank} synced"),
+            Self::Fetched(rank, index) => write!(f, "{rank} fetched {index}"),
+            Self::Sweep(rank) => write!(f, "{rank} sweeps"),
+            Self::Map(rank) => write!(f, "{rank} map"),
+            Self::Down(rank) => write!(f, "{rank} declared down"),
+            Self::Start(rank) => write!(f, "{rank} starts"),
+            Self::Grant(rank) => write!(f, "{rank} granted"),
+            Self::Order => write!(f, "order"),
+            Self::Ask(rank) => write!(f, "{rank} wants to know the base"),
+            Self::Trim(rank) => write!(f, "{rank} trims replicas"),
+            Self::Cancel(rank) => write!(f, "{rank} cancel"),
+            Self::Deadline { rank, number, .. } => write!(f, "{rank} deadline {number}"),
+            Self::Patience => write!(f, "all deadlines"),
+            Self::Die { rank, kept, unsynced } if kept == unsynced => write!(f, "{rank} KILLED"),
+            Self::Die { rank, kept, unsynced } => {
+                write!(f, "{rank} LOSES POWER, {kept} of {unsynced} batches kept")
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What must be true: of each rank alone, of all together in every state, and of a world at rest.
+//!
+//! What a single rank contributes is its [`View`], worked out once for each state of it.
+
+use std::any::Any;
+
+use common::id::{DirFragId, Ino, Nonce, Rank};
+use common::mds_map::RankState;
+use common::wire::admin::{AdminReply, AdminRequest};
+use mds_core::holdings::Holdings;
+use mds_core::journal::entry::Entry;
+use mds_core::message::PeerMsg;
+use mds_core::row::Row;
+use mds_core::subtree::{DirAuth, Freeze, Subtree};
+
+use super::model::Model;
+use super::rank::RankNode;
+use super::state::State;
+use super::world::World;
+
+/// What must not be, and is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    #[error("the core panicked: {0}")]
+    Panicked(String),
+    /// Of one rank alone.
+    #[error("rank {rank}: {broken}")]
+    Local { rank: Rank, broken: String },
+    /// **E1**, **I1**, **S1**: it serves what it is not the authority for.
+    #[error("rank {rank} serves {dir}, whose authority is rank {owner}")]
+    Usurped { rank: Rank, dir: Ino, owner: Rank },
+    #[error("ranks {0} and {1} both list themselves alone for {2}")]
+    Both(Rank, Rank, DirFragId),
+    /// Nothing happens any more, and this is left.
+    #[error("at rest, rank {rank}: {left}")]
+    LeftOver { rank: Rank, left: String },
+    #[error("at rest, {0}")]
+    Stored(String),
+    /// With every message delivered, every deadline passed and nobody dying, it never comes to rest.
+    #[error("it never comes to rest")]
+    Stuck,
+}
+
+impl Violation {
+    #[must_use]
+    pub fn panicked(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Self::Panicked(text.unwrap_or_default())
+    }
+}
+
+/// Whether a rank works in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    Yes,
+    /// Frozen or in doubt.
+    NotNow,
+    Elsewhere(Rank),
+    Unknown,
+}
+
+/// What there is to know of one rank.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// For each directory of the world, in order.
+    serves: Vec<Serves>,
+    /// Bases it lists itself alone for.
+    sole: Vec<DirFragId>,
+    broken: Option<String>,
+    /// Why it is not at rest.
+    restless: Option<String>,
+    /// Replicas: of what, granted by whom, under which number.
+    replicas: Vec<(Ino, Rank, Nonce)>,
+    /// Replicas of its own directories: of what, held by whom.
+    registered: Vec<(Ino, Rank, Nonce)>,
+    /// Names and directories that are stored.
+    names: Vec<(Ino, String, Ino)>,
+    dirs: Vec<Ino>,
+}
+
+/// Works out what checkers ask of a rank.
+#[must_use]
+pub fn view(node: &RankNode, world: &World) -> View {
+    let mut view = View {
+        serves: Vec::new(),
+        sole: Vec::new(),
+        broken: None,
+        restless: Some("is not there".to_owned()),
+        replicas: Vec::new(),
+        registered: Vec::new(),
+        names: Vec::new(),
+        dirs: Vec::new(),
+    };
+    for row in node.disk.rows() {
+        if let Row::Entry(key, linkage) = row {
+            view.names.push((key.dir, key.name.to_string(), linkage.ino()));
+        } else if let Row::Dir(frag, _) = row {
+            view.dirs.push(frag.ino);
+        }
+    }
+    let Some(process) = &node.process else { return view };
+    let own = process.mds.holdings();
+    view.serves = world.dirs.iter().map(|dir| serves(node.rank, own, dir.ino, world)).collect();
+    let sole = |(base, subtree): (DirFragId, &Subtree)| {
+        (subtree.auth == DirAuth::Sole(node.rank)).then_some(base)
+    };
+    view.sole = own.subtrees.iter().filter_map(sole).collect();
+    let replicas = own.spine.replicas();
+    view.replicas = replicas.map(|(dir, it)| (dir, it.authority, it.nonce)).collect();
+    let registered = own.spine.registered().flat_map(|(dir, holders)| {
+        holders.iter().map(move |(holder, nonce)| (dir, *holder, *nonce))
+    });
+    view.registered = registered.collect();
+    view.broken = broken(node, own, world);
+    view.restless = restless(node, own);
+    view
+}
+
+/// As `SubtreeMap::access` decides it, but for directories that are not cached as well.
+fn serves(me: Rank, own: &Holdings, dir: Ino, world: &World) -> Serves {
+    let mut here = Some(dir);
+    while let Some(ino) = here {
+        if let Some(subtree) = own.subtrees.get(DirFragId::whole(ino)) {
+            return match (subtree.auth, subtree.freeze) {
+                (DirAuth::Sole(rank), _) if rank != me => Serves::Elsewhere(rank),
+                (_, Freeze::Live | Freeze::Freezing | Freeze::ReadOnly) => Serves::Yes,
+                (_, Freeze::Frozen) => Serves::NotNow,
+            };
+        }
+        here = world.parent(ino);
+    }
+    Serves::Unknown
+}
+
+/// Invariants of one rank.
+fn broken(node: &RankNode, own: &Holdings, world: &World) -> Option<String> {
+    for (base, subtree) in own.subtrees.iter() {
+        let doubt = match subtree.auth {
+            DirAuth::Sole(_) => false,
+            DirAuth::Ambiguous { first, second } => first == node.rank || second == node.rank,
+        };
+        if doubt && matches!(subtree.freeze, Freeze::Live | Freeze::Freezing) {
+            return Some(format!("S3: {base} is in doubt and not frozen: {subtree:?}"));
+        }
+        let frozen = matches!(subtree.freeze, Freeze::ReadOnly | Freeze::Frozen);
+        if frozen && own.subtrees.has_auth_pins(base, &own.namespace) == Ok(true) {
+            return Some(format!("S21: {base} is frozen, with operations under way in it"));
+        }
+    }
+    let region = DirFragId::whole(world.region);
+    let bounds = node.disk.journal().find_map(|entry| match entry {
+        Entry::ImportStart(start) if start.base == region => Some(&start.bounds),
+        _ => None,
+    });
+    let bounds = bounds.map(|bounds| bounds.keys().map(|bound| bound.ino).collect::<Vec<_>>());
+    if bounds.as_ref().is_some_and(|bounds| *bounds != world.bounds()) {
+        return Some(format!("S11: imported with the bounds {bounds:?}"));
+    }
+    None
+}
+
+/// What a rank that has nothing to do must not have.
+fn restless(node: &RankNode, own: &Holdings) -> Option<String> {
+    let process = node.process.as_ref()?;
+    if process.mds.state() != RankState::Active {
+        return Some(format!("is only in {}", process.mds.state().name()));
+    }
+    for (base, subtree) in own.subtrees.iter() {
+        if subtree.freeze != Freeze::Live || matches!(subtree.auth, DirAuth::Ambiguous { .. }) {
+            return Some(format!("{base} is {:?} and {:?}", subtree.auth, subtree.freeze));
+        }
+    }
+    if !own.locks.is_empty() {
+        return Some(format!("has locks: {:?}", own.locks));
+    }
+    match node.question(AdminRequest::Leftovers) {
+        Some(AdminReply::Leftovers(left))
+            if left.frozen + left.auth_pins + left.waiting + left.sweeping == 0 => {}
+        left => return Some(format!("{left:?}")),
+    }
+    match node.question(AdminRequest::Status) {
+        Some(AdminReply::Status(status)) if status.migrations_running == 0 => {}
+        status => return Some(format!("{status:?}")),
+    }
+    let marks = node.disk.rows().find(|row| matches!(row, Row::Copied(..) | Row::Drop(..)));
+    if let Some(row) = marks {
+        return Some(format!("a mark of a migration is stored: {row:?}"));
+    }
+    None
+}
+
+/// What must hold in every state.
+///
+/// # Errors
+/// What does not.
+pub fn check(state: &State, model: &Model) -> Result<(), Violation> {
+    let mut sole: Vec<(DirFragId, Rank)> = Vec::new();
+    for rank in model.ranks() {
+        let view = model.view(state, rank);
+        if let Some(broken) = &view.broken {
+            return Err(Violation::Local { rank, broken: broken.clone() });
+        }
+        for base in &view.sole {
+            if let Some((_, other)) = sole.iter().find(|(of, _)| of == base) {
+                return Err(Violation::Both(*other, rank, *base));
+            }
+            sole.push((*base, rank));
+        }
+        for (dir, serves) in model.world.dirs.iter().zip(&view.serves) {
+            let owner = model.world.owner(dir, state.owner);
+            if *serves == Serves::Yes && rank != owner {
+                return Err(Violation::Usurped { rank, dir: dir.ino, owner });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What must hold when nothing goes on.
+///
+/// # Errors
+/// What does not.
+pub fn check_rest(state: &State, model: &Model) -> Result<(), Violation> {
+    let (mut names, mut dirs) = (Vec::new(), Vec::new());
+    for rank in model.ranks() {
+        let view = model.view(state, rank);
+        if let Some(left) = &view.restless {
+            return Err(Violation::LeftOver { rank, left: left.clone() });
+        }
+        names.extend(view.names.iter().cloned());
+        dirs.extend(view.dirs.iter().copied());
+        check_routes(state, model, rank)?;
+        check_replicas(state, model, rank)?;
+    }
+    names.sort();
+    dirs.sort_unstable();
+    let (all_names, all_dirs) = model.world.content();
+    if names != all_names {
+        return Err(Violation::Stored(format!("names {names:?}, not {all_names:?}")));
+    }
+    if dirs != all_dirs {
+        return Err(Violation::Stored(format!("directories {dirs:?}, not {all_dirs:?}")));
+    }
+    Ok(())
+}
+
+/// **S15**: every replica is registered with the authority, and no other is.
+fn check_replicas(state: &State, model: &Model, rank: Rank) -> Result<(), Violation> {
+    let view = model.view(state, rank);
+    for (dir, authority, nonce) in &view.replicas {
+        let known = &model.view(state, *authority).registered;
+        if !known.contains(&(*dir, rank, *nonce)) {
+            let left = format!("S15: its replica of {dir} is not registered with {authority}");
+            return Err(Violation::LeftOver { rank, left });
+        }
+    }
+    for (dir, holder, nonce) in &view.registered {
+        let held = &model.view(state, *holder).replicas;
+        if !held.contains(&(*dir, rank, *nonce)) {
+            let left = format!("S15: {holder} has no replica of {dir}, and is registered for one");
+            return Err(Violation::LeftOver { rank, left });
+        }
+    }
+    Ok(())
+}
+
+/// Whoever is asked sends a client towards the authority.
+fn check_routes(state: &State, model: &Model, rank: Rank) -> Result<(), Violation> {
+    for (number, dir) in model.world.dirs.iter().enumerate() {
+        let mut here = rank;
+        for _ in model.ranks() {
+            match model.view(state, here).serves[number] {
+                Serves::Elsewhere(next) => here = next,
+                Serves::Yes | Serves::NotNow | Serves::Unknown => break,
+            }
+        }
+        let owner = model.world.owner(dir, state.owner);
+        let knows = model.view(state, rank).serves[number] != Serves::Unknown;
+        if (knows || rank == owner) && model.view(state, here).serves[number] != Serves::Yes {
+            let left = format!("who asks for {} does not get to rank {owner}", dir.ino);
+            return Err(Violation::LeftOver { rank, left });
+        }
+    }
+    Ok(())
+}
+
+/// A message in a word.
+#[must_use]
+pub fn brief(msg: &PeerMsg) -> String {
+    let whole = match msg {
+        PeerMsg::Migration(msg) => format!("{:?}", msg.step),
+        PeerMsg::Replica(msg) => format!("{msg:?}"),
+        PeerMsg::TwoPhase(msg) => format!("{msg:?}"),
+        PeerMsg::Load(msg) => format!("{msg:?}"),
+    };
+    whole.chars().take(90).collect()
+}

@@ -1,0 +1,296 @@
+//! `World`: who is there, what is stored where, and what is ordered.
+//!
+//! ```text
+//!  /                 rank 0
+//!  ├── r1/           exporter              the region: from /r1/a down to /r1/a/t
+//!  │   └── a/        exporter, moves
+//!  │       ├── f     a file
+//!  │       └── t/    the owner of the bound, if there is one
+//!  └── r2/           importer
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use common::attr::{Attr, FileKind, Times};
+use common::id::{ClusterId, DirFragId, Epoch, Incarnation, Ino, MapEpoch, Rank, Slot};
+use common::mds_map::{MdsMap, RankEntry, RankState, Switch};
+use common::name::{Name, NameHashKey};
+use mds_core::Params;
+use mds_core::journal::entry::{Entry, SubtreeClaim, SubtreeSnapshot};
+use mds_core::message::PeerMsg;
+use mds_core::message::two_phase::TwoPhaseMsg;
+use mds_core::row::{Dir, EntryKey, Inode, Linkage, Parent, Row};
+
+use super::rank::{NOW, RankNode};
+use crate::sim::disk::Disk;
+
+const HASH_KEY: NameHashKey = NameHashKey(1, 2);
+
+/// The region's base, the file in it, and the base of the subtree nested in it.
+pub const REGION: Ino = Ino(0x20);
+pub const FILE: Ino = Ino(0x30);
+pub const BOUND: Ino = Ino(0x21);
+
+#[derive(Clone, Debug)]
+pub struct World {
+    pub ranks: u16,
+    pub exporter: Rank,
+    pub dirs: Vec<Place>,
+    pub region: Ino,
+    /// Ranks that replicate the base from the start.
+    pub bystanders: Vec<Rank>,
+    pub orders: Vec<Order>,
+    /// Who may die.
+    pub mortal: Vec<Rank>,
+    /// The store's answers may be late; else they come at once.
+    pub slow_store: bool,
+    /// Given-away fragments may be deleted while other things go on; else only when nothing does.
+    pub sweeps_early: bool,
+    /// How often a bystander asks for the base, of its own accord.
+    pub asks: u8,
+    /// How often somebody looks at which replicas are needed.
+    pub trims: u8,
+    /// The mistake that every rank makes.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<mds_core::mutant::Mutant>,
+    /// Clients rename directories; else what ranks say about the rename lock matters to nobody.
+    pub renames: bool,
+}
+
+/// A directory, and whose it is.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub ino: Ino,
+    /// `None`: the root.
+    pub parent: Option<Parent>,
+    pub rank: Rank,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub at: Rank,
+    pub dir: Ino,
+    pub to: Rank,
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text.as_bytes()).expect("a good name")
+}
+
+fn place(ino: Ino, (dir, text): (Ino, &str), rank: Rank) -> Place {
+    Place { ino, parent: Some(Parent { dir, name: name(text) }), rank }
+}
+
+impl World {
+    /// Rank 1 gives `/r1/a` to rank 2, with rank 0 and perhaps more looking on.
+    fn new(ranks: u16, exporter: Rank, importer: Rank) -> Self {
+        let (above, beside) = (Ino(0x10), Ino(0x11));
+        let dirs = vec![
+            Place { ino: Ino::ROOT, parent: None, rank: Rank::ROOT },
+            place(above, (Ino::ROOT, "r1"), exporter),
+            place(beside, (Ino::ROOT, "r2"), importer),
+            place(REGION, (above, "a"), exporter),
+        ];
+        Self {
+            ranks,
+            exporter,
+            dirs,
+            region: REGION,
+            bystanders: Vec::new(),
+            orders: vec![Order { at: exporter, dir: REGION, to: importer }],
+            mortal: (0..ranks).map(Rank).collect(),
+            slow_store: false,
+            sweeps_early: false,
+            asks: 0,
+            trims: 0,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+            renames: false,
+        }
+    }
+
+    /// Exporter (rank 0) and importer.
+    #[must_use]
+    pub fn two() -> Self {
+        Self::new(2, Rank(0), Rank(1))
+    }
+
+    /// Exporter, importer, and rank 0 as a bystander.
+    #[must_use]
+    pub fn three() -> Self {
+        Self { bystanders: vec![Rank(0)], ..Self::new(3, Rank(1), Rank(2)) }
+    }
+
+    /// Exporter, importer, rank 0 as a bystander, and rank 3 as the owner of a bound.
+    #[must_use]
+    pub fn four() -> Self {
+        let mut world = Self::new(4, Rank(1), Rank(2));
+        world.bystanders = vec![Rank(0), Rank(3)];
+        world.dirs.push(place(BOUND, (REGION, "t"), Rank(3)));
+        world
+    }
+
+    /// The region is to go to the importer, and then back; what it leaves behind may be deleted late.
+    #[must_use]
+    pub fn and_back(mut self) -> Self {
+        let first = self.orders[0];
+        self.orders.push(Order { at: first.to, dir: first.dir, to: first.at });
+        self.sweeps_early = true;
+        self
+    }
+
+    /// The order is given again, whatever became of the first.
+    #[must_use]
+    pub fn and_again(mut self) -> Self {
+        self.orders.push(self.orders[0]);
+        self
+    }
+
+    #[must_use]
+    pub fn parent(&self, dir: Ino) -> Option<Ino> {
+        let place = self.dirs.iter().find(|place| place.ino == dir)?;
+        place.parent.as_ref().map(|parent| parent.dir)
+    }
+
+    /// Whose a directory must be, if the region is `owner`'s.
+    #[must_use]
+    pub fn owner(&self, place: &Place, owner: Rank) -> Rank {
+        if place.ino == self.region { owner } else { place.rank }
+    }
+
+    /// The bases nested in the region.
+    #[must_use]
+    pub fn bounds(&self) -> Vec<Ino> {
+        self.bases()
+            .filter(|place| self.parent(place.ino) == Some(self.region))
+            .map(|it| it.ino)
+            .collect()
+    }
+
+    /// Directories whose authority differs from that of the one above.
+    fn bases(&self) -> impl Iterator<Item = &Place> {
+        self.dirs.iter().filter(|place| match &place.parent {
+            None => true,
+            Some(parent) => {
+                self.dirs.iter().any(|above| above.ino == parent.dir && above.rank != place.rank)
+            }
+        })
+    }
+
+    /// Whether a message makes any difference in this world.
+    #[must_use]
+    pub fn heeds(&self, msg: &PeerMsg) -> bool {
+        self.renames || !matches!(msg, PeerMsg::TwoPhase(TwoPhaseMsg::RenameHolds { .. }))
+    }
+
+    /// The order to be given when so many are left.
+    #[must_use]
+    pub fn order_number(&self, left: u8) -> u8 {
+        let all = u8::try_from(self.orders.len()).expect("there are few orders");
+        all - 1 - left
+    }
+
+    #[must_use]
+    pub fn params(&self, node: &RankNode, incarnation: Incarnation, map: &MdsMap) -> Params {
+        let slot = Slot(node.rank.0);
+        let params = Params::new(node.rank, slot, incarnation, map.cluster, map.name_hash_key);
+        #[cfg(feature = "mutants")]
+        let params = Params { mutant: self.mutant, ..params };
+        params
+    }
+
+    /// Everybody is down.
+    #[must_use]
+    pub fn first_map(&self) -> MdsMap {
+        let entry = |rank: u16| RankEntry {
+            daemon: format!("mds.{rank}"),
+            incarnation: Incarnation(0),
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 7000 + rank)),
+            state: RankState::Down,
+        };
+        MdsMap {
+            epoch: MapEpoch(1),
+            cluster: ClusterId(1),
+            name_hash_key: HASH_KEY,
+            ranks: (0..self.ranks).map(|rank| (Rank(rank), entry(rank))).collect(),
+            slots: (0..self.ranks).map(|rank| (Slot(rank), Rank(rank))).collect(),
+            data_stores: Vec::new(),
+            lost: BTreeSet::new(),
+            balancer: Switch::Off,
+        }
+    }
+
+    /// A rank's store: what it is the authority for, and the bases at its borders.
+    #[must_use]
+    pub fn disk(&self, rank: Rank) -> Disk {
+        let mut rows = Vec::new();
+        for place in self.dirs.iter().filter(|place| place.rank == rank) {
+            let entries = self.entries(place.ino);
+            let subdirs = entries.iter().filter(|(_, it)| it.kind() == FileKind::Dir).count();
+            let dir = Dir {
+                mode: 0o777,
+                uid: 0,
+                gid: 0,
+                times: Times::all(NOW.wall),
+                entries: entries.len() as u64,
+                subdirs: u32::try_from(subdirs).expect("there are few"),
+                parent: place.parent.clone(),
+                xattrs: BTreeMap::new(),
+                pin: None,
+            };
+            rows.push(Row::Dir(DirFragId::whole(place.ino), dir));
+            rows.extend(entries.into_iter().map(|(key, linkage)| Row::Entry(key, linkage)));
+        }
+        let subtrees = self.bases().filter(|place| self.concerns(place, rank)).map(|place| {
+            let parent = place.parent.as_ref().map(|parent| parent.dir);
+            let claim = SubtreeClaim { auth: place.rank, epoch: Epoch(1), parent };
+            (DirFragId::whole(place.ino), claim)
+        });
+        let snapshot = SubtreeSnapshot { subtrees: subtrees.collect(), released: BTreeMap::new() };
+        Disk::formatted(rows, vec![Entry::SubtreeMap(snapshot)])
+    }
+
+    /// Its own base, or one nested in what is its own.
+    fn concerns(&self, place: &Place, rank: Rank) -> bool {
+        let above = place.parent.as_ref().map(|parent| parent.dir);
+        let above = self.dirs.iter().find(|it| Some(it.ino) == above);
+        place.rank == rank || above.is_some_and(|above| above.rank == rank)
+    }
+
+    fn entries(&self, dir: Ino) -> Vec<(EntryKey, Linkage)> {
+        let key = |name: &Name| EntryKey { dir, hash: HASH_KEY.hash(name), name: name.clone() };
+        let subdirs = self.dirs.iter().filter_map(|place| {
+            let parent = place.parent.as_ref().filter(|parent| parent.dir == dir)?;
+            Some((key(&parent.name), Linkage::Dir { ino: place.ino }))
+        });
+        let file = (dir == self.region).then(|| {
+            let attr = Attr {
+                ino: FILE,
+                kind: FileKind::File,
+                mode: 0o644,
+                nlink: 1,
+                uid: 0,
+                gid: 0,
+                rdev: 0,
+                size: 0,
+                times: Times::all(NOW.wall),
+            };
+            let inode = Inode { attr, xattrs: BTreeMap::new(), symlink: Box::default() };
+            (key(&name("f")), Linkage::Primary(Box::new(inode)))
+        });
+        subdirs.chain(file).collect()
+    }
+
+    /// Every name and every directory, once each, in order.
+    #[must_use]
+    pub fn content(&self) -> (Vec<(Ino, String, Ino)>, Vec<Ino>) {
+        let entries = self.dirs.iter().flat_map(|place| self.entries(place.ino));
+        let mut names: Vec<_> =
+            entries.map(|(key, it)| (key.dir, key.name.to_string(), it.ino())).collect();
+        names.sort();
+        let mut dirs: Vec<Ino> = self.dirs.iter().map(|place| place.ino).collect();
+        dirs.sort_unstable();
+        (names, dirs)
+    }
+}
