@@ -315,3 +315,19 @@ fn a_bound_whose_owner_died_early_is_waited_for_in_silence() {
     assert_eq!(story.outcome(), Some(timed_out));
     story.assert_owner(E);
 }
+
+/// It encloses the region, and once gave it away: what comes back and is undone is not its own.
+#[test]
+fn a_neighbor_in_doubt_that_restarts_does_not_keep_what_is_undone() {
+    let mut story = Story::before(Neighbor::Bystander);
+    story.order();
+    story.rest();
+    story.assert_owner(I);
+    (story.exporter, story.importer) = (I, E);
+    story.order();
+    story.run_until(Half::Importer, "Acking");
+    story.kill(E);
+    story.revive(E);
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(EndReason::ImporterDied)));
+    story.assert_owner(I);
+}
