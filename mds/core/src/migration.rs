@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use common::id::{DirFragId, Ino, MigrationId, Rank, Seq};
 use common::limit::MIGRATION_RECORDS_MAX;
 use common::migration::{EndReason, MigrationCause, MigrationRecord};
+use common::wire::admin::Settlement;
 
 use crate::cx::{Cx, Step as Attempt, Wait};
 use crate::effect::Effect;
@@ -383,6 +384,22 @@ impl Migrator {
             self.step_export(id, Event::Cancel(EndReason::Operator), cx);
         }
         Some(can)
+    }
+
+    /// An operator says what a lost exporter cannot. False: no such import is in doubt here.
+    pub fn settle(&mut self, id: MigrationId, verdict: Settlement, cx: &mut Cx<'_>) -> bool {
+        if !self.imports.get(&id).is_some_and(Importer::is_in_doubt) {
+            return false;
+        }
+        let step = match verdict {
+            Settlement::Mine => Step::Serve,
+            Settlement::Theirs => Step::Cancel,
+        };
+        tracing::warn!(migration = %id, ?verdict, "settled by an operator");
+        self.step_import(id, Event::Message(step), cx);
+        // Nobody will hear that it is settled, nor say that everybody knows.
+        self.step_import(id, Event::RankDown(id.exporter), cx);
+        true
     }
 
     /// What requests wait for that has come in this turn.
