@@ -328,6 +328,11 @@ impl SubtreeMap {
         }
     }
 
+    /// The regions of which this rank may be the authority, and may not.
+    pub fn candidacies(&self) -> impl Iterator<Item = DirFragId> + '_ {
+        self.bases.keys().copied().filter(|base| self.is_candidate(*base))
+    }
+
     /// A restored claim.
     pub fn restore(&mut self, base: DirFragId, claim: &SubtreeClaim) {
         self.insert(base, Subtree::restored(claim));

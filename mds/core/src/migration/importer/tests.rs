@@ -6,6 +6,7 @@ use common::migration::{EndReason, MigrationOutcome};
 use crate::journal::entry::{Entry, ImportOutcome};
 use crate::message::PeerMsg;
 use crate::message::migration::{MigrationMsg, Payload, Step};
+use crate::message::replica::ReplicaMsg;
 use crate::migration::fixture::{B, E, Half, I, Neighbor, Story};
 use crate::subtree::DirAuth;
 
@@ -330,4 +331,20 @@ fn a_neighbor_in_doubt_that_restarts_does_not_keep_what_is_undone() {
     story.revive(E);
     assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(EndReason::ImporterDied)));
     story.assert_owner(I);
+    let dir = story.dir;
+    assert_eq!(story.cluster.auth(E, dir).map(|(auth, _)| auth), Some(I));
+}
+
+/// A bystander knows of the new authority before that rank itself, and tells it at once.
+#[test]
+fn what_a_bystander_gives_back_early_is_not_lost() {
+    let mut story = Story::importer_at("Acking");
+    let dir = story.dir;
+    let nonce = story.cluster.at(B).mds.holdings().spine.replica(dir).unwrap().nonce;
+    let expire = ReplicaMsg::Expire { dirs: vec![(dir, nonce)], region: None };
+    story.cluster.tell(B, I, PeerMsg::Replica(expire));
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+    let spine = &story.cluster.at(I).mds.holdings().spine;
+    assert_eq!(spine.holders(dir).filter(|(holder, _)| *holder == B).count(), 0);
 }
