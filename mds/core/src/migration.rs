@@ -95,10 +95,8 @@ impl Migrator {
             }
             cx.own.spine.watch.begin(doubt.start.id, doubt.start.base.ino);
         }
-        let imports = in_doubt
-            .into_iter()
-            .map(|doubt| (doubt.start.id, Importer::restore(doubt.start, doubt.touched)))
-            .collect();
+        let imports =
+            in_doubt.into_iter().map(|doubt| (doubt.start.id, Importer::restore(doubt))).collect();
         Self { imports, ended: record::restore(recalled, cx), ..Self::default() }
     }
 
