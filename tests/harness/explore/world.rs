@@ -186,6 +186,7 @@ impl World {
             slots: (0..self.ranks).map(|rank| (Slot(rank), Rank(rank))).collect(),
             data_stores: Vec::new(),
             balancer: Switch::Off,
+            lost: std::collections::BTreeSet::new(),
         }
     }
 
