@@ -18,6 +18,7 @@ use crate::message::migration::{MigrationMsg, Step};
 use crate::migration::copy::Changes;
 use crate::migration::exporter::Exporter;
 use crate::migration::importer::Importer;
+use crate::mutant::mutated;
 use crate::replica;
 use crate::replica::trim::Relied;
 
@@ -74,6 +75,11 @@ impl Migrator {
     #[must_use]
     pub fn restore(in_doubt: Vec<InDoubt>, recalled: Vec<Recalled>, cx: &mut Cx<'_>) -> Self {
         for doubt in &in_doubt {
+            if mutated!(cx.params, ImportedSessionsExpected) {
+                for session in &doubt.start.sessions {
+                    cx.own.sessions.expect(session.client, cx.out);
+                }
+            }
             cx.own.spine.watch.begin(doubt.start.id, doubt.start.base.ino);
         }
         let imports = in_doubt
@@ -194,6 +200,9 @@ impl Migrator {
                 }
             }
             Step::Export(_) | Step::Cancel => {
+                if mutated!(cx.params, CancelOfUnknownAsserts) {
+                    assert!(self.imports.contains_key(&id), "cancel of what is not there");
+                }
                 if !self.step_import_of(from, id, step, cx) {
                     // Nothing of it is here: it is undone.
                     cx.out.send(from, MigrationMsg { id, base, step: Step::CancelAck });
@@ -210,7 +219,8 @@ impl Migrator {
         ask: BTreeMap<Ino, Rank>,
         cx: &mut Cx<'_>,
     ) {
-        let overlaps = self.bases().any(|other| other == base || ask.contains_key(&other.ino));
+        let overlaps = !mutated!(cx.params, DiscoverAcceptedTwice)
+            && self.bases().any(|other| other == base || ask.contains_key(&other.ino));
         if overlaps || self.imports.contains_key(&id) {
             let step = Step::Nack { reason: EndReason::ImporterBusy };
             cx.out.send(from, MigrationMsg { id, base, step });
@@ -223,6 +233,7 @@ impl Migrator {
 
     fn on_ask(&self, from: Rank, id: MigrationId, base: DirFragId, cx: &mut Cx<'_>) {
         let step = match self.exports.get(&id) {
+            Some(_) if mutated!(cx.params, ClaimsWhileCommitting) => Step::Cancel,
             Some(export) => export.verdict(),
             // Of an earlier life of this rank: what is durable decides.
             None if cx.own.released.contains_key(&id) => Step::Serve,

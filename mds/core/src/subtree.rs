@@ -194,17 +194,13 @@ impl SubtreeMap {
         Ok(bounds)
     }
 
-    /// Makes a directory in one of our subtrees a base of its own, with the same authority.
+    /// Makes a directory in one of our subtrees a base of its own, with the same authority; also one
+    /// that is a base already stays so from here on.
     pub fn split(&mut self, base: DirFragId, above: DirFragId, parent: Option<Ino>) {
         let Some(above) = self.bases.get(&above) else { return };
         let (auth, epoch) = (above.auth, above.epoch);
-        self.bases.entry(base).or_insert(Subtree {
-            auth,
-            epoch,
-            parent,
-            freeze: Freeze::Live,
-            apart: true,
-        });
+        let subtree = Subtree { auth, epoch, parent, freeze: Freeze::Live, apart: true };
+        self.bases.entry(base).or_insert(subtree).apart = true;
     }
 
     /// Undoes a split where nothing tells a base from the one above it.

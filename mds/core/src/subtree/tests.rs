@@ -91,6 +91,17 @@ fn a_split_that_nothing_keeps_apart_merges_again() {
     assert_eq!(map.bounds(root, &tree), Ok([DirFragId::whole(B)].into()));
 }
 
+/// It borders on another authority, and is about to move: what is around it may come here first.
+#[test]
+fn a_split_of_what_is_a_base_keeps_it_apart() {
+    let (mut map, tree) = (map(), tree());
+    let (root, a) = (DirFragId::whole(Ino::ROOT), DirFragId::whole(A));
+    map.insert(a, subtree(DirAuth::Sole(ME), Some(Ino::ROOT)));
+    map.split(a, a, Some(Ino::ROOT));
+    assert_eq!(map.merge(a, &tree), Ok(()));
+    assert!(map.get(a).is_some(), "{:?}", map.get(root));
+}
+
 #[test]
 fn auth_pins_count_for_the_region_they_are_in() {
     let (mut map, tree) = (map(), tree());
