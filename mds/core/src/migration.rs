@@ -284,13 +284,7 @@ impl Migrator {
         }
     }
 
-    fn step_notified(
-        &mut self,
-        from: Rank,
-        id: MigrationId,
-        auth: crate::subtree::DirAuth,
-        cx: &mut Cx<'_>,
-    ) {
+    fn step_notified(&mut self, from: Rank, id: MigrationId, auth: DirAuth, cx: &mut Cx<'_>) {
         if let Some(export) = self.exports.get_mut(&id) {
             export.on_notify_ack(from, auth, cx);
             self.tidy_export(id, cx);

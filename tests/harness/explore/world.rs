@@ -212,7 +212,6 @@ impl World {
             data_stores: Vec::new(),
             lost: BTreeSet::new(),
             balancer: Switch::Off,
-            lost: std::collections::BTreeSet::new(),
         }
     }
 
