@@ -18,23 +18,6 @@ use crate::subtree::Intent;
 /// # Errors
 /// Where to ask instead, or what to wait for.
 pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
-    match answer_now(cx, client, request) {
-        // It was applied, and what it was applied to has gone since. Who replays it was answered
-        // then, and only wants to know that it is not lost.
-        Err(Stop::Gone(_) | Stop::Refuse(FsError::NotFound))
-            if request.replay.is_some() || is_removal(&request.op) =>
-        {
-            Ok(Done::read(Answer::Done))
-        }
-        answered => answered,
-    }
-}
-
-fn is_removal(op: &Op) -> bool {
-    matches!(op, Op::Unlink { .. } | Op::Rmdir { .. })
-}
-
-fn answer_now(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
     let answer = match &request.op {
         Op::Create(create) => created(cx, client, request, create)?,
         Op::Mkdir { dir, name, ino, mode, xattrs } => {

@@ -1,9 +1,8 @@
 use common::error::FsError;
-use common::id::{ClientId, Ino, RequestId, Seq};
+use common::id::{ClientId, Ino, RequestId};
 use common::wire::reply::{Answer, Found, Outcome, PageEnd};
 use common::wire::request::{
-    Create, Forget, IfExists, Node, Op, Place, RenameMode, Request, Target, XattrName, XattrSet,
-    XattrValue, Xattrs,
+    Forget, Op, Place, RenameMode, Target, XattrName, XattrSet, XattrValue,
 };
 use common::wire::session::{Notice, ToClient, ToMds};
 
@@ -128,38 +127,6 @@ fn what_was_done_and_undone_by_others_was_done() {
         mds.say(A, conn(A, 1), ToMds::Request(request.clone()));
         let reply = mds.reply(A, request.id).unwrap();
         assert!(matches!(reply.outcome, Outcome::Done(_)), "{reply:?}");
-    }
-}
-
-#[test]
-fn what_was_applied_is_not_refused_because_its_directory_has_gone_since() {
-    let mut mds = Fixture::new();
-    let dir = mds.mkdir(A, ROOT, "d");
-    let create = |ino| Create {
-        dir,
-        name: name("f"),
-        ino,
-        node: Node::File,
-        mode: 0o644,
-        xattrs: Xattrs::new(),
-        existing: IfExists::Refuse,
-    };
-    let ino = mds.new_ino(A);
-    let made = mds.request(Op::Create(create(ino)));
-    let removed = mds.request(Op::Unlink { dir, name: name("f") });
-    for request in [&made, &removed] {
-        mds.say(A, conn(A, 1), ToMds::Request(request.clone()));
-        let reply = mds.reply(A, request.id).unwrap();
-        assert!(matches!(reply.outcome, Outcome::Done(_)), "{reply:?}");
-    }
-    mds.ask(A, Op::Rmdir { dir: ROOT, name: name("d") });
-
-    // The answer was lost; or power was, so that it is replayed.
-    let replayed = Request { replay: Some(Seq(1)), ..made };
-    for request in [removed, replayed] {
-        let id = request.id;
-        mds.say(A, conn(A, 1), ToMds::Request(request));
-        assert_eq!(mds.reply(A, id).unwrap().outcome, Outcome::Done(Answer::Done));
     }
 }
 
