@@ -1,8 +1,9 @@
 use common::error::FsError;
-use common::id::{ClientId, Ino, RequestId};
+use common::id::{ClientId, Ino, RequestId, Seq};
 use common::wire::reply::{Answer, Found, Outcome, PageEnd};
 use common::wire::request::{
-    Forget, Op, Place, RenameMode, Target, XattrName, XattrSet, XattrValue,
+    Create, Forget, IfExists, Node, Op, Place, RenameMode, Request, Target, XattrName, XattrSet,
+    XattrValue,
 };
 use common::wire::session::{Notice, ToClient, ToMds};
 
@@ -128,6 +129,31 @@ fn what_was_done_and_undone_by_others_was_done() {
         let reply = mds.reply(A, request.id).unwrap();
         assert!(matches!(reply.outcome, Outcome::Done(_)), "{reply:?}");
     }
+}
+
+/// Its client was answered, has let it go, and only wants to know that it is not lost.
+#[test]
+fn a_replay_of_what_was_done_pins_nothing() {
+    let mut mds = Fixture::new();
+    let ino = mds.new_ino(A);
+    let made = mds.request(Op::Create(Create {
+        dir: ROOT,
+        name: name("f"),
+        ino,
+        node: Node::File,
+        mode: 0o644,
+        xattrs: Default::default(),
+        existing: IfExists::Refuse,
+    }));
+    mds.say(A, conn(A, 1), ToMds::Request(made.clone()));
+    assert!(matches!(mds.reply(A, made.id).unwrap().outcome, Outcome::Done(Answer::Found(_))));
+    let target = in_entry(ino, ROOT, "f");
+    mds.ask(A, Op::Forget { items: vec![Forget { target, count: 1 }] });
+    mds.make_durable();
+    let again = Request { replay: Some(Seq(1)), ..made };
+    mds.say(A, conn(A, 1), ToMds::Request(again.clone()));
+    assert_eq!(mds.reply(A, again.id).unwrap().outcome, Outcome::Done(Answer::Done));
+    assert!(!mds.mds.holdings().pins.is_pinned(ino));
 }
 
 #[test]
