@@ -10,6 +10,7 @@ mod migrations;
 mod mount;
 mod output;
 mod ranks;
+mod session;
 mod status;
 mod store;
 mod subtree;
@@ -53,6 +54,9 @@ enum Command {
     Export(export::Args),
     /// Migrations, running and over
     Migrations(migrations::Args),
+    /// Mounts, as ranks know them
+    #[command(subcommand)]
+    Session(session::Command),
     /// Daemons of metadata servers
     #[command(subcommand)]
     Mds(mds::Command),
@@ -83,6 +87,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Subtree(command) => subtree::run(connection, &command),
         Command::Export(args) => export::run(connection, &args),
         Command::Migrations(args) => migrations::run(connection, &args),
+        Command::Session(command) => session::run(connection, &command),
         Command::Mds(command) => mds::run(connection, &command),
         Command::Ranks(command) => ranks::run(connection, &command),
         Command::Balancer(args) => balancer::run(connection, &args),

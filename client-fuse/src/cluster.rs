@@ -7,11 +7,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::id::{ClusterId, Rank};
+use common::id::{ClientId, ClusterId, Rank, RequestId};
 use common::mds_map::MdsMap;
 use common::wire::admin::{AdminError, AdminReply, AdminRequest};
 use common::wire::hello::{Hello, Identity, Refusal};
 use common::wire::monitor::{Description, FromMonitor, MonitorError, ToMonitor};
+use common::wire::session::{ToClient, ToMds};
 use quinn::{Connection, Endpoint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,6 +22,8 @@ use transport::{CredentialsError, DialError, EndpointError, FrameError, Role, di
 
 use crate::config::Settings;
 
+/// How long a rank may take to end the session of a mount that is dead: its lease would do it as well.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// No question takes a daemon longer than this.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -168,6 +171,26 @@ impl Cluster {
         })
     }
 
+    /// Ends the sessions of a mount, as it would itself.
+    ///
+    /// # Errors
+    /// Some rank could not be told.
+    pub fn end_sessions(&mut self, client: ClientId) -> Result<(), ClusterError> {
+        for (rank, entry) in &self.map.ranks {
+            let to = Some(entry.incarnation);
+            let hello = Hello::new(self.id, Identity::Client(client), to);
+            let (whom, at) = (format!("rank {rank}"), (entry.addr, Role::Mds));
+            self.runtime.block_on(async {
+                let end = end_session(&self.endpoint, whom.clone(), at, (&hello, client));
+                match tokio::time::timeout(GOODBYE_TIMEOUT, end).await {
+                    Ok(ended) => ended,
+                    Err(_) => Err(ClusterError::Silent { whom }),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     /// The ranks that can be asked.
     pub fn reachable(&self) -> Vec<Rank> {
         self.map
@@ -258,6 +281,22 @@ async fn open(
         Ok(greeted) => Ok(Conversation { whom, _connection: connection, greeted }),
         Err(source) => Err(ClusterError::Hello { whom, source }),
     }
+}
+
+/// Takes a session up, and closes it.
+async fn end_session(
+    endpoint: &Endpoint,
+    whom: String,
+    at: (SocketAddr, Role),
+    (hello, client): (&Hello, ClientId),
+) -> Result<(), ClusterError> {
+    let mut conversation = open(endpoint, whom, at, hello).await?;
+    conversation.send(&ToMds::Open { client, oldest: RequestId(0) }).await?;
+    while !matches!(conversation.receive::<ToClient>().await?, ToClient::Opened(_)) {}
+    conversation.send(&ToMds::Close).await?;
+    // The rank closes the connection when it has done so.
+    while conversation.receive::<ToClient>().await.is_ok() {}
+    Ok(())
 }
 
 impl Conversation {

@@ -29,6 +29,7 @@ use crate::config::Settings;
 use crate::data::{DataStore, FileStore, OpenError};
 use crate::fuse::{Fuse, NameDropper, Profile};
 use crate::mount::options::Options;
+use crate::mount::presence::Presence;
 use crate::pool::Pool;
 use crate::transport::{Parties, Transport};
 use crate::watcher;
@@ -77,7 +78,7 @@ pub struct Mount {
     transport: Transport,
     session: BackgroundSession,
     /// Held until the process ends.
-    _presence: Option<File>,
+    presence: Option<Presence>,
 }
 
 impl Mount {
@@ -93,13 +94,15 @@ impl Mount {
         let mountpoint = check_mountpoint(mountpoint)?;
         let id = ClientId(random_number().map_err(MountError::Start)?);
         let (data, parties, map) = {
-            let cluster = Cluster::connect(settings, Identity::Client(id))?;
+            let mut cluster = Cluster::connect(settings, Identity::Client(id))?;
+            bury_the_dead(&mut cluster);
             let address = options.data.as_ref().or(settings.data.as_ref());
             let address = address.ok_or(MountError::NoDataStore)?;
             let data: Arc<dyn DataStore> = Arc::new(FileStore::open(address, cluster.map())?);
             let parties = Parties { cluster: cluster.id(), client: id, monitor: settings.monitor };
             (data, parties, cluster.map().clone())
         };
+        let whose = parties.cluster;
         let (dials, orders) = mpsc::channel(DIALS_MAX);
         let client = Arc::new(Client::new(Params { client: id }, dials, Some(Arc::clone(&data))));
         let transport =
@@ -114,12 +117,12 @@ impl Mount {
         let session = mount(&mountpoint, Arc::clone(&client), data, pool, (profile, options))?;
         let dropper = NameDropper::start(session.notifier()).map_err(MountError::Start)?;
         client.drop_names_with(dropper);
-        let presence = presence::show(&mountpoint);
+        let presence = presence::show(&mountpoint, whose, id);
         if let Err(error) = &presence {
             tracing::warn!(%error, "cannot record the mount; `grove umount` will not wait for us");
         }
-        let _presence = presence.ok();
-        Ok(Self { mountpoint, client, transport, session, _presence })
+        let presence = presence.ok();
+        Ok(Self { mountpoint, client, transport, session, presence })
     }
 
     /// Serves until the file system is unmounted, by somebody else or because of SIGINT or SIGTERM;
@@ -128,7 +131,7 @@ impl Mount {
     /// # Errors
     /// The kernel's session broke.
     pub fn serve(self) -> io::Result<()> {
-        let Self { mountpoint, client, transport, session, _presence } = self;
+        let Self { mountpoint, client, transport, session, presence } = self;
         let (ended, end) = oneshot::channel();
         thread::Builder::new().name("grove-session".to_owned()).spawn(move || {
             let _ = ended.send(session.join());
@@ -139,14 +142,21 @@ impl Mount {
         sync(&client);
         client.handle(Input::Close);
         transport.stop();
+        if let Some(presence) = presence {
+            presence.done();
+        }
         result
     }
 }
 
 fn check_mountpoint(path: &Path) -> Result<PathBuf, MountError> {
     let unusable = |reason| MountError::Mountpoint { path: path.to_owned(), reason };
-    let path = path.canonicalize().map_err(unusable)?;
+    let path = table::locate(path).map_err(unusable)?;
     let unusable = |reason| MountError::Mountpoint { path: path.clone(), reason };
+    if table::is_dead(&path) && table::find(&path).map_err(unusable)?.is_some() {
+        tracing::warn!(mountpoint = %path.display(), "taking the place of a mount that was killed");
+        unmount(&path, UnmountFlags::DETACH).map_err(|error| unusable(error.into()))?;
+    }
     if table::find(&path).map_err(unusable)?.is_some() {
         return Err(MountError::MountedAlready(path));
     }
@@ -154,6 +164,18 @@ fn check_mountpoint(path: &Path) -> Result<PathBuf, MountError> {
         return Err(MountError::NotDirectory(path));
     }
     Ok(path)
+}
+
+/// Those that were killed on this machine hold things, and are waited for, until their leases end.
+fn bury_the_dead(cluster: &mut Cluster) {
+    for dead in presence::dead(cluster.id()) {
+        tracing::info!(client = dead.client.0, "ending the sessions of a mount that was killed");
+        match cluster.end_sessions(dead.client) {
+            Ok(()) => dead.is_buried(),
+            // Their leases will.
+            Err(error) => tracing::info!(%error, "not everywhere"),
+        }
+    }
 }
 
 /// Chosen so that no two mounts have the same.

@@ -11,7 +11,7 @@ use mds_core::monitor::{Asker, ConnId, Effect, Input, Monitor, Params, TICK};
 use quinn::{Connection, Endpoint};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 use transport::hello::{self, HelloError};
 use transport::{FramedRecv, Role, peer_identity, server_endpoint};
 
@@ -165,7 +165,7 @@ async fn accept(endpoint: Endpoint, greeting: Greeting, events: mpsc::Sender<Eve
         tokio::spawn(async move {
             let connection = match incoming.await {
                 Ok(connection) => connection,
-                Err(error) => return warn!(%error, "a connection was not accepted"),
+                Err(error) => return info!(%error, "a connection was not accepted"),
             };
             let from = connection.remote_address();
             if let Err(error) = serve(connection, conn, &greeting, &events).await {

@@ -12,6 +12,8 @@ pub(crate) const LONG_FILES: &[(&str, &str)] = &[];
 
 /// Modules of `mds-core`, lowest first. A module uses those on lines above its own, and itself.
 pub(crate) const LAYERS: &[Layer] = &[
+    // Tests alone have any.
+    Layer::Apart(&["mutant"]),
     Layer::Apart(&["kill_point", "params", "row", "timer"]),
     // What is durable and what is spoken: each may carry the other.
     Layer::Together(&["effect", "input", "journal", "message"]),

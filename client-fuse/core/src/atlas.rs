@@ -48,8 +48,8 @@ impl Atlas {
         Target { ino, place: self.inodes.place(ino) }
     }
 
-    /// Takes in what an answer says about where things are.
-    pub(crate) fn learn(&mut self, op: &Op, answer: &Answer) {
+    /// Takes in what an answer of that rank says about where things are.
+    pub(crate) fn learn(&mut self, op: &Op, answer: &Answer, rank: Rank) {
         match (op, answer) {
             (
                 Op::Lookup { dir, name } | Op::Mkdir { dir, name, .. } | Op::Link { dir, name, .. },
@@ -65,23 +65,22 @@ impl Atlas {
                 if rename.mode != RenameMode::Exchange {
                     self.inodes.name_removed(rename.to_dir, &rename.to);
                 }
-                let Rename { from_dir, from, to_dir, to, .. } = rename;
-                self.renamed(&renamed.moved, (*from_dir, from), (*to_dir, to));
+                let Rename { from_dir, from, to_dir, to, from_rank, .. } = rename;
+                let told = *from_rank == rank;
+                self.renamed(&renamed.moved, (*from_dir, from), (*to_dir, to), told);
                 if let Some(exchanged) = &renamed.exchanged {
-                    self.renamed(exchanged, (*to_dir, to), (*from_dir, from));
+                    self.renamed(exchanged, (*to_dir, to), (*from_dir, from), told);
                 }
             }
+            (_, Answer::Attr(attr)) => self.learn_orphan(attr, rank),
             _ => {}
         }
     }
 
     /// What has no name is an orphan of the rank that says so. Its holders were told when it lost the
     /// last one, but a kernel may know it from a listing, and so become a holder later.
-    pub(crate) fn learn_orphan(&mut self, answer: &Answer, rank: Rank) {
-        if let Answer::Attr(attr) = answer
-            && attr.kind != FileKind::Dir
-            && attr.nlink == 0
-        {
+    fn learn_orphan(&mut self, attr: &Attr, rank: Rank) {
+        if attr.kind != FileKind::Dir && attr.nlink == 0 {
             self.inodes.moved(attr.ino, Place::Orphan { rank }, rank);
         }
     }
@@ -123,8 +122,15 @@ impl Atlas {
     }
 
     /// We gave something another name. A file that is elsewhere by now has been moved on by somebody
-    /// whose notice overtook our answer.
-    fn renamed(&mut self, moved: &Moved, from: (Ino, &Name), (dir, name): (Ino, &Name)) {
+    /// whose notice overtook our answer. `told`: one rank did it, so if we pin the file its notices
+    /// have said so, and all that happened since; it may even be back.
+    fn renamed(
+        &mut self,
+        moved: &Moved,
+        from: (Ino, &Name),
+        (dir, name): (Ino, &Name),
+        told: bool,
+    ) {
         let place = self.inodes.get(moved.ino).map(|inode| inode.place.clone());
         let was_home = place == Some(Place::Home);
         let was_there = place == Some(Place::Entry { dir: from.0, name: from.1.clone() });
@@ -133,7 +139,7 @@ impl Atlas {
             self.routes.learn(moved.ino, moved.rank, &self.inodes);
         } else if was_home {
             self.inodes.renamed(moved.ino, (dir, name.clone()));
-        } else if was_there {
+        } else if was_there && !(told && self.inodes.is_pinned(moved.ino)) {
             let place = Place::Entry { dir, name: name.clone() };
             self.inodes.moved(moved.ino, place, moved.rank);
         }

@@ -252,6 +252,9 @@ impl ClientCore {
                     self.pending.on_found(request, ino, &finished.result, finished.rank, cx);
                     self.release_found(&finished, now, out);
                 }
+                Owner::Seeker { request, ino } => {
+                    self.pending.on_sought(request, ino, &finished.result, finished.rank, cx);
+                }
                 Owner::GiveBack { attempt } => {
                     if let (Op::Forget { items }, Ok(Answer::NotHere(targets))) =
                         (&finished.op, &finished.result)

@@ -143,6 +143,16 @@ impl InodeTable {
         Some(Released { target, at: inode.at, count: inode.pins })
     }
 
+    /// Whether a rank counts us among those who are told what becomes of it.
+    pub(crate) fn is_pinned(&self, ino: Ino) -> bool {
+        self.inodes.get(&ino).is_some_and(|inode| inode.pins > 0)
+    }
+
+    /// Whether the kernel refers to it, by a name or an open handle.
+    pub(crate) fn is_referred(&self, ino: Ino) -> bool {
+        self.inodes.get(&ino).is_some_and(|inode| inode.lookups > 0 || inode.handles > 0)
+    }
+
     /// What it is known by, for a request about it.
     pub(crate) fn place(&self, ino: Ino) -> Place {
         match self.inodes.get(&ino) {

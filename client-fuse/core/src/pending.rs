@@ -53,6 +53,8 @@ struct Pended {
     redirects: u32,
     /// How often its inode was looked up again.
     found_again: u32,
+    /// Ranks that were asked for a directory to which no name leads any more.
+    sought: BTreeSet<Rank>,
 }
 
 /// Who wants the answer.
@@ -61,6 +63,11 @@ pub(crate) enum Owner {
     Call(CallId),
     /// A request that was told `Gone`: where is that inode?
     Finder {
+        request: RequestId,
+        ino: Ino,
+    },
+    /// A request lost sight of this directory: is it with that rank?
+    Seeker {
         request: RequestId,
         ino: Ino,
     },
@@ -148,6 +155,7 @@ impl Pending {
             unanswered: 0,
             redirects: 0,
             found_again: 0,
+            sought: BTreeSet::new(),
         };
         self.requests.insert(id, pended);
         self.dispatch(id, cx);
@@ -227,8 +235,7 @@ impl Pending {
         let Some(pended) = self.requests.get_mut(&id) else { return };
         if pended.owner != Owner::Replay {
             // What was answered before says nothing about where things are by now.
-            cx.atlas.learn(&pended.op, &answer);
-            cx.atlas.learn_orphan(&answer, rank);
+            cx.atlas.learn(&pended.op, &answer, rank);
         }
         match applied {
             Some(seq) if pended.op.is_change() => {

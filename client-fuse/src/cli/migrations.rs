@@ -1,8 +1,9 @@
 //! `grove migrations` and `grove migrations cancel ID`
 
 use anyhow::Context;
-use common::id::MigrationId;
+use common::id::{MigrationId, Rank};
 use common::migration::{MigrationOutcome, MigrationRecord};
+use common::wire::admin::Settlement;
 use serde::Serialize;
 
 use super::connect;
@@ -25,6 +26,24 @@ enum Command {
         /// As the list shows it
         id: MigrationId,
     },
+    /// Decide one that only its exporter could, whose store is lost (`grove ranks lost`)
+    Settle {
+        /// As the importer has it (`grove subtree ls` shows a region in doubt)
+        id: MigrationId,
+        /// The rank that imports
+        #[arg(long)]
+        at: u16,
+        /// Whose the region is to be
+        verdict: Verdict,
+    },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Verdict {
+    /// The importer's, with what was copied
+    Mine,
+    /// Not the importer's; what was copied is deleted
+    Theirs,
 }
 
 /// A record as it is printed.
@@ -97,6 +116,14 @@ pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()
     let mut cluster = connect(connection)?;
     match &args.command {
         Some(Command::Cancel { id }) => cancel(&mut cluster, *id),
+        Some(Command::Settle { id, at, verdict }) => {
+            let verdict = match verdict {
+                Verdict::Mine => Settlement::Mine,
+                Verdict::Theirs => Settlement::Theirs,
+            };
+            cluster.settle(Rank(*at), *id, verdict)?;
+            output::line(format!("migration {id} is settled"))
+        }
         None => list(&mut cluster, args.format),
     }
 }

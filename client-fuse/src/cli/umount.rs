@@ -23,16 +23,16 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let shown = args.mountpoint.display();
-    // The path itself cannot be asked: the process behind it may be dead.
-    let path = std::path::absolute(&args.mountpoint)?;
-    let path = match path.canonicalize() {
-        Ok(canonical) => canonical,
-        Err(_) => path,
-    };
+    let path = table::locate(&args.mountpoint).with_context(|| format!("cannot find {shown}"))?;
     let mounted = table::find(&path).context("cannot read the mount table")?;
     let Some(mounted) = mounted else { bail!("no GroveFS is mounted at {shown}") };
     let server = presence::server_of(&mounted.device);
-    let flags = if args.lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
+    // Nobody can use what nobody serves.
+    let flags = if args.lazy || table::is_dead(&path) {
+        UnmountFlags::DETACH
+    } else {
+        UnmountFlags::empty()
+    };
     match unmount(&path, flags) {
         Ok(()) => {}
         Err(Errno::BUSY) => {

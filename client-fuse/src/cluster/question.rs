@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use common::id::{Ino, MigrationId, Rank};
+use common::id::{ClientId, Ino, MigrationId, Rank};
 use common::migration::MigrationRecord;
 use common::name::Name;
-use common::wire::admin::{AdminReply, AdminRequest, Leftovers, Located, Status, SubtreeEntry};
+use common::wire::admin::{
+    AdminReply, AdminRequest, Leftovers, Located, Settlement, Status, SubtreeEntry,
+};
 
 use crate::cluster::{Cluster, ClusterError};
 
@@ -80,6 +82,25 @@ impl Cluster {
     pub fn cancel(&mut self, id: MigrationId) -> Result<(), ClusterError> {
         let request = AdminRequest::CancelMigration { id };
         answer!(self, id.exporter, request, AdminReply::Cancelling => ())
+    }
+
+    /// # Errors
+    /// See [`Self::status`].
+    pub fn evict(&mut self, rank: Rank, client: ClientId) -> Result<(), ClusterError> {
+        let request = AdminRequest::EvictSession { client };
+        answer!(self, rank, request, AdminReply::Evicted => ())
+    }
+
+    /// # Errors
+    /// See [`Self::status`].
+    pub fn settle(
+        &mut self,
+        rank: Rank,
+        id: MigrationId,
+        verdict: Settlement,
+    ) -> Result<(), ClusterError> {
+        let request = AdminRequest::SettleMigration { id, verdict };
+        answer!(self, rank, request, AdminReply::Settled => ())
     }
 
     /// # Errors

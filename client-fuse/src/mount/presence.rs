@@ -1,15 +1,25 @@
-//! A locked file for each mount, so that `grove umount` can wait until its process has ended.
+//! A locked file for each mount, which says who it is to the cluster: so that `grove umount` can wait
+//! until its process has ended, and a later mount can end the sessions of one that was killed.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use common::id::{ClientId, ClusterId};
 use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
 
 use crate::mount::table;
+
+/// What stands in the file until the mount has given everything back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Content {
+    cluster: String,
+    client: u64,
+}
 
 /// Where the files lie: for root in `/run`, for others where the system says.
 fn folder() -> PathBuf {
@@ -24,23 +34,74 @@ fn file_of(device: &str) -> PathBuf {
     folder().join(format!("mount-{}.lock", device.replace(':', "-")))
 }
 
-/// Locks the file of our own mount, for as long as the process lives.
-///
+/// Our own mount's file, locked as long as the process lives.
+#[derive(Debug)]
+pub struct Presence(File);
+
+impl Presence {
+    /// Everything was given back: there is nothing to be ended in our name.
+    pub fn done(mut self) {
+        // If this fails, somebody will end sessions that are over already.
+        let _ = self.0.rewind().and_then(|()| self.0.set_len(0));
+    }
+}
+
 /// # Errors
 /// The file cannot be made.
-pub fn show(mountpoint: &Path) -> io::Result<File> {
+pub fn show(mountpoint: &Path, cluster: ClusterId, client: ClientId) -> io::Result<Presence> {
     let mounted = table::find(mountpoint)?.ok_or(io::ErrorKind::NotFound)?;
-    fs::create_dir_all(folder())?;
-    let path = file_of(&mounted.device);
+    show_in(&file_of(&mounted.device), cluster, client)
+}
+
+fn show_in(path: &Path, cluster: ClusterId, client: ClientId) -> io::Result<Presence> {
+    fs::create_dir_all(path.parent().unwrap_or_else(|| Path::new("/")))?;
     // The kernel gives a device number anew as soon as it is free: an earlier mount's process may
     // still hold the file of that name.
-    match fs::remove_file(&path) {
+    match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-    Ok(file)
+    let content = Content { cluster: cluster.to_string(), client: client.0 };
+    file.write_all(serde_json::to_string(&content).map_err(io::Error::other)?.as_bytes())?;
+    Ok(Presence(file))
+}
+
+/// A mount of this machine whose process ended without giving anything back.
+#[derive(Debug)]
+pub struct Dead {
+    pub client: ClientId,
+    path: PathBuf,
+    /// Locked: nobody else buries it.
+    _file: File,
+}
+
+impl Dead {
+    /// Nothing of it is left.
+    pub fn is_buried(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The dead mounts of a cluster.
+#[must_use]
+pub fn dead(cluster: ClusterId) -> Vec<Dead> {
+    dead_in(&folder(), cluster)
+}
+
+fn dead_in(folder: &Path, cluster: ClusterId) -> Vec<Dead> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let read = |path: PathBuf| -> Option<Dead> {
+        let mut file = File::open(&path).ok()?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).ok()?;
+        let content: Content = serde_json::from_str(&text).ok()?;
+        let ours = content.cluster == cluster.to_string();
+        ours.then_some(Dead { client: ClientId(content.client), path, _file: file })
+    };
+    entries.filter_map(|entry| read(entry.ok()?.path())).collect()
 }
 
 /// The process that serves a mount, to be found before the mount is gone and its number free.
@@ -62,5 +123,27 @@ impl Server {
         // Nothing ends a wait for a lock early: a thread that still waits is left behind.
         thread::spawn(move || ended.send(flock(&file, FlockOperation::LockShared)));
         matches!(end.recv_timeout(time), Ok(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_that_ended_without_a_word_are_dead() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let show = |name, cluster, client| show_in(&path(name), cluster, ClientId(client)).unwrap();
+        let (ours, other) = (ClusterId(7), ClusterId(8));
+        let _living = show("living", ours, 1);
+        show("gone", ours, 2).done();
+        drop(show("killed", ours, 3));
+        drop(show("elsewhere", other, 4));
+        let mut found = dead_in(folder.path(), ours);
+        assert_eq!(found.iter().map(|dead| dead.client).collect::<Vec<_>>(), [ClientId(3)]);
+        found.remove(0).is_buried();
+        assert!(!path("killed").exists());
+        assert!(dead_in(folder.path(), ours).is_empty());
     }
 }

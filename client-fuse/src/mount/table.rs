@@ -32,6 +32,30 @@ pub fn find(mountpoint: &Path) -> io::Result<Option<Mounted>> {
     Ok(top.filter(|mounted| mounted.file_system == FILE_SYSTEM))
 }
 
+/// The path as the table has it. What is mounted there cannot be asked: the process behind it may be
+/// dead, or hang.
+///
+/// # Errors
+/// The folder that it is in cannot be found.
+pub fn locate(mountpoint: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(mountpoint)?;
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => {
+            let path = parent.canonicalize()?.join(name);
+            let is_link = find(&path)?.is_none();
+            if is_link { path.canonicalize() } else { Ok(path) }
+        }
+        _ => path.canonicalize(),
+    }
+}
+
+/// Whether the process that served what is mounted there has ended.
+#[must_use]
+pub fn is_dead(mountpoint: &Path) -> bool {
+    let asked = fs::metadata(mountpoint);
+    asked.is_err_and(|error| error.kind() == io::ErrorKind::NotConnected)
+}
+
 fn parse(text: &[u8]) -> Vec<Mounted> {
     text.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }

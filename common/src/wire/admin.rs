@@ -32,6 +32,24 @@ pub enum AdminRequest {
     AwaitMigration {
         id: MigrationId,
     },
+    /// Ends a client's session here: its pins are given back, nobody waits for it any more.
+    EvictSession {
+        client: ClientId,
+    },
+    /// Decides an import in doubt whose exporter will never say what has become of it.
+    SettleMigration {
+        id: MigrationId,
+        verdict: Settlement,
+    },
+}
+
+/// Whose a region in doubt is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Settlement {
+    /// The importer's, who is asked to settle it.
+    Mine,
+    /// Not the importer's.
+    Theirs,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,6 +63,8 @@ pub enum AdminReply {
     Leftovers(Leftovers),
     Refused(AdminError),
     MigrationOver(MigrationRecord),
+    Evicted,
+    Settled,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
@@ -59,6 +79,12 @@ pub enum AdminError {
     NotActive,
     #[error("the request is malformed")]
     Malformed,
+    #[error("it has no session of that client")]
+    NoSession,
+    #[error("no import of that id is in doubt here")]
+    NotInDoubt,
+    #[error("the exporter, rank {0}, is not lost: it says itself what has become of it")]
+    ExporterLives(Rank),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -83,6 +109,8 @@ pub struct Status {
 pub struct SessionEntry {
     pub client: ClientId,
     pub pins: u64,
+    /// Whether it has a connection at present.
+    pub connected: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

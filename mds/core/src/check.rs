@@ -118,7 +118,9 @@ fn migrations(Rank { me, own, migrator, .. }: Rank<'_>) -> Result<(), Broken> {
 fn replicas(Rank { me, own, migrator, .. }: Rank<'_>) -> Result<(), Broken> {
     let own_replica = own.spine.replicas().find(|(_, replica)| replica.authority == me);
     let own_holder = own.spine.registered().find(|(_, holders)| holders.contains_key(&me));
-    if let Some(dir) = own_replica.map(|(dir, _)| dir).or(own_holder.map(|(dir, _)| dir)) {
+    let mut both =
+        own_replica.map(|(dir, _)| dir).into_iter().chain(own_holder.map(|(dir, _)| dir));
+    if let Some(dir) = both.next() {
         return Err(Broken::OwnReplica(dir));
     }
     let under_way: BTreeSet<MigrationId> = migrator.halves(me).map(|half| half.id).collect();

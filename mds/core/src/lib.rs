@@ -31,6 +31,7 @@ pub mod mds;
 pub mod message;
 pub mod migration;
 pub mod monitor;
+pub mod mutant;
 pub mod namespace;
 pub mod params;
 pub mod pin;

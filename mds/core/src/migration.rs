@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use common::id::{DirFragId, Ino, MigrationId, Rank, Seq};
 use common::limit::MIGRATION_RECORDS_MAX;
 use common::migration::{EndReason, MigrationCause, MigrationRecord};
+use common::wire::admin::Settlement;
 
 use crate::cx::{Cx, Step as Attempt, Wait};
 use crate::effect::Effect;
@@ -17,6 +18,7 @@ use crate::message::migration::{MigrationMsg, Step};
 use crate::migration::copy::Changes;
 use crate::migration::exporter::Exporter;
 use crate::migration::importer::Importer;
+use crate::mutant::mutated;
 use crate::replica;
 use crate::replica::trim::Relied;
 use crate::subtree::{DirAuth, Freeze};
@@ -83,6 +85,11 @@ impl Migrator {
     #[must_use]
     pub fn restore(in_doubt: Vec<InDoubt>, recalled: Vec<Recalled>, cx: &mut Cx<'_>) -> Self {
         for doubt in &in_doubt {
+            if mutated!(cx.params, ImportedSessionsExpected) {
+                for session in &doubt.start.sessions {
+                    cx.own.sessions.expect(session.client, cx.out);
+                }
+            }
             cx.own.spine.watch.begin(doubt.start.id, doubt.start.base.ino);
         }
         let imports = in_doubt
@@ -203,6 +210,9 @@ impl Migrator {
                 }
             }
             Step::Export(_) | Step::Cancel => {
+                if mutated!(cx.params, CancelOfUnknownAsserts) {
+                    assert!(self.imports.contains_key(&id), "cancel of what is not there");
+                }
                 if !self.step_import_of(from, id, step, cx) {
                     // Nothing of it is here: it is undone.
                     cx.out.send(from, MigrationMsg { id, base, step: Step::CancelAck });
@@ -219,7 +229,8 @@ impl Migrator {
         ask: BTreeMap<Ino, Rank>,
         cx: &mut Cx<'_>,
     ) {
-        let overlaps = self.bases().any(|other| other == base || ask.contains_key(&other.ino));
+        let overlaps = !mutated!(cx.params, DiscoverAcceptedTwice)
+            && self.bases().any(|other| other == base || ask.contains_key(&other.ino));
         if overlaps || self.imports.contains_key(&id) {
             let step = Step::Nack { reason: EndReason::ImporterBusy };
             cx.out.send(from, MigrationMsg { id, base, step });
@@ -232,6 +243,7 @@ impl Migrator {
 
     fn on_ask(&self, from: Rank, id: MigrationId, base: DirFragId, cx: &mut Cx<'_>) {
         let step = match self.exports.get(&id) {
+            Some(_) if mutated!(cx.params, ClaimsWhileCommitting) => Step::Cancel,
             Some(export) => export.verdict(),
             // Of an earlier life of this rank: what is durable decides.
             None if cx.own.released.contains_key(&id) => Step::Serve,
@@ -263,13 +275,7 @@ impl Migrator {
         }
     }
 
-    fn step_notified(
-        &mut self,
-        from: Rank,
-        id: MigrationId,
-        auth: crate::subtree::DirAuth,
-        cx: &mut Cx<'_>,
-    ) {
+    fn step_notified(&mut self, from: Rank, id: MigrationId, auth: DirAuth, cx: &mut Cx<'_>) {
         if let Some(export) = self.exports.get_mut(&id) {
             export.on_notify_ack(from, auth, cx);
             self.tidy_export(id, cx);
@@ -384,6 +390,22 @@ impl Migrator {
             self.step_export(id, Event::Cancel(EndReason::Operator), cx);
         }
         Some(can)
+    }
+
+    /// An operator says what a lost exporter cannot. False: no such import is in doubt here.
+    pub fn settle(&mut self, id: MigrationId, verdict: Settlement, cx: &mut Cx<'_>) -> bool {
+        if !self.imports.get(&id).is_some_and(Importer::is_in_doubt) {
+            return false;
+        }
+        let step = match verdict {
+            Settlement::Mine => Step::Serve,
+            Settlement::Theirs => Step::Cancel,
+        };
+        tracing::warn!(migration = %id, ?verdict, "settled by an operator");
+        self.step_import(id, Event::Message(step), cx);
+        // Nobody will hear that it is settled, nor say that everybody knows.
+        self.step_import(id, Event::RankDown(id.exporter), cx);
+        true
     }
 
     /// What requests wait for that has come in this turn.

@@ -20,6 +20,9 @@ pub struct Params {
     pub cache_entries_max: u64,
     pub migration: MigrationParams,
     pub balancer: BalancerParams,
+    /// The mistake that is made.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<crate::mutant::Mutant>,
 }
 
 /// Deadlines of a migration's states, and when a copy is small enough to freeze.
@@ -73,6 +76,8 @@ impl Params {
             cache_entries_max: 2_000_000,
             migration: MigrationParams::default(),
             balancer: BalancerParams::default(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 }

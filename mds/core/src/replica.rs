@@ -19,6 +19,7 @@ use common::mds_map::RankState;
 
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::message::replica::ReplicaMsg;
+use crate::mutant::mutated;
 use crate::row::Parent;
 use crate::spine::Replica;
 use crate::spine::watch::Withheld;
@@ -247,6 +248,11 @@ fn locate(cx: &Cx<'_>, dir: Ino) -> Step<Located> {
             }
             None => Ok(Located::Elsewhere(replica_of())),
         },
+        Access::Frozen { base } if mutated!(cx.params, GrantWhileFrozen) => {
+            let row = cx.own.namespace.dir(dir)?;
+            let epoch = cx.own.subtrees.get(base).map_or(Epoch(0), |subtree| subtree.epoch);
+            Ok(Located::Here(row.and_then(|row| row.parent.clone()), epoch))
+        }
         Access::Frozen { base } => Err(Stop::Wait(Wait::Thaw(base))),
         Access::Elsewhere(route) => Ok(Located::Elsewhere(Some(route.rank))),
         Access::Unknown => Ok(Located::Elsewhere(replica_of())),

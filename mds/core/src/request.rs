@@ -17,6 +17,7 @@ use common::wire::session::ToClient;
 
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::Effect;
+use crate::mutant::mutated;
 use crate::replica;
 
 pub mod create;
@@ -96,6 +97,14 @@ pub enum Verdict {
     TwoPhase(Parked),
 }
 
+/// A change that was applied already, and may still be lost. Its client forgets it with an answer that
+/// names no position, and would not repeat it after power loss.
+fn undurable(parked: &Parked, cx: &Cx<'_>) -> Option<Seq> {
+    let session = cx.own.sessions.get(parked.client)?;
+    let again = parked.request.op.is_change() && session.has_completed(parked.request.id);
+    (again && cx.own.durable < session.applied()).then_some(session.applied())
+}
+
 impl Requests {
     /// A request arrives from a client with a session.
     pub fn admit(&mut self, client: ClientId, request: Request, cx: &mut Cx<'_>) -> Verdict {
@@ -104,7 +113,12 @@ impl Requests {
             // A new connection repeats what the old one may have lost. The answer will come.
             return Verdict::Kept;
         }
-        self.run(Parked { client, request }, cx)
+        let parked = Parked { client, request };
+        if let Some(applied) = undurable(&parked, cx) {
+            self.park(parked, Wait::Durable(applied), cx);
+            return Verdict::Kept;
+        }
+        self.run(parked, cx)
     }
 
     /// Whether a request waits to be carried out.
@@ -127,7 +141,10 @@ impl Requests {
     fn run(&mut self, parked: Parked, cx: &mut Cx<'_>) -> Verdict {
         let Parked { client, request } = &parked;
         let Some(session) = cx.own.sessions.get(*client) else { return Verdict::Kept };
-        let step = if request.op.is_change() && session.has_completed(request.id) {
+        let done = session.has_completed(request.id)
+            || (mutated!(cx.params, CompletedAsWatermark)
+                && session.completed().iter().last() > Some(request.id));
+        let step = if request.op.is_change() && done {
             retry::answer(cx, *client, request)
         } else {
             attempt(cx, *client, request)

@@ -30,6 +30,10 @@ pub enum Event {
     Grant(Rank),
     /// The operator gives the next order.
     Order,
+    /// A rank wants to know the region's base, and asks the exporter.
+    Ask(Rank),
+    /// A rank gives back the replicas it does not need.
+    Trim(Rank),
     /// The operator cancels what a rank exports.
     Cancel(Rank),
     /// A deadline passes; perhaps although things were going on, which is not counted upon.
@@ -63,7 +67,11 @@ impl Event {
             | Self::Grant(_)
             | Self::Order
             | Self::Patience => Kind::Fair,
-            Self::Cancel(_) | Self::Deadline { .. } | Self::Die { .. } => Kind::Fault,
+            Self::Ask(_)
+            | Self::Trim(_)
+            | Self::Cancel(_)
+            | Self::Deadline { .. }
+            | Self::Die { .. } => Kind::Fault,
         }
     }
 }
@@ -178,6 +186,12 @@ fn faults(state: &State, model: &Model, rank: Rank, still: bool, events: &mut Ve
         let armed = small(deadlines(node).count());
         events.extend((0..armed).map(|number| Event::Deadline { rank, number, early }));
     }
+    if state.left.asks > 0 && model.world.bystanders.contains(&rank) {
+        events.push(Event::Ask(rank));
+    }
+    if state.left.trims > 0 && process.timers.contains(&Timer::Spine) {
+        events.push(Event::Trim(rank));
+    }
     let exports = process.timers.iter().any(|timer| matches!(timer, Timer::Exporter(_)));
     if state.left.cancels > 0 && exports {
         events.push(Event::Cancel(rank));
@@ -217,6 +231,8 @@ impl fmt::Display for Event {
             Self::Start(rank) => write!(f, "{rank} starts"),
             Self::Grant(rank) => write!(f, "{rank} granted"),
             Self::Order => write!(f, "order"),
+            Self::Ask(rank) => write!(f, "{rank} wants to know the base"),
+            Self::Trim(rank) => write!(f, "{rank} trims replicas"),
             Self::Cancel(rank) => write!(f, "{rank} cancel"),
             Self::Deadline { rank, number, .. } => write!(f, "{rank} deadline {number}"),
             Self::Patience => write!(f, "all deadlines"),

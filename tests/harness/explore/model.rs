@@ -10,6 +10,7 @@ use mds_core::Input;
 use mds_core::input::AdminId;
 use mds_core::journal::entry::Entry;
 use mds_core::message::PeerMsg;
+use mds_core::message::replica::ReplicaMsg;
 use mds_core::timer::Timer;
 use rustc_hash::FxHashMap;
 
@@ -173,6 +174,16 @@ impl Model {
                 let number = self.world.order_number(next.left.orders);
                 (self.world.orders[usize::from(number)].at, Key::Order(number))
             }
+            Event::Ask(rank) => {
+                next.left.asks -= 1;
+                let ask = PeerMsg::Replica(ReplicaMsg::Discover { dir: self.world.region });
+                self.inject(&mut next, (rank, self.world.exporter), ask);
+                return Ok(next);
+            }
+            Event::Trim(rank) => {
+                next.left.trims -= 1;
+                (rank, Key::Timer(Timer::Spine))
+            }
             Event::Cancel(rank) => {
                 next.left.cancels -= 1;
                 (rank, Key::Cancel)
@@ -235,12 +246,24 @@ impl Model {
         Ok(next)
     }
 
-    /// A message that nobody there has sent: part of how a world begins.
+    /// A message that a rank sends for reasons of its own.
     pub fn inject(&mut self, state: &mut State, (from, to): (Rank, Rank), msg: PeerMsg) {
-        let life = |rank| self.node(state, rank).incarnation;
-        let envelope = Envelope { from, from_life: life(from), to_life: life(to), msg };
-        let queue = vec![self.envelopes.keep(envelope)];
-        state.set_lane(from, to, Lane::Ordered, self.queues.keep(queue));
+        let sender = self.node(state, from);
+        let known = sender.process.as_ref().and_then(|process| process.map.incarnation(to));
+        let (from_life, Some(to_life)) = (sender.incarnation, known) else { return };
+        let envelope = self.envelopes.keep(Envelope { from, from_life, to_life, msg });
+        self.send(state, from, (to, Lane::Ordered, envelope));
+    }
+
+    /// Puts a message on its way, if the life it is for has not ended.
+    fn send(&mut self, state: &mut State, from: Rank, (to, lane, envelope): (Rank, Lane, Id)) {
+        let receiver = self.node(state, to);
+        let life = self.envelopes.at(envelope).to_life;
+        if receiver.process.is_some() && receiver.incarnation == life {
+            let mut queue = self.queues.at(state.lane(from, to, lane)).clone();
+            queue.push(envelope);
+            state.set_lane(from, to, lane, self.queues.keep(queue));
+        }
     }
 
     fn commit(&mut self, state: &mut State, rank: Rank, stepped: &Stepped) {
@@ -248,14 +271,8 @@ impl Model {
         if let Some(owner) = stepped.exported {
             state.owner = owner;
         }
-        for (to, lane, envelope) in &stepped.sent {
-            let receiver = self.node(state, *to);
-            let life = self.envelopes.at(*envelope).to_life;
-            if receiver.process.is_some() && receiver.incarnation == life {
-                let mut queue = self.queues.at(state.lane(rank, *to, *lane)).clone();
-                queue.push(*envelope);
-                state.set_lane(rank, *to, *lane, self.queues.keep(queue));
-            }
+        for sent in &stepped.sent {
+            self.send(state, rank, *sent);
         }
     }
 
@@ -321,16 +338,16 @@ impl Model {
         match key {
             Key::Message(id) => {
                 let Envelope { from, from_life, msg, .. } = self.envelopes.at(id).clone();
-                Local::Input(Box::new(Input::Peer { from, incarnation: from_life, msg }))
+                Local::Input(Input::Peer { from, incarnation: from_life, msg })
             }
-            Key::Map(id) => Local::Input(Box::new(Input::Map(self.maps.at(id).clone()))),
-            Key::Timer(timer) => Local::Input(Box::new(Input::Timer(timer))),
+            Key::Map(id) => Local::Input(Input::Map(self.maps.at(id).clone())),
+            Key::Timer(timer) => Local::Input(Input::Timer(timer)),
             Key::Sync => Local::Sync,
             Key::Fetched(number) => Local::Fetched(usize::from(number)),
             Key::Order(number) => {
                 let order = self.world.orders[usize::from(number)];
                 let request = AdminRequest::Export { dir: order.dir, to: order.to };
-                Local::Input(Box::new(Input::Admin { id: AdminId(u64::from(number)), request }))
+                Local::Input(Input::Admin { id: AdminId(u64::from(number)), request })
             }
             Key::Cancel => {
                 let process = node.process.as_ref().expect("only the living are asked");
@@ -340,13 +357,13 @@ impl Model {
                 });
                 let id = exports.next().expect("it is looked for where there is one");
                 let request = AdminRequest::CancelMigration { id };
-                Local::Input(Box::new(Input::Admin { id: AdminId(100), request }))
+                Local::Input(Input::Admin { id: AdminId(100), request })
             }
             Key::Die(kept) => Local::Die { kept: usize::from(kept) },
             Key::Start(map) => {
                 let map = self.maps.at(map).clone();
                 let life = map.ranks[&node.rank].incarnation;
-                Local::Start(self.world.params(node, life, &map), map)
+                Local::Start(Box::new(self.world.params(node, life, &map)), map)
             }
         }
     }

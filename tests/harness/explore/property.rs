@@ -4,7 +4,7 @@
 
 use std::any::Any;
 
-use common::id::{DirFragId, Ino, Rank};
+use common::id::{DirFragId, Ino, Nonce, Rank};
 use common::mds_map::RankState;
 use common::wire::admin::{AdminReply, AdminRequest};
 use mds_core::holdings::Holdings;
@@ -70,6 +70,10 @@ pub struct View {
     broken: Option<String>,
     /// Why it is not at rest.
     restless: Option<String>,
+    /// Replicas: of what, granted by whom, under which number.
+    replicas: Vec<(Ino, Rank, Nonce)>,
+    /// Replicas of its own directories: of what, held by whom.
+    registered: Vec<(Ino, Rank, Nonce)>,
     /// Names and directories that are stored.
     names: Vec<(Ino, String, Ino)>,
     dirs: Vec<Ino>,
@@ -83,6 +87,8 @@ pub fn view(node: &RankNode, world: &World) -> View {
         sole: Vec::new(),
         broken: None,
         restless: Some("is not there".to_owned()),
+        replicas: Vec::new(),
+        registered: Vec::new(),
         names: Vec::new(),
         dirs: Vec::new(),
     };
@@ -100,6 +106,12 @@ pub fn view(node: &RankNode, world: &World) -> View {
         (subtree.auth == DirAuth::Sole(node.rank)).then_some(base)
     };
     view.sole = own.subtrees.iter().filter_map(sole).collect();
+    let replicas = own.spine.replicas();
+    view.replicas = replicas.map(|(dir, it)| (dir, it.authority, it.nonce)).collect();
+    let registered = own.spine.registered().flat_map(|(dir, holders)| {
+        holders.iter().map(move |(holder, nonce)| (dir, *holder, *nonce))
+    });
+    view.registered = registered.collect();
     view.broken = broken(node, own, world);
     view.restless = restless(node, own);
     view
@@ -219,6 +231,7 @@ pub fn check_rest(state: &State, model: &Model) -> Result<(), Violation> {
         names.extend(view.names.iter().cloned());
         dirs.extend(view.dirs.iter().copied());
         check_routes(state, model, rank)?;
+        check_replicas(state, model, rank)?;
     }
     names.sort();
     dirs.sort_unstable();
@@ -228,6 +241,26 @@ pub fn check_rest(state: &State, model: &Model) -> Result<(), Violation> {
     }
     if dirs != all_dirs {
         return Err(Violation::Stored(format!("directories {dirs:?}, not {all_dirs:?}")));
+    }
+    Ok(())
+}
+
+/// **S15**: every replica is registered with the authority, and no other is.
+fn check_replicas(state: &State, model: &Model, rank: Rank) -> Result<(), Violation> {
+    let view = model.view(state, rank);
+    for (dir, authority, nonce) in &view.replicas {
+        let known = &model.view(state, *authority).registered;
+        if !known.contains(&(*dir, rank, *nonce)) {
+            let left = format!("S15: its replica of {dir} is not registered with {authority}");
+            return Err(Violation::LeftOver { rank, left });
+        }
+    }
+    for (dir, holder, nonce) in &view.registered {
+        let held = &model.view(state, *holder).replicas;
+        if !held.contains(&(*dir, rank, *nonce)) {
+            let left = format!("S15: {holder} has no replica of {dir}, and is registered for one");
+            return Err(Violation::LeftOver { rank, left });
+        }
     }
     Ok(())
 }

@@ -110,7 +110,7 @@ pub fn explore(world: World, bound: &Bound) -> Report {
 
 /// A cluster that serves, in which nothing was ordered yet.
 fn begin(model: &mut Model, bound: &Bound) -> State {
-    let nothing = Left { orders: 0, crashes: 0, cancels: 0, deadlines: 0 };
+    let nothing = Left { orders: 0, asks: 0, trims: 0, crashes: 0, cancels: 0, deadlines: 0 };
     let cold = model.cold(nothing);
     let mut state = settle(model, cold);
     for bystander in model.world.bystanders.clone() {
@@ -121,7 +121,8 @@ fn begin(model: &mut Model, bound: &Bound) -> State {
     }
     let orders = u8::try_from(model.world.orders.len()).expect("there are few");
     let Bound { crashes, cancels, deadlines, .. } = *bound;
-    state.left = Left { orders, crashes, cancels, deadlines };
+    let World { asks, trims, .. } = model.world;
+    state.left = Left { orders, asks, trims, crashes, cancels, deadlines };
     state
 }
 

@@ -24,6 +24,10 @@ pub struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Left {
     pub orders: u8,
+    /// Questions of bystanders for the base.
+    pub asks: u8,
+    /// Looks at which replicas are needed.
+    pub trims: u8,
     pub crashes: u8,
     pub cancels: u8,
     /// That pass although things were going on.

@@ -47,6 +47,13 @@ pub struct World {
     pub slow_store: bool,
     /// Given-away fragments may be deleted while other things go on; else only when nothing does.
     pub sweeps_early: bool,
+    /// How often a bystander asks for the base, of its own accord.
+    pub asks: u8,
+    /// How often somebody looks at which replicas are needed.
+    pub trims: u8,
+    /// The mistake that every rank makes.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<mds_core::mutant::Mutant>,
     /// Clients rename directories; else what ranks say about the rename lock matters to nobody.
     pub renames: bool,
 }
@@ -95,6 +102,10 @@ impl World {
             mortal: (0..ranks).map(Rank).collect(),
             slow_store: false,
             sweeps_early: false,
+            asks: 0,
+            trims: 0,
+            #[cfg(feature = "mutants")]
+            mutant: None,
             renames: false,
         }
     }
@@ -118,6 +129,22 @@ impl World {
         world.bystanders = vec![Rank(0), Rank(3)];
         world.dirs.push(place(BOUND, (REGION, "t"), Rank(3)));
         world
+    }
+
+    /// The region is to go to the importer, and then back; what it leaves behind may be deleted late.
+    #[must_use]
+    pub fn and_back(mut self) -> Self {
+        let first = self.orders[0];
+        self.orders.push(Order { at: first.to, dir: first.dir, to: first.at });
+        self.sweeps_early = true;
+        self
+    }
+
+    /// The order is given again, whatever became of the first.
+    #[must_use]
+    pub fn and_again(mut self) -> Self {
+        self.orders.push(self.orders[0]);
+        self
     }
 
     #[must_use]
@@ -166,7 +193,11 @@ impl World {
 
     #[must_use]
     pub fn params(&self, node: &RankNode, incarnation: Incarnation, map: &MdsMap) -> Params {
-        Params::new(node.rank, Slot(node.rank.0), incarnation, map.cluster, map.name_hash_key)
+        let slot = Slot(node.rank.0);
+        let params = Params::new(node.rank, slot, incarnation, map.cluster, map.name_hash_key);
+        #[cfg(feature = "mutants")]
+        let params = Params { mutant: self.mutant, ..params };
+        params
     }
 
     /// Everybody is down.

@@ -22,11 +22,11 @@ fn atlas() -> Atlas {
     for (dir, text, rank) in [(D, "d", R1), (E, "e", R2)] {
         let found = Found::Dir { ino: dir, rank, attr: None };
         let op = Op::Lookup { dir: Ino::ROOT, name: name(text) };
-        atlas.learn(&op, &Answer::Found(found));
+        atlas.learn(&op, &Answer::Found(found), R2);
     }
     for (dir, text, ino) in [(D, "f", F), (E, "g", G)] {
         let op = Op::Lookup { dir, name: name(text) };
-        atlas.learn(&op, &Answer::Found(Found::Here(file(ino.0))));
+        atlas.learn(&op, &Answer::Found(Found::Here(file(ino.0))), R2);
     }
     atlas
 }
@@ -65,7 +65,7 @@ fn what_no_route_leads_to_is_where_we_were_told() {
 fn our_rename_moves_what_we_know() {
     let mut atlas = atlas();
     let renamed = Renamed { moved: moved(F, FileKind::File, R2), exchanged: None };
-    atlas.learn(&rename(RenameMode::Replace), &Answer::Renamed(renamed));
+    atlas.learn(&rename(RenameMode::Replace), &Answer::Renamed(renamed), R2);
     assert_eq!(atlas.inodes.place(F), entry(E, "g"));
     assert_eq!(atlas.inodes.place(G), entry(E, "g"), "its rank says what has become of it");
 }
@@ -77,8 +77,20 @@ fn an_answer_that_was_overtaken_by_a_notice_moves_nothing() {
     let place = entry(D, "h");
     atlas.noticed(&Notice::Moved { ino: F, place: place.clone(), rank: R1 });
     let renamed = Renamed { moved: moved(F, FileKind::File, R2), exchanged: None };
-    atlas.learn(&rename(RenameMode::Replace), &Answer::Renamed(renamed));
+    atlas.learn(&rename(RenameMode::Replace), &Answer::Renamed(renamed), R2);
     assert_eq!(atlas.inodes.place(F), place);
+}
+
+/// Somebody moved it back before our answer came: it is known by its old name again, and rightly.
+#[test]
+fn an_answer_that_was_overtaken_by_the_way_back_moves_nothing() {
+    let mut atlas = atlas();
+    assert!(atlas.inodes.pin(F));
+    atlas.noticed(&Notice::Moved { ino: F, place: entry(E, "g"), rank: R1 });
+    atlas.noticed(&Notice::Moved { ino: F, place: entry(D, "f"), rank: R1 });
+    let renamed = Renamed { moved: moved(F, FileKind::File, R1), exchanged: None };
+    atlas.learn(&rename(RenameMode::Replace), &Answer::Renamed(renamed), R1);
+    assert_eq!(atlas.inodes.place(F), entry(D, "f"));
 }
 
 #[test]
@@ -88,7 +100,7 @@ fn our_exchange_moves_both() {
         moved: moved(F, FileKind::File, R2),
         exchanged: Some(moved(G, FileKind::File, R1)),
     };
-    atlas.learn(&rename(RenameMode::Exchange), &Answer::Renamed(renamed));
+    atlas.learn(&rename(RenameMode::Exchange), &Answer::Renamed(renamed), R2);
     assert_eq!(atlas.inodes.place(F), entry(E, "g"));
     assert_eq!(atlas.inodes.place(G), entry(D, "f"));
 }
@@ -105,7 +117,7 @@ fn a_renamed_directory_keeps_its_authority() {
         from_rank: R1,
     });
     let renamed = Renamed { moved: moved(D, FileKind::Dir, R1), exchanged: None };
-    atlas.learn(&op, &Answer::Renamed(renamed));
+    atlas.learn(&op, &Answer::Renamed(renamed), R2);
     assert_eq!(atlas.inodes.parent(D), Some(E));
     assert_eq!(atlas.rank_of_dir(D), R1);
 }
@@ -124,10 +136,11 @@ fn notices_say_where_things_went() {
 #[test]
 fn attributes_without_a_name_are_of_an_orphan_where_they_come_from() {
     let mut atlas = atlas();
-    atlas.learn_orphan(&Answer::Attr(file(F.0)), R2);
+    let op = Op::Getattr { target: atlas.target(F) };
+    atlas.learn(&op, &Answer::Attr(file(F.0)), R2);
     assert_ne!(atlas.inodes.place(F), Place::Orphan { rank: R2 });
     let nameless = Attr { nlink: 0, ..file(F.0) };
-    atlas.learn_orphan(&Answer::Attr(nameless), R2);
+    atlas.learn(&op, &Answer::Attr(nameless), R2);
     assert_eq!(atlas.inodes.place(F), Place::Orphan { rank: R2 });
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use common::error::FsError;
 use common::id::{Ino, Rank, RequestId};
 use common::limit::REDIRECTS_BEFORE_WARNING;
+use common::name::Name;
 use common::wire::reply::{Answer, Found, Route};
-use common::wire::request::{Caller, Op, Place};
+use common::wire::request::{Caller, Op, Place, Target};
 
 use crate::cx::Cx;
 use crate::pending::{Owner, Pending, State};
@@ -32,7 +33,10 @@ impl Pending {
             return self.finish(id, from, Err(FsError::NotFound));
         }
         match pended.op.dir() {
-            Some(dir) => cx.atlas.routes.redirected(dir, route, &cx.atlas.inodes),
+            Some(dir) => {
+                pended.forced = None;
+                cx.atlas.routes.redirected(dir, route, &cx.atlas.inodes);
+            }
             None => pended.forced = Some(route.rank),
         }
         if route.rank == from || pended.redirects >= REDIRECTS_BEFORE_WARNING {
@@ -63,7 +67,7 @@ impl Pending {
             cx.atlas.routes.forget(ino);
             return self.pause(id, cx);
         }
-        if pended.is_bound() {
+        if pended.is_bound() || matches!(pended.owner, Owner::Seeker { .. }) {
             return self.finish(id, from, Err(FsError::NotFound));
         }
         let sent = pended.target().filter(|target| target.ino == ino).map(|t| t.place.clone());
@@ -85,7 +89,67 @@ impl Pending {
                 let owner = Owner::Finder { request: id, ino };
                 self.begin(owner, Caller::default(), Op::Lookup { dir, name }, cx);
             }
+            Some(_) | None => self.seek(id, ino, from, cx),
+        }
+    }
+
+    /// Somebody else renamed the directory, or one above it, and its new parent is with another rank:
+    /// no name we know leads to it, but a process may still work in it. Whoever has it knows it.
+    fn seek(&mut self, id: RequestId, ino: Ino, from: Rank, cx: &mut Cx<'_>) {
+        let Some(pended) = self.requests.get_mut(&id) else { return };
+        let place = cx.atlas.inodes.place(ino);
+        let ranks = cx.atlas.map.iter().flat_map(|map| map.ranks.keys());
+        let next = ranks.copied().find(|rank| !pended.sought.contains(rank));
+        match next {
+            Some(rank)
+                if place == Place::Dir
+                    && cx.atlas.inodes.is_referred(ino)
+                    && pended.found_again <= FOUND_AGAIN_MAX =>
+            {
+                pended.state = State::Finding;
+                pended.sought.insert(rank);
+                let owner = Owner::Seeker { request: id, ino };
+                self.begin_at(rank, owner, Op::Getattr { target: Target::dir(ino) }, cx);
+            }
+            Some(_) | None if self.we_move(ino, cx) => self.pause(id, cx),
             Some(_) | None => self.finish(id, from, Err(gone(&place))),
+        }
+    }
+
+    /// Whether a request of ours is under way that gives the inode another place. Of an operation of
+    /// two ranks only the answer tells us where that is, and one of the two may have done it already.
+    fn we_move(&self, ino: Ino, cx: &Cx<'_>) -> bool {
+        let named = cx.atlas.inodes.name_of(ino);
+        let is_named = |dir: Ino, name: &Name| named.is_some_and(|it| (it.0, &it.1) == (dir, name));
+        let under_way = self.requests.values().filter(|pended| pended.unanswered > 0);
+        under_way.map(|pended| &pended.op).any(|op| {
+            if let Op::Rename(rename) = op {
+                is_named(rename.from_dir, &rename.from) || is_named(rename.to_dir, &rename.to)
+            } else {
+                matches!(op, Op::Link { target, .. } if target.ino == ino)
+            }
+        })
+    }
+
+    /// A rank was asked whether it has a directory.
+    pub(crate) fn on_sought(
+        &mut self,
+        id: RequestId,
+        ino: Ino,
+        result: &Result<Answer, FsError>,
+        from: Rank,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(pended) = self.requests.get_mut(&id) else { return };
+        if pended.state != State::Finding {
+            return;
+        }
+        if let Ok(Answer::Attr(_)) = result {
+            pended.sought.clear();
+            cx.atlas.routes.learn(ino, from, &cx.atlas.inodes);
+            self.dispatch(id, cx);
+        } else {
+            self.seek(id, ino, from, cx);
         }
     }
 
@@ -109,8 +173,7 @@ impl Pending {
         };
         let is_first = pended.found_again == 1;
         if found != Some(ino) {
-            let place = cx.atlas.inodes.place(ino);
-            self.finish(id, from, Err(gone(&place)));
+            self.seek(id, ino, from, cx);
         } else if is_first {
             self.dispatch(id, cx);
         } else {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use common::attr::FileKind;
 use common::id::Incarnation;
-use common::wire::reply::Answer;
-use common::wire::request::Place;
+use common::wire::reply::{Answer, Moved, Renamed};
+use common::wire::request::{Place, Rename, RenameMode};
 use common::wire::session::ToClient;
 
 use super::*;
@@ -134,7 +134,24 @@ fn a_directory_whose_name_stands_for_another_is_no_more() {
     let call = world.call(unlink(10, "f"));
     world.serve(R0, gone(10));
     world.serve(R0, dir_here(11, R0));
+    for rank in [R0, R1, R2] {
+        world.serve(rank, gone(10));
+    }
     assert_eq!(world.answer(call), Err(FsError::NotFound));
+}
+
+/// Somebody renamed it, and gave it away with its new parent: no name we know leads to it.
+#[test]
+fn a_directory_no_name_leads_to_is_found_at_whoever_has_it() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    let call = world.call(unlink(10, "f"));
+    world.serve(R0, gone(10));
+    world.serve(R0, Outcome::Refused(FsError::NotFound));
+    world.serve(R0, gone(10));
+    world.serve(R1, Outcome::Done(Answer::Attr(attr(10, FileKind::Dir))));
+    world.serve(R1, done());
+    assert_eq!(world.answer(call), Ok(Done::Nothing));
 }
 
 #[test]
@@ -216,6 +233,34 @@ fn a_replay_is_durable_only_when_its_new_life_says_so() {
     world.break_link(R0);
     world.pass(SOON);
     world.assert_nothing_sent_but_session();
+}
+
+/// Of two ranks one has moved it already, and the other's answer, which says where to, is on its way.
+#[test]
+fn what_our_own_rename_is_moving_is_waited_for() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R1));
+    world.look_up(10, "f", R1, here(20));
+    let rename = world.call(Call::Rename(Rename {
+        from_dir: Ino(10),
+        from: name("f"),
+        to_dir: Ino(1),
+        to: name("g"),
+        mode: RenameMode::Replace,
+        from_rank: R0,
+    }));
+    let (_, renaming) = world.request();
+    let stat = world.call(Call::Getattr { ino: Ino(20) });
+    world.serve(R1, gone(20));
+    world.serve(R1, Outcome::Refused(FsError::NotFound));
+    world.assert_waiting(stat);
+    let moved = Moved { ino: Ino(20), kind: FileKind::File, rank: R0 };
+    let renamed = Answer::Renamed(Renamed { moved, exchanged: None });
+    world.reply(R0, renaming.id, Some(Seq(5)), Outcome::Done(renamed));
+    assert_eq!(world.answer(rename), Ok(Done::Nothing));
+    world.pass(SOON);
+    world.serve(R0, Outcome::Done(Answer::Attr(file(20))));
+    assert_eq!(world.answer(stat), Ok(Done::Attr(file(20))));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Operators' questions and orders.
 
-use common::id::{Ino, MigrationId, Rank};
+use common::id::{ClientId, Ino, MigrationId, Rank};
 use common::migration::{MigrationCause, MigrationRecord};
 use common::name::Name;
 use common::time::Now;
@@ -8,6 +8,7 @@ use common::wire::admin::{
     AdminError, AdminReply, AdminRequest, Bound, Leftovers, Located, SessionEntry, Status,
     SubtreeEntry,
 };
+use common::wire::session::ToClient;
 
 use super::Mds;
 use crate::cx::{Cx, Step, Stop, Wait};
@@ -90,11 +91,15 @@ impl Mds {
         match request {
             AdminRequest::Status => return Ok(AdminReply::Status(self.status())),
             AdminRequest::Leftovers => return Ok(AdminReply::Leftovers(self.leftovers())),
+            AdminRequest::EvictSession { client } => {
+                return Ok(self.evict_by_order(now, *client, out));
+            }
             AdminRequest::Subtrees
             | AdminRequest::Locate { .. }
             | AdminRequest::Export { .. }
             | AdminRequest::Migrations
             | AdminRequest::CancelMigration { .. }
+            | AdminRequest::SettleMigration { .. }
             | AdminRequest::AwaitMigration { .. } => {}
         }
         if !self.recovery.is_serving() {
@@ -107,10 +112,14 @@ impl Mds {
             }
             AdminRequest::CancelMigration { id } => return Ok(self.cancel_migration(now, *id, out)),
             AdminRequest::Migrations => return Ok(AdminReply::Migrations(self.migrator.records())),
+            AdminRequest::SettleMigration { id, verdict } => {
+                return Ok(self.settle_migration(now, *id, *verdict, out));
+            }
             AdminRequest::Subtrees
             | AdminRequest::Locate { .. }
             | AdminRequest::Status
             | AdminRequest::Leftovers
+            | AdminRequest::EvictSession { .. }
             | AdminRequest::AwaitMigration { .. } => {}
         }
         let (mut cx, _) = self.split(now, out);
@@ -124,8 +133,23 @@ impl Mds {
             | AdminRequest::Export { .. }
             | AdminRequest::CancelMigration { .. }
             | AdminRequest::AwaitMigration { .. }
+            | AdminRequest::EvictSession { .. }
+            | AdminRequest::SettleMigration { .. }
             | AdminRequest::Migrations => unreachable!("answered above"),
         }
+    }
+
+    fn evict_by_order(&mut self, now: Now, client: ClientId, out: &mut Effects) -> AdminReply {
+        let Some(session) = self.own.sessions.get(client) else {
+            return AdminReply::Refused(AdminError::NoSession);
+        };
+        if let Some(conn) = session.conn() {
+            out.tell(conn, ToClient::Evicted);
+            out.push(Effect::CloseConnection { conn });
+        }
+        tracing::info!(client = client.0, "session ended by an operator");
+        self.evict(now, client, out);
+        AdminReply::Evicted
     }
 
     fn status(&self) -> Status {
@@ -133,9 +157,10 @@ impl Mds {
             .own
             .sessions
             .iter()
-            .map(|(client, _)| SessionEntry {
+            .map(|(client, session)| SessionEntry {
                 client,
                 pins: self.own.pins.of(client).count() as u64,
+                connected: session.conn().is_some(),
             })
             .collect();
         Status {

@@ -12,6 +12,8 @@ use common::wire::session::{Opened, PinClaim, SessionAge, ToClient, ToMds};
 use super::Mds;
 use crate::effect::{Effect, Effects};
 use crate::input::ConnId;
+use crate::mutant::mutated;
+use crate::params::Params;
 use crate::request::Parked;
 use crate::row::StoredSession;
 use crate::subtree::{Access, Intent};
@@ -71,9 +73,10 @@ impl Clients {
     }
 
     /// From here on they are carried out, in the order in which they once were.
-    pub(super) fn begin_replay(&mut self) {
+    pub(super) fn begin_replay(&mut self, params: &Params) {
         self.replays.sort_by_key(|parked| {
-            std::cmp::Reverse((parked.request.replay, parked.client, parked.request.id))
+            let first = mutated!(params, ReplayPerClient).then_some(parked.client);
+            std::cmp::Reverse((first, parked.request.replay, parked.client, parked.request.id))
         });
         self.replay = Replay::Running { current: None };
     }

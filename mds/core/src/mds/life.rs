@@ -77,7 +77,7 @@ impl Mds {
         self.set_spine_timer(now, out);
         self.resume_migrations(now, out);
         self.open_waiting(now, out);
-        self.clients.begin_replay();
+        self.clients.begin_replay(&self.params);
         self.continue_replay(now, out);
     }
 

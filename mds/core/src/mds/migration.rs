@@ -3,7 +3,7 @@
 use common::id::{Ino, Rank};
 use common::migration::{EndReason, MigrationCause};
 use common::time::Now;
-use common::wire::admin::{AdminError, AdminReply};
+use common::wire::admin::{AdminError, AdminReply, Settlement};
 
 use super::Mds;
 use crate::cx::{Cx, Step, Stop};
@@ -125,6 +125,23 @@ impl Mds {
             Some(false) => AdminReply::Refused(AdminError::PastCommit),
             Some(true) => AdminReply::Cancelling,
         }
+    }
+
+    /// Only whoever gave the region away knows whether it did; if that is lost, somebody must choose.
+    pub(super) fn settle_migration(
+        &mut self,
+        now: Now,
+        id: common::id::MigrationId,
+        verdict: Settlement,
+        out: &mut Effects,
+    ) -> AdminReply {
+        if self.map.ranks.contains_key(&id.exporter) {
+            return AdminReply::Refused(AdminError::ExporterLives(id.exporter));
+        }
+        let (mut cx, migrator) = self.split_migrator(now, out);
+        let settled = migrator.settle(id, verdict, &mut cx);
+        self.wake_thawed(now, out);
+        if settled { AdminReply::Settled } else { AdminReply::Refused(AdminError::NotInDoubt) }
     }
 
     pub(super) fn set_pins_timer(&self, now: Now, out: &mut Effects) {

@@ -24,6 +24,7 @@ use super::{Event, Half, Order, record};
 use crate::cx::{Cx, Step as Attempt, Stop, Wait};
 use crate::journal::entry::SubtreeClaim;
 use crate::message::migration::{Content, MigrationMsg, Step};
+use crate::mutant::mutated;
 use crate::replica;
 use crate::row::Parent;
 use crate::subtree::{DirAuth, Freeze};
@@ -242,8 +243,8 @@ impl Exporter {
                 awaiting.remove(&from);
                 self.finish_if_all_know(awaiting, finished, cx)
             }
-            (State::Cancelling { mut awaiting, importer, reason }, DirAuth::Sole(rank))
-                if rank == me =>
+            (State::Cancelling { mut awaiting, importer, reason }, auth)
+                if auth == DirAuth::Sole(me) || mutated!(cx.params, AnyAckCounts) =>
             {
                 awaiting.remove(&from);
                 Self::end_if_undone(awaiting, importer, reason)

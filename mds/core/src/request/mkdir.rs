@@ -24,6 +24,24 @@ pub struct NewDir<'a> {
     pub xattrs: &'a Xattrs,
 }
 
+impl NewDir<'_> {
+    /// As it is when it has just been made.
+    #[must_use]
+    pub fn made(&self, parent: &Dir, request: &Request) -> Dir {
+        Dir {
+            mode: (self.mode & PERMISSION_BITS) | (parent.mode & SET_GROUP_ID),
+            uid: request.caller.uid,
+            gid: group_of_new(parent, request),
+            times: Times::all(request.at),
+            entries: 0,
+            subdirs: 0,
+            parent: Some(Parent { dir: self.dir, name: self.name.clone() }),
+            xattrs: self.xattrs.clone(),
+            pin: None,
+        }
+    }
+}
+
 /// # Errors
 /// `Exists`, `TooManyLinks`, `Stale` for an inode number that was not lent; or why it does not go on.
 pub fn mkdir(cx: &mut Cx<'_>, client: ClientId, request: &Request, new: &NewDir<'_>) -> Step<Done> {
@@ -36,17 +54,7 @@ pub fn mkdir(cx: &mut Cx<'_>, client: ClientId, request: &Request, new: &NewDir<
         return Err(FsError::TooManyLinks.into());
     }
     check_lent(cx, client, new.ino)?;
-    let dir = Dir {
-        mode: (new.mode & PERMISSION_BITS) | (parent.mode & SET_GROUP_ID),
-        uid: request.caller.uid,
-        gid: group_of_new(&parent, request),
-        times: Times::all(request.at),
-        entries: 0,
-        subdirs: 0,
-        parent: Some(Parent { dir: new.dir, name: new.name.clone() }),
-        xattrs: new.xattrs.clone(),
-        pin: None,
-    };
+    let dir = new.made(&parent, request);
     let attr = dir.attr(new.ino);
     cx.own.namespace.put_entry(new.dir, new.name, Linkage::Dir { ino: new.ino }, cx.out);
     cx.own.namespace.make_dir(new.ino, dir, cx.out);

@@ -9,8 +9,10 @@ use common::name::Name;
 use common::wire::reply::{Answer, Found, Moved, Renamed};
 use common::wire::request::{Create, Op, Place, Request, Target};
 
+use super::mkdir::NewDir;
 use super::{Done, create, lookup, target};
 use crate::cx::{Cx, Step, Stop};
+use crate::namespace::Namespace;
 use crate::subtree::Intent;
 
 /// # Errors
@@ -35,12 +37,16 @@ fn is_removal(op: &Op) -> bool {
 fn answer_now(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
     let answer = match &request.op {
         Op::Create(create) => created(cx, client, request, create)?,
-        Op::Mkdir { dir, name, ino, .. } => entry(cx, client, *ino, (*dir, name))?,
+        Op::Mkdir { dir, name, ino, mode, xattrs } => {
+            let new = NewDir { dir: *dir, name, ino: *ino, mode: *mode, xattrs };
+            made_dir(cx, client, request, &new)?
+        }
         Op::Link { target, dir, name, .. } => entry(cx, client, target.ino, (*dir, name))?,
         Op::Setattr { target, .. } | Op::Wrote { target, .. } => attr(cx, client, target)?,
         Op::Rename(rename) => {
-            cx.admit(rename.to_dir, Intent::Read)?;
-            match cx.entry(rename.to_dir, &rename.to)? {
+            let seen = cx.admit(rename.to_dir, Intent::Read);
+            let seen = seen.and_then(|_| cx.entry(rename.to_dir, &rename.to));
+            match is_there(seen)?.flatten() {
                 None => Answer::Done,
                 Some(linkage) => {
                     let moved = Moved { ino: linkage.ino(), kind: linkage.kind(), rank: cx.me() };
@@ -48,12 +54,8 @@ fn answer_now(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done
                 }
             }
         }
-        Op::Unlink { dir, .. } | Op::Rmdir { dir, .. } => {
-            cx.admit(*dir, Intent::Read)?;
-            Answer::Done
-        }
-        Op::SetXattr { target, .. } | Op::RemoveXattr { target, .. } => {
-            target::find(cx, target, Intent::Read)?;
+        // Whatever has become of it since.
+        Op::Unlink { .. } | Op::Rmdir { .. } | Op::SetXattr { .. } | Op::RemoveXattr { .. } => {
             Answer::Done
         }
         Op::Lookup { .. }
@@ -71,16 +73,46 @@ fn answer_now(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done
 
 /// What was made, as it was then if it is gone or elsewhere by now.
 fn created(cx: &mut Cx<'_>, client: ClientId, request: &Request, create: &Create) -> Step<Answer> {
-    match entry(cx, client, create.ino, (create.dir, &create.name)) {
-        Err(Stop::Refuse(FsError::NotFound)) => {
-            let parent = cx.dir(create.dir)?.clone();
+    let seen = entry(cx, client, create.ino, (create.dir, &create.name));
+    match is_there(seen)? {
+        None => {
+            let parent = is_there(cx.dir(create.dir))?.cloned();
+            let parent = parent.unwrap_or_else(|| Namespace::root(request.at));
             let attr = create::new_inode(create, &parent, request)?.attr;
             // Where it is by now is known if somebody pins it, and must not be forgotten.
             let dir = cx.own.pins.dir_of(create.ino);
             target::pin(cx, client, &attr, dir);
             Ok(Answer::Found(Found::Here(attr)))
         }
-        answer => answer,
+        Some(answer) => Ok(answer),
+    }
+}
+
+/// As [`created`]. Nobody pins directories.
+fn made_dir(
+    cx: &mut Cx<'_>,
+    client: ClientId,
+    request: &Request,
+    new: &NewDir<'_>,
+) -> Step<Answer> {
+    let seen = entry(cx, client, new.ino, (new.dir, new.name));
+    if let Some(answer) = is_there(seen)? {
+        return Ok(answer);
+    }
+    let parent = is_there(cx.dir(new.dir))?.cloned();
+    let parent = parent.unwrap_or_else(|| Namespace::root(request.at));
+    let attr = new.made(&parent, request).attr(new.ino);
+    Ok(Answer::Found(Found::Dir { ino: new.ino, rank: cx.me(), attr: Some(attr) }))
+}
+
+/// What was removed after the request was carried out is no reason to refuse it.
+fn is_there<T>(seen: Step<T>) -> Step<Option<T>> {
+    match seen {
+        Ok(found) => Ok(Some(found)),
+        Err(Stop::Gone(_) | Stop::Refuse(FsError::NotFound)) => Ok(None),
+        Err(stop @ (Stop::Wait(_) | Stop::Redirect(_) | Stop::Refuse(_) | Stop::TwoPhase)) => {
+            Err(stop)
+        }
     }
 }
 

@@ -82,6 +82,7 @@ fn a_request_is_applied_once_however_often_it_comes() {
         mds.say(A, conn(A, 1), ToMds::Request(request.clone()));
         let reply = mds.reply(A, id).unwrap();
         assert!(matches!(reply.outcome, Outcome::Done(Answer::Renamed(_))), "{reply:?}");
+        mds.make_durable();
     }
     let mut mds = mds.restart();
     mds.connect(A, conn(A, 1));
@@ -90,6 +91,44 @@ fn a_request_is_applied_once_however_often_it_comes() {
     mds.say(A, conn(A, 1), ToMds::Request(request));
     let reply = mds.reply(A, id).unwrap();
     assert!(matches!(reply.outcome, Outcome::Done(Answer::Renamed(_))), "{reply:?}");
+}
+
+/// An answer that names no position lets the client forget the request: not while power can fail.
+#[test]
+fn what_is_asked_again_is_answered_when_it_cannot_be_lost() {
+    let mut mds = Fixture::new();
+    mds.create(A, ROOT, "f");
+    let request = mds.request(rename_op((ROOT, "f"), (ROOT, "g"), RenameMode::Replace));
+    let id = request.id;
+    mds.say(A, conn(A, 1), ToMds::Request(request.clone()));
+    assert!(mds.reply(A, id).unwrap().applied.is_some());
+    mds.say(A, conn(A, 1), ToMds::Request(request));
+    assert_eq!(mds.reply(A, id), None);
+    mds.make_durable();
+    assert_eq!(mds.reply(A, id).unwrap().applied, None);
+}
+
+/// Its first answer was lost; somebody has removed all of it before it was asked for again.
+#[test]
+fn what_was_done_and_undone_by_others_was_done() {
+    let mut mds = Fixture::new();
+    let dir = mds.mkdir(A, ROOT, "d");
+    let requests = [
+        Op::Mkdir { dir, name: name("e"), ino: mds.new_ino(A), mode: 0o755, xattrs: [].into() },
+        Op::Rmdir { dir, name: name("e") },
+    ];
+    let requests = requests.map(|op| mds.request(op));
+    for request in &requests {
+        mds.say(A, conn(A, 1), ToMds::Request(request.clone()));
+        assert!(matches!(mds.reply(A, request.id).unwrap().outcome, Outcome::Done(_)));
+    }
+    mds.ask(B, Op::Rmdir { dir: ROOT, name: name("d") });
+    mds.make_durable();
+    for request in requests {
+        mds.say(A, conn(A, 1), ToMds::Request(request.clone()));
+        let reply = mds.reply(A, request.id).unwrap();
+        assert!(matches!(reply.outcome, Outcome::Done(_)), "{reply:?}");
+    }
 }
 
 #[test]

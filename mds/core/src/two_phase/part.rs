@@ -194,7 +194,8 @@ fn count(cx: &mut Cx<'_>, ino: Ino, (entries, subdirs): (i64, i64), at: Timestam
     cx.own.namespace.put_dir(ino, dir, cx.out);
 }
 
-/// The requester knows from its answer.
+/// Where a file comes from another rank the requester knows from its answer. Where it stays, from its
+/// notice like everybody: in order with what others do to the file before the answer comes.
 fn tell_moved(cx: &mut Cx<'_>, notice: &Notice, requester: ClientId) -> Vec<(ClientId, NoticeId)> {
     let (ino, place, rank) = match notice {
         Notice::Moved { ino, place, rank } => (*ino, place, *rank),
@@ -202,12 +203,15 @@ fn tell_moved(cx: &mut Cx<'_>, notice: &Notice, requester: ClientId) -> Vec<(Cli
             unreachable!("only a move is told as one")
         }
     };
-    let awaited = cx.own.notify_holders(ino, notice, Tell::AllBut(requester), cx.out);
+    let stays = rank == cx.me();
+    let tell =
+        if stays { Tell::All { but_wait_not_for: requester } } else { Tell::AllBut(requester) };
+    let awaited = cx.own.notify_holders(ino, notice, tell, cx.out);
     let dir = match place {
         Place::Entry { dir, .. } => Some(*dir),
         Place::Dir | Place::Home | Place::Orphan { .. } => None,
     };
-    if rank == cx.me() {
+    if stays {
         cx.own.pins.relocate(ino, dir);
     } else {
         let _gone_with_it = cx.own.pins.take(ino);

@@ -11,6 +11,7 @@ use crate::cx::Cx;
 use crate::effect::Effect;
 use crate::message::migration::Step;
 use crate::migration::copy::Copy;
+use crate::mutant::mutated;
 use crate::replica;
 use crate::row::Key;
 use crate::subtree::{DirAuth, Freeze};
@@ -63,7 +64,8 @@ impl Exporter {
             }
             State::Warning(Warning { copy, .. }) | State::Exporting(copy) => {
                 self.thaw(Some(&copy), cx);
-                let warned = self.export.bystanders.clone();
+                let forgotten = mutated!(cx.params, NotUnwarned);
+                let warned = if forgotten { none } else { self.export.bystanders.clone() };
                 self.announce(&warned, DirAuth::Sole(cx.me()), cx);
                 self.await_undone(warned, importer, reason, cx)
             }

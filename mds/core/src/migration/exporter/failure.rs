@@ -9,6 +9,7 @@ use common::migration::EndReason;
 
 use super::{Exporter, State, Undone};
 use crate::cx::Cx;
+use crate::mutant::mutated;
 use crate::subtree::DirAuth;
 
 /// A rank may play several roles.
@@ -75,6 +76,9 @@ fn on_importer_down(exporter: &mut Exporter, state: State, cx: &mut Cx<'_>) -> S
             cov_mark::hit!(importer_dies_in_exporting);
             exporter.undo(state, reason, Undone::Yes, cx)
         }
+        State::LoggingExport(copy, _) if mutated!(cx.params, UndoAfterCommit) => {
+            exporter.undo(State::Exporting(copy), reason, Undone::Yes, cx)
+        }
         State::LoggingExport(..) => {
             // `Export` may be durable already. It comes back as the authority.
             // Its next life knows of no replicas.
@@ -97,6 +101,9 @@ fn on_importer_down(exporter: &mut Exporter, state: State, cx: &mut Cx<'_>) -> S
 
 /// A dead bystander knows nothing that could be wrong; it counts as having acknowledged.
 fn on_bystander_down(exporter: &mut Exporter, state: State, dead: Rank, cx: &mut Cx<'_>) -> State {
+    if mutated!(cx.params, DeadBystanderAwaited) {
+        return state;
+    }
     exporter.export.bystanders.remove(&dead);
     match state {
         State::Locking | State::Discovering | State::Copying(_) | State::Freezing(_) => state,

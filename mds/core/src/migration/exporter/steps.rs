@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{DirFragId, Ino, Nonce, Rank, Seq};
+use common::id_set::IdSet;
 use common::mds_map::RankState;
 use common::migration::EndReason;
 use common::wire::reply::Route;
@@ -16,6 +17,7 @@ use crate::kill_point::KillPoint;
 use crate::message::migration::{Content, MigrationMsg, Payload, Step, TravelSession};
 use crate::migration::copy::Copy;
 use crate::migration::sweep;
+use crate::mutant::mutated;
 use crate::replica;
 use crate::row::Parent;
 use crate::spine::Replica;
@@ -218,7 +220,11 @@ impl Exporter {
         let payload = Payload {
             delta,
             sessions: travel_sessions(cx),
-            registrations: self.registrations(&copy, cx),
+            registrations: if mutated!(cx.params, RegistrationsNotCarried) {
+                BTreeMap::new()
+            } else {
+                self.registrations(&copy, cx)
+            },
         };
         self.send(Step::Export(Box::new(payload)), cx);
         cx.out.reached(KillPoint::ExportSent);
@@ -283,6 +289,9 @@ impl Exporter {
         cx.own.journal.note_open(id, seq);
         cx.out.push(Effect::SyncSoon);
         cx.out.reached(KillPoint::ExportSubmitted);
+        if mutated!(cx.params, UnfreezeBeforeExportDurable) {
+            return self.notify(&copy, cx);
+        }
         State::LoggingExport(copy, seq)
     }
 
@@ -306,7 +315,8 @@ impl Exporter {
         self.let_go(copy, cx);
         let awaiting = self.export.bystanders.clone();
         self.announce(&awaiting, DirAuth::Sole(importer), cx);
-        self.finish_if_all_know(awaiting, Finished::NotYet, cx)
+        let early = mutated!(cx.params, ReleasedForgottenEarly);
+        self.finish_if_all_know(awaiting, if early { Finished::Yes } else { Finished::NotYet }, cx)
     }
 
     /// What was ours and is the importer's: registrations, pins, and the bounds beyond.
@@ -391,7 +401,10 @@ fn gather_delta(warning: &mut Warning, cx: &mut Cx<'_>) -> Result<(), Stop> {
         warning.delta.extend(content);
     }
     debug_assert!(warning.copy.walk_is_over(), "nothing more to send means the walk is over");
-    warning.delta.extend(warning.copy.take_dirty(cx)?);
+    let changed = warning.copy.take_dirty(cx)?;
+    if !mutated!(cx.params, DeltaForgotten) {
+        warning.delta.extend(changed);
+    }
     Ok(())
 }
 
@@ -403,7 +416,11 @@ fn travel_sessions(cx: &Cx<'_>) -> Vec<TravelSession> {
         .map(|(client, session)| TravelSession {
             client,
             ranges: session.stored().ranges.clone(),
-            completed: session.completed().clone(),
+            completed: if mutated!(cx.params, CompletedTableForgotten) {
+                IdSet::default()
+            } else {
+                session.completed().clone()
+            },
         })
         .collect()
 }

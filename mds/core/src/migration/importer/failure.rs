@@ -5,6 +5,7 @@ use common::id::Rank;
 use super::{ExporterIs, Importer, State};
 use crate::cx::Cx;
 use crate::journal::entry::ImportOutcome;
+use crate::mutant::mutated;
 
 pub(super) fn on_rank_down(
     importer: &mut Importer,
@@ -60,6 +61,13 @@ fn on_exporter_down(importer: &mut Importer, state: State, cx: &mut Cx<'_>) -> S
         State::Acking(payload) => {
             // In doubt: its journal decides, and its next incarnation says what is in it.
             cov_mark::hit!(exporter_dies_in_acking);
+            if mutated!(cx.params, DoubtSeized) {
+                return importer.serve(&payload, cx);
+            }
+            if mutated!(cx.params, DoubtForgotten) {
+                importer.log_finish(ImportOutcome::Foreign, cx);
+                return importer.abort(cx);
+            }
             State::Acking(payload)
         }
         State::Finishing { seq, told, .. } => {

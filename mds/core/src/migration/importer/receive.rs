@@ -10,6 +10,7 @@ use crate::effect::Effect;
 use crate::journal::entry::Entry;
 use crate::kill_point::KillPoint;
 use crate::message::migration::Content;
+use crate::mutant::mutated;
 use crate::row::{Change, Key, Row};
 
 #[derive(Clone, Debug, Hash)]
@@ -114,7 +115,7 @@ impl Received {
                     }
                 }
                 Content::Pins { ino, dir, holders } => {
-                    if holders.is_empty() {
+                    if holders.is_empty() || mutated!(cx.params, PinNotCarried) {
                         self.pins.remove(&ino);
                     } else {
                         self.pins.insert(ino, (dir, holders));
@@ -131,7 +132,9 @@ impl Received {
             return;
         }
         cx.own.namespace.uncache_dir(frag.ino);
-        cx.out.push(Effect::Write(Change::DeleteFragment(frag)));
+        if !mutated!(cx.params, CopyWithoutDeleteRange) {
+            cx.out.push(Effect::Write(Change::DeleteFragment(frag)));
+        }
         cx.own.held.insert(frag, self.id);
         cx.out.put(Row::Held(frag, self.id));
         cx.out.put(Row::Copied(self.id, frag));

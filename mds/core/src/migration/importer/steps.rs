@@ -11,6 +11,7 @@ use crate::effect::Effect;
 use crate::journal::entry::{Entry, ImportOutcome, ImportStart};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{MigrationMsg, Payload, Step};
+use crate::mutant::mutated;
 use crate::replica;
 use crate::subtree::{DirAuth, Freeze, Subtree};
 use crate::timer::Timer;
@@ -67,6 +68,12 @@ impl Importer {
         cx.own.journal.note_open(self.import.id, seq);
         cx.out.push(Effect::SyncSoon);
         cx.out.reached(KillPoint::ImportStartSubmitted);
+        if mutated!(cx.params, AckBeforeImportStartDurable) {
+            return self.ack(payload, cx);
+        }
+        if mutated!(cx.params, DoubtNotFrozen) {
+            self.set_base(auth, Freeze::Live, cx);
+        }
         State::LoggingStart(payload, seq)
     }
 
@@ -214,7 +221,7 @@ impl Importer {
             }
             self.thawed.push(base);
         }
-        if self.received.has_begun() {
+        if self.received.has_begun() && !mutated!(cx.params, ReverseLooksAtNewState) {
             self.received.sweep(cx);
             cx.own.journal.settle(self.import.id);
             cx.own.checkpoint(cx.out);
