@@ -118,9 +118,7 @@ fn migrations(Rank { me, own, migrator, .. }: Rank<'_>) -> Result<(), Broken> {
 fn replicas(Rank { me, own, migrator, .. }: Rank<'_>) -> Result<(), Broken> {
     let own_replica = own.spine.replicas().find(|(_, replica)| replica.authority == me);
     let own_holder = own.spine.registered().find(|(_, holders)| holders.contains_key(&me));
-    let mut both =
-        own_replica.map(|(dir, _)| dir).into_iter().chain(own_holder.map(|(dir, _)| dir));
-    if let Some(dir) = both.next() {
+    if let Some(dir) = own_replica.map(|(dir, _)| dir).or_else(|| own_holder.map(|(dir, _)| dir)) {
         return Err(Broken::OwnReplica(dir));
     }
     let under_way: BTreeSet<MigrationId> = migrator.halves(me).map(|half| half.id).collect();

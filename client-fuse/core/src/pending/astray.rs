@@ -121,12 +121,11 @@ impl Pending {
     fn we_move(&self, ino: Ino, cx: &Cx<'_>) -> bool {
         let named = cx.atlas.inodes.name_of(ino);
         let is_named = |dir: Ino, name: &Name| named.is_some_and(|it| (it.0, &it.1) == (dir, name));
-        let under_way = self.requests.values().filter(|pended| pended.unanswered > 0);
-        under_way.map(|pended| &pended.op).any(|op| {
-            if let Op::Rename(rename) = op {
+        self.requests.values().filter(|pended| pended.unanswered > 0).any(|pended| {
+            if let Op::Rename(rename) = &pended.op {
                 is_named(rename.from_dir, &rename.from) || is_named(rename.to_dir, &rename.to)
             } else {
-                matches!(op, Op::Link { target, .. } if target.ino == ino)
+                matches!(&pended.op, Op::Link { target, .. } if target.ino == ino)
             }
         })
     }

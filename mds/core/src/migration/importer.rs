@@ -19,6 +19,7 @@ use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, Seq};
 
 use super::{Event, Half, record};
 use crate::cx::{Cx, Stop, Wait};
+use crate::journal::InDoubt;
 use crate::journal::entry::{ImportStart, SubtreeClaim};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{Content, MigrationMsg, Payload, Step};
@@ -132,7 +133,8 @@ impl Importer {
 
     /// As the journal leaves it: in doubt. Pins are claimed anew by their clients.
     #[must_use]
-    pub fn restore(start: ImportStart, touched: BTreeSet<DirFragId>) -> Self {
+    pub fn restore(doubt: InDoubt) -> Self {
+        let InDoubt { start, touched, before } = doubt;
         let ImportStart { id, base, from, epoch, bounds, parent, sessions } = start;
         let import = Import {
             id,
@@ -143,7 +145,7 @@ impl Importer {
             epoch,
             bounds,
             bystanders: BTreeSet::new(),
-            before: None,
+            before: before.as_ref().map(Subtree::restored),
         };
         let payload = Payload { sessions, ..Payload::default() };
         Self {

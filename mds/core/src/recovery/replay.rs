@@ -175,7 +175,8 @@ impl Replay {
             match self.open.get(&id) {
                 Some(start) => {
                     let touched = frags.into_iter().collect();
-                    in_doubt.push(InDoubt { start: start.clone(), touched });
+                    let before = self.own.subtrees.claims().remove(&start.base);
+                    in_doubt.push(InDoubt { start: start.clone(), touched, before });
                 }
                 None => self.own.sweep.add_copied(id, frags),
             }

@@ -416,6 +416,25 @@ fn operators_are_told_how_it_ends_once_it_has() {
     assert_eq!(story.told_end(), Some(refusal), "nobody knows it");
 }
 
+/// What was given away is deleted in the end, however often the rank dies before it gets to that.
+#[test]
+fn exporter_dies_twice_before_it_has_swept() {
+    let mut story = Story::before(Neighbor::Bystander);
+    story.order();
+    story.cluster.run();
+    assert_eq!(story.exporter(), "Over");
+    for _ in 0..2 {
+        story.cluster.kill(E);
+        story.cluster.revive(E);
+        story.cluster.run();
+    }
+    let dir = story.dir;
+    assert_eq!(story.cluster.at(E).entries(dir).len(), 2, "it had no time for that");
+    story.rest();
+    assert_eq!(story.cluster.at(E).entries(dir), []);
+    story.assert_owner(I);
+}
+
 /// The importer has made the old path known to itself.
 #[test]
 fn a_base_that_is_renamed_to_another_directory_meanwhile_stays() {
@@ -449,23 +468,4 @@ fn a_base_that_somebody_else_changes_is_noticed() {
     story.cluster.at(E).mds.freeze_for_test(base, Freeze::Frozen);
     let broken = story.cluster.ranks[&E].mds.check();
     assert!(matches!(broken, Err(Broken::Migration { .. })), "{broken:?}");
-}
-
-/// What was given away is deleted in the end, however often the rank dies before it gets to that.
-#[test]
-fn exporter_dies_twice_before_it_has_swept() {
-    let mut story = Story::before(Neighbor::Bystander);
-    story.order();
-    story.cluster.run();
-    assert_eq!(story.exporter(), "Over");
-    for _ in 0..2 {
-        story.cluster.kill(E);
-        story.cluster.revive(E);
-        story.cluster.run();
-    }
-    let dir = story.dir;
-    assert_eq!(story.cluster.at(E).entries(dir).len(), 2, "it had no time for that");
-    story.rest();
-    assert_eq!(story.cluster.at(E).entries(dir), []);
-    story.assert_owner(I);
 }
