@@ -21,17 +21,11 @@ pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done
     match answer_now(cx, client, request) {
         // It was applied, and what it was applied to has gone since. Who replays it was answered
         // then, and only wants to know that it is not lost.
-        Err(Stop::Gone(_) | Stop::Refuse(FsError::NotFound))
-            if request.replay.is_some() || is_removal(&request.op) =>
-        {
+        Err(Stop::Gone(_) | Stop::Refuse(FsError::NotFound)) if request.replay.is_some() => {
             Ok(Done::read(Answer::Done))
         }
         answered => answered,
     }
-}
-
-fn is_removal(op: &Op) -> bool {
-    matches!(op, Op::Unlink { .. } | Op::Rmdir { .. })
 }
 
 fn answer_now(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
@@ -75,6 +69,7 @@ fn answer_now(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done
 fn created(cx: &mut Cx<'_>, client: ClientId, request: &Request, create: &Create) -> Step<Answer> {
     let seen = entry(cx, client, create.ino, (create.dir, &create.name));
     match is_there(seen)? {
+        None if request.replay.is_some() => Ok(Answer::Done),
         None => {
             let parent = is_there(cx.dir(create.dir))?.cloned();
             let parent = parent.unwrap_or_else(|| Namespace::root(request.at));

@@ -153,6 +153,7 @@ fn what_was_applied_is_not_refused_because_its_directory_has_gone_since() {
         assert!(matches!(reply.outcome, Outcome::Done(_)), "{reply:?}");
     }
     mds.ask(A, Op::Rmdir { dir: ROOT, name: name("d") });
+    mds.make_durable();
 
     // The answer was lost; or power was, so that it is replayed.
     let replayed = Request { replay: Some(Seq(1)), ..made };
