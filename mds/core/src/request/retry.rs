@@ -66,6 +66,7 @@ pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done
 fn created(cx: &mut Cx<'_>, client: ClientId, request: &Request, create: &Create) -> Step<Answer> {
     let seen = entry(cx, client, create.ino, (create.dir, &create.name));
     match is_there(seen)? {
+        None if request.replay.is_some() => Ok(Answer::Done),
         None => {
             let parent = is_there(cx.dir(create.dir))?.cloned();
             let parent = parent.unwrap_or_else(|| Namespace::root(request.at));
