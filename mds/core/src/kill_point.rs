@@ -53,3 +53,10 @@ pub enum KillPoint {
     CommitSent,
     CommitApplied,
 }
+
+impl KillPoint {
+    /// Every one, in the order of a migration's course.
+    pub fn all() -> impl Iterator<Item = Self> {
+        <Self as strum::IntoEnumIterator>::iter()
+    }
+}

@@ -5,6 +5,7 @@ use common::mds_map::{MdsMap, RankState, Switch};
 use common::time::Now;
 
 use crate::balancer::Balancer;
+use crate::check;
 use crate::cx::{Cx, Wait};
 use crate::effect::{AbortReason, Effect, Effects};
 use crate::holdings::Holdings;
@@ -101,6 +102,18 @@ impl Mds {
         self.poke_migrations(now, out);
         self.tell_of_ends(out);
         self.own.namespace.trim(self.params.cache_entries_max);
+    }
+
+    /// # Errors
+    /// The first invariant of this rank that does not hold.
+    pub fn check(&self) -> Result<(), check::Broken> {
+        check::check(check::Rank {
+            me: self.params.me,
+            own: &self.own,
+            requests: &self.requests,
+            two_phase: &self.two_phase,
+            migrator: &self.migrator,
+        })
     }
 
     /// The position reached: what a sync begun after this turn was written makes durable.

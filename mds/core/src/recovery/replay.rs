@@ -145,11 +145,10 @@ impl Replay {
                     restore_import(own, &start, DirAuth::Sole(self.me), Freeze::Live);
                 }
             }
-            Entry::Export { id, base, to, epoch } => {
+            Entry::Export { id, base, parent, to, epoch } => {
                 own.journal.note_open(id, seq);
                 self.exported.insert(id);
                 own.released.insert(id, Release { base, to, epoch });
-                let parent = own.subtrees.get(base).and_then(|subtree| subtree.parent);
                 own.subtrees.restore(base, &SubtreeClaim { auth: to, epoch, parent });
             }
             Entry::Finished { id } => {

@@ -75,6 +75,7 @@ impl World {
             }
         }
         self.host(life.rank).turn(now);
+        checker::check_rank(self.host(life.rank))?;
         checker::check(&self.ranks)?;
         let at = self.now.after(self.dice.wait(Duration::from_micros(1), WRITE));
         // One store thread: batches are written in the order of their turns.
