@@ -343,6 +343,7 @@ impl Migrator {
     }
 
     pub fn on_rank_down(&mut self, rank: Rank, cx: &mut Cx<'_>) {
+        self.thawed.extend(bystander::on_rank_down(rank, cx));
         self.tell_all(&Event::RankDown(rank), cx);
     }
 

@@ -54,5 +54,24 @@ fn apply(base: DirFragId, auth: DirAuth, epoch: Epoch, cx: &mut Cx<'_>) -> Optio
     }
 }
 
+/// Whoever warned us is dead, and may never say how it ended. What it owned by its own record is what
+/// we go by, until we hear better: a wrong guess is answered by a redirect. Returns the bases whose
+/// doubt has ended.
+pub fn on_rank_down(dead: Rank, cx: &mut Cx<'_>) -> Vec<DirFragId> {
+    let me = cx.me();
+    let doubtful = cx.own.subtrees.iter().filter(|(_, subtree)| match subtree.auth {
+        DirAuth::Ambiguous { first, second } => first == dead && second != me,
+        DirAuth::Sole(_) => false,
+    });
+    let doubtful: Vec<DirFragId> = doubtful.map(|(base, _)| base).collect();
+    for base in &doubtful {
+        if let Some(subtree) = cx.own.subtrees.get_mut(*base) {
+            subtree.auth = DirAuth::Sole(dead);
+            subtree.freeze = Freeze::Live;
+        }
+    }
+    doubtful
+}
+
 #[cfg(test)]
 mod tests;

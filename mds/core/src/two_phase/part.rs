@@ -204,11 +204,8 @@ fn tell_moved(cx: &mut Cx<'_>, notice: &Notice, requester: ClientId) -> Vec<(Cli
         }
     };
     let stays = rank == cx.me();
-    let tell = if stays {
-        Tell::All { but_wait_not_for: requester }
-    } else {
-        Tell::AllBut(requester)
-    };
+    let tell =
+        if stays { Tell::All { but_wait_not_for: requester } } else { Tell::AllBut(requester) };
     let awaited = cx.own.notify_holders(ino, notice, tell, cx.out);
     let dir = match place {
         Place::Entry { dir, .. } => Some(*dir),

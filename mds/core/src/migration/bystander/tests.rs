@@ -106,3 +106,14 @@ fn a_doubt_does_not_make_it_the_owner_after_a_restart() {
     bystander.0.revive(R0);
     assert_eq!(bystander.knows(D1), owned_by(R1));
 }
+
+/// Whoever warned it may come back and remember nothing of the bystanders.
+#[test]
+fn its_doubt_ends_with_whoever_warned_it() {
+    let mut bystander = Bystander::new();
+    bystander.hears(D1, DOUBT, 5);
+    bystander.0.kill(R2);
+    assert_eq!(bystander.knows(D1), (DOUBT, Freeze::Frozen), "the exporter says how it ends");
+    bystander.0.kill(R1);
+    assert_eq!(bystander.knows(D1), owned_by(R1));
+}

@@ -111,6 +111,9 @@ impl Importer {
         let seq = self.log_finish(ImportOutcome::Owned, cx);
         self.join_neighbors(cx);
         self.thawed.push(base);
+        if self.exporter_began_anew(cx) {
+            self.tell_everybody(DirAuth::Sole(cx.me()), cx);
+        }
         State::Finishing { seq, told: Told::NotYet, over: ExporterIs::Notifying }
     }
 
@@ -188,6 +191,9 @@ impl Importer {
             | State::Acking(_) => {
                 self.reverse(&state, cx);
                 self.send(Step::CancelAck, cx);
+                if self.exporter_began_anew(cx) {
+                    self.tell_everybody(DirAuth::Sole(self.import.exporter), cx);
+                }
                 State::Over
             }
             State::Aborting { .. } => {
@@ -235,6 +241,20 @@ impl Importer {
         let awaiting = self.import.bystanders.clone();
         self.notify_bystanders(DirAuth::Sole(self.import.exporter), cx);
         self.end_if_unwarned(awaiting, cx)
+    }
+
+    /// Whether the life of the exporter that knew the bystanders is over.
+    fn exporter_began_anew(&self, cx: &Cx<'_>) -> bool {
+        cx.map.incarnation(self.import.exporter) != Some(self.import.id.incarnation)
+    }
+
+    /// Neither the exporter's next life nor one of ours knows who the bystanders were. Whoever was none
+    /// learns nothing by it. The answers need not be waited for: none of them is in doubt.
+    fn tell_everybody(&mut self, auth: DirAuth, cx: &mut Cx<'_>) {
+        let others = cx.map.ranks.keys().copied();
+        let others = others.filter(|rank| *rank != cx.me() && *rank != self.import.exporter);
+        self.import.bystanders = others.collect();
+        self.notify_bystanders(auth, cx);
     }
 
     /// The exporter died after it decided.
