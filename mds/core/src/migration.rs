@@ -15,12 +15,14 @@ use crate::effect::Effect;
 use crate::journal::entry::Entry;
 use crate::journal::{InDoubt, Recalled};
 use crate::message::migration::{MigrationMsg, Step};
+use crate::migration::bystander::Doubt;
 use crate::migration::copy::Changes;
 use crate::migration::exporter::Exporter;
 use crate::migration::importer::Importer;
 use crate::mutant::mutated;
 use crate::replica;
 use crate::replica::trim::Relied;
+use crate::subtree::{DirAuth, Freeze};
 
 pub mod bystander;
 pub mod copy;
@@ -41,6 +43,8 @@ pub mod sweep;
 pub struct Migrator {
     exports: BTreeMap<MigrationId, Exporter>,
     imports: BTreeMap<MigrationId, Importer>,
+    /// Migrations of others of which this rank was told that authority is in doubt.
+    doubts: BTreeMap<MigrationId, Doubt>,
     ended: VecDeque<MigrationRecord>,
     last_number: u32,
     /// Bases whose waiting requests are to be tried anew: their freeze ended in this turn.
@@ -53,6 +57,15 @@ pub struct Order {
     pub dir: Ino,
     pub to: Rank,
     pub cause: MigrationCause,
+}
+
+/// One half of a migration under way, and how its base must look here, if that is its doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Half {
+    pub id: MigrationId,
+    pub base: DirFragId,
+    pub state: &'static str,
+    pub expected: Option<(DirAuth, Freeze)>,
 }
 
 /// Something that happened to a migration.
@@ -82,10 +95,8 @@ impl Migrator {
             }
             cx.own.spine.watch.begin(doubt.start.id, doubt.start.base.ino);
         }
-        let imports = in_doubt
-            .into_iter()
-            .map(|doubt| (doubt.start.id, Importer::restore(doubt.start, doubt.touched)))
-            .collect();
+        let imports =
+            in_doubt.into_iter().map(|doubt| (doubt.start.id, Importer::restore(doubt))).collect();
         Self { imports, ended: record::restore(recalled, cx), ..Self::default() }
     }
 
@@ -174,6 +185,8 @@ impl Migrator {
             Step::Notify { auth, epoch, dirs } => {
                 let thawed = bystander::on_notify((from, id, base), (auth, epoch), &dirs, cx);
                 self.thawed.extend(thawed);
+                self.doubts.retain(|_, doubt| doubt.base != base);
+                self.doubts.extend(Doubt::left(base, auth, epoch, cx).map(|doubt| (id, doubt)));
             }
             Step::Ask => self.on_ask(from, id, base, cx),
             Step::DiscoverAck
@@ -192,6 +205,12 @@ impl Migrator {
             Step::NotifyAck { .. } => self.on_notify_ack(from, id, step, cx),
             Step::Rows { .. } | Step::Prep { .. } | Step::Over | Step::Undecided => {
                 self.step_import_of(from, id, step, cx);
+            }
+            Step::Serve | Step::Cancel if self.doubts.contains_key(&id) => {
+                if let Some(doubt) = self.doubts.remove(&id) {
+                    let owner = if step == Step::Serve { doubt.importer } else { from };
+                    self.thawed.extend(doubt.settle(owner, cx));
+                }
             }
             Step::Serve => {
                 if !self.step_import_of(from, id, step, cx) {
@@ -265,13 +284,7 @@ impl Migrator {
         }
     }
 
-    fn step_notified(
-        &mut self,
-        from: Rank,
-        id: MigrationId,
-        auth: crate::subtree::DirAuth,
-        cx: &mut Cx<'_>,
-    ) {
+    fn step_notified(&mut self, from: Rank, id: MigrationId, auth: DirAuth, cx: &mut Cx<'_>) {
         if let Some(export) = self.exports.get_mut(&id) {
             export.on_notify_ack(from, auth, cx);
             self.tidy_export(id, cx);
@@ -343,12 +356,16 @@ impl Migrator {
     }
 
     pub fn on_rank_down(&mut self, rank: Rank, cx: &mut Cx<'_>) {
-        self.thawed.extend(bystander::on_rank_down(rank, cx));
         self.tell_all(&Event::RankDown(rank), cx);
     }
 
     /// Its journal decides what it had begun to give away: whoever is in doubt about that asks.
     pub fn on_rank_returned(&mut self, rank: Rank, cx: &mut Cx<'_>) {
+        for (id, doubt) in self.doubts.iter().filter(|(id, _)| id.exporter == rank) {
+            if cx.map.incarnation(rank) != Some(id.incarnation) {
+                cx.out.send(rank, MigrationMsg { id: *id, base: doubt.base, step: Step::Ask });
+            }
+        }
         let of_it = |import: &Importer| import.is_exporter(rank) && import.is_in_doubt();
         let imports = self.imports.iter().filter(|(_, import)| of_it(import));
         let imports: Vec<MigrationId> = imports.map(|(id, _)| *id).collect();
@@ -408,6 +425,11 @@ impl Migrator {
     /// What requests wait for that has come in this turn.
     pub fn take_thawed(&mut self) -> Vec<Wait> {
         std::mem::take(&mut self.thawed).into_iter().map(Wait::Thaw).collect()
+    }
+
+    pub fn halves(&self, me: Rank) -> impl Iterator<Item = Half> + '_ {
+        let imports = self.imports.values().map(move |import| import.half(me));
+        self.exports.values().map(Exporter::half).chain(imports)
     }
 
     /// Replicas that must not be given back.

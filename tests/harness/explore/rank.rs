@@ -49,7 +49,7 @@ pub struct Process {
 /// Something that happens to one rank.
 #[derive(Clone, Debug)]
 pub enum Local {
-    Input(Input),
+    Input(Box<Input>),
     /// What was written becomes durable.
     Sync,
     /// The store answers a question.
@@ -87,7 +87,7 @@ impl RankNode {
     pub fn step(&mut self, local: Local, slow_store: bool, log: &mut Vec<String>) -> Vec<Out> {
         let mut outs = Vec::new();
         match local {
-            Local::Input(input) => self.turn(input, &mut outs, log),
+            Local::Input(input) => self.turn(*input, &mut outs, log),
             Local::Sync => {
                 self.sync(&mut outs, log);
             }

@@ -23,6 +23,7 @@ use mds_core::message::two_phase::TwoPhaseMsg;
 use mds_core::row::{Dir, EntryKey, Inode, Linkage, Parent, Row};
 
 use super::rank::{NOW, RankNode};
+use crate::mistake;
 use crate::sim::disk::Disk;
 
 const HASH_KEY: NameHashKey = NameHashKey(1, 2);
@@ -51,9 +52,6 @@ pub struct World {
     pub asks: u8,
     /// How often somebody looks at which replicas are needed.
     pub trims: u8,
-    /// The mistake that every rank makes.
-    #[cfg(feature = "mutants")]
-    pub mutant: Option<mds_core::mutant::Mutant>,
     /// Clients rename directories; else what ranks say about the rename lock matters to nobody.
     pub renames: bool,
 }
@@ -104,8 +102,6 @@ impl World {
             sweeps_early: false,
             asks: 0,
             trims: 0,
-            #[cfg(feature = "mutants")]
-            mutant: None,
             renames: false,
         }
     }
@@ -195,9 +191,7 @@ impl World {
     pub fn params(&self, node: &RankNode, incarnation: Incarnation, map: &MdsMap) -> Params {
         let slot = Slot(node.rank.0);
         let params = Params::new(node.rank, slot, incarnation, map.cluster, map.name_hash_key);
-        #[cfg(feature = "mutants")]
-        let params = Params { mutant: self.mutant, ..params };
-        params
+        mistake::perhaps(params)
     }
 
     /// Everybody is down.
@@ -218,7 +212,6 @@ impl World {
             data_stores: Vec::new(),
             lost: BTreeSet::new(),
             balancer: Switch::Off,
-            lost: std::collections::BTreeSet::new(),
         }
     }
 

@@ -121,13 +121,12 @@ impl Pending {
     fn we_move(&self, ino: Ino, cx: &Cx<'_>) -> bool {
         let named = cx.atlas.inodes.name_of(ino);
         let is_named = |dir: Ino, name: &Name| named.is_some_and(|it| (it.0, &it.1) == (dir, name));
-        self.requests.values().any(|pended| match &pended.op {
-            _ if pended.unanswered == 0 => false,
-            Op::Rename(rename) => {
+        self.requests.values().filter(|pended| pended.unanswered > 0).any(|pended| {
+            if let Op::Rename(rename) = &pended.op {
                 is_named(rename.from_dir, &rename.from) || is_named(rename.to_dir, &rename.to)
+            } else {
+                matches!(&pended.op, Op::Link { target, .. } if target.ino == ino)
             }
-            Op::Link { target, .. } => target.ino == ino,
-            _ => false,
         })
     }
 

@@ -1,8 +1,9 @@
 //! A bystander's part in a migration: it replicates the base, so it must know who is the authority,
 //! and when that is in doubt.
 //!
-//! It has no state of its own: what it is told stands in its [`crate::subtree::SubtreeMap`]. While
-//! authority is in doubt it parks what it would otherwise redirect.
+//! What it is told stands in its [`crate::subtree::SubtreeMap`]. While authority is in doubt it parks
+//! what it would otherwise redirect. Exporter or importer takes the doubt away; if both have died,
+//! neither remembers whom it had told, so the bystander asks the exporter's next life ([`Doubt`]).
 
 use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank};
 
@@ -30,6 +31,29 @@ pub fn on_notify(
     thawed
 }
 
+/// What must be known to ask how a migration has ended.
+#[derive(Clone, Debug, Hash)]
+pub struct Doubt {
+    pub base: DirFragId,
+    pub importer: Rank,
+    pub epoch: Epoch,
+}
+
+impl Doubt {
+    /// The doubt that this rank has about a base, if a notice has left it one.
+    #[must_use]
+    pub fn left(base: DirFragId, auth: DirAuth, epoch: Epoch, cx: &Cx<'_>) -> Option<Self> {
+        let DirAuth::Ambiguous { second, .. } = auth else { return None };
+        let taken_in = cx.own.subtrees.get(base).is_some_and(|subtree| subtree.auth == auth);
+        taken_in.then_some(Self { base, importer: second, epoch })
+    }
+
+    /// The exporter's journal has decided for this rank. Returns the base if that ends a doubt.
+    pub fn settle(self, owner: Rank, cx: &mut Cx<'_>) -> Option<DirFragId> {
+        apply(self.base, DirAuth::Sole(owner), self.epoch, cx)
+    }
+}
+
 fn apply(base: DirFragId, auth: DirAuth, epoch: Epoch, cx: &mut Cx<'_>) -> Option<DirFragId> {
     let me = cx.me();
     let subtree = cx.own.subtrees.get_mut(base)?;
@@ -52,25 +76,6 @@ fn apply(base: DirFragId, auth: DirAuth, epoch: Epoch, cx: &mut Cx<'_>) -> Optio
             Some(base)
         }
     }
-}
-
-/// Whoever warned us is dead, and may never say how it ended. What it owned by its own record is what
-/// we go by, until we hear better: a wrong guess is answered by a redirect. Returns the bases whose
-/// doubt has ended.
-pub fn on_rank_down(dead: Rank, cx: &mut Cx<'_>) -> Vec<DirFragId> {
-    let me = cx.me();
-    let doubtful = cx.own.subtrees.iter().filter(|(_, subtree)| match subtree.auth {
-        DirAuth::Ambiguous { first, second } => first == dead && second != me,
-        DirAuth::Sole(_) => false,
-    });
-    let doubtful: Vec<DirFragId> = doubtful.map(|(base, _)| base).collect();
-    for base in &doubtful {
-        if let Some(subtree) = cx.own.subtrees.get_mut(*base) {
-            subtree.auth = DirAuth::Sole(dead);
-            subtree.freeze = Freeze::Live;
-        }
-    }
-    doubtful
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use common::wire::admin::{AdminError, AdminReply, Settlement};
 use crate::journal::entry::{Entry, ImportOutcome};
 use crate::message::PeerMsg;
 use crate::message::migration::{MigrationMsg, Payload, Step};
+use crate::message::replica::ReplicaMsg;
 use crate::migration::fixture::{B, E, Half, I, Neighbor, Story};
 use crate::subtree::DirAuth;
 
@@ -344,4 +345,36 @@ fn a_bound_whose_owner_died_early_is_waited_for_in_silence() {
     let timed_out = MigrationOutcome::Cancelled(EndReason::PreppingTimedOut);
     assert_eq!(story.outcome(), Some(timed_out));
     story.assert_owner(E);
+}
+
+/// It encloses the region, and once gave it away: what comes back and is undone is not its own.
+#[test]
+fn a_neighbor_in_doubt_that_restarts_does_not_keep_what_is_undone() {
+    let mut story = Story::before(Neighbor::Bystander);
+    story.order();
+    story.rest();
+    story.assert_owner(I);
+    (story.exporter, story.importer) = (I, E);
+    story.order();
+    story.run_until(Half::Importer, "Acking");
+    story.kill(E);
+    story.revive(E);
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(EndReason::ImporterDied)));
+    story.assert_owner(I);
+    let dir = story.dir;
+    assert_eq!(story.cluster.auth(E, dir).map(|(auth, _)| auth), Some(I));
+}
+
+/// A bystander knows of the new authority before that rank itself, and tells it at once.
+#[test]
+fn what_a_bystander_gives_back_early_is_not_lost() {
+    let mut story = Story::importer_at("Acking");
+    let dir = story.dir;
+    let nonce = story.cluster.at(B).mds.holdings().spine.replica(dir).unwrap().nonce;
+    let expire = ReplicaMsg::Expire { dirs: vec![(dir, nonce)], region: None };
+    story.cluster.tell(B, I, PeerMsg::Replica(expire));
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+    let spine = &story.cluster.at(I).mds.holdings().spine;
+    assert_eq!(spine.holders(dir).filter(|(holder, _)| *holder == B).count(), 0);
 }
