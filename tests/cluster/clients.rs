@@ -26,8 +26,10 @@ fn a_killed_mount_is_mounted_again_at_once_and_holds_up_nobody() -> anyhow::Resu
     let before = sessions(&cluster)?;
     ensure!(before.len() == 2, "{before:?}");
     let point = killed.kill()?;
-    let asked = std::fs::metadata(&point).map_err(|error| error.raw_os_error());
-    ensure!(asked.is_err_and(|errno| errno == Some(Errno::NOTCONN.raw_os_error())));
+    wait_until("it is dead", || {
+        let asked = std::fs::metadata(&point).map_err(|error| error.raw_os_error());
+        Ok(asked.is_err_and(|errno| errno == Some(Errno::NOTCONN.raw_os_error())))
+    })?;
     drop(held);
 
     let began = Instant::now();
@@ -74,6 +76,7 @@ fn a_mount_whose_session_was_ended_goes_on() -> anyhow::Result<()> {
     file.sync_all().ok();
     file.sync_all()?;
     ensure!(std::fs::read(mount.path("open"))? == b"still open");
+    drop(file);
     mount.unmount()?;
     cluster.end()
 }

@@ -1,8 +1,10 @@
 //! Ranks that die at named moments, under load, and come back or are replaced.
 //!
-//! A sample of the points is part of every run; `KILL_POINTS=all` takes them all (`scripts/soak`).
+//! A sample of the points is part of every run; `KILL_POINTS=all` takes them all (`scripts/soak`), or
+//! those that are named, with commas between.
 
 use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -78,7 +80,7 @@ const SAMPLE: [KillPoint; 6] = [
 fn chosen(sample: &[KillPoint]) -> Vec<KillPoint> {
     match std::env::var("KILL_POINTS").as_deref() {
         Ok("all") => KillPoint::all().collect(),
-        Ok(name) => name.parse().map_or_else(|_| sample.to_vec(), |point| vec![point]),
+        Ok(names) => names.split(',').filter_map(|name| name.parse().ok()).collect(),
         Err(_) => sample.to_vec(),
     }
 }
@@ -122,11 +124,24 @@ impl Story {
         let name = self.cluster.holder(rank)?;
         self.cluster.arm(&name, point.into())?;
         let to = self.other().to_string();
-        if role(point) != Role::TwoPhase {
+        // An operator who speaks with a rank that dies hears nothing: nobody waits for this one.
+        let mut order = self.cluster.grove_command(&["export", TREE, &to])?;
+        let mut orders: Vec<Child> = Vec::new();
+        wait_until("the point is reached", || {
+            let over = match orders.last_mut() {
+                Some(last) => last.try_wait()?.is_some(),
+                None => true,
+            };
             // Refused or broken off: both are fair ends of a migration whose half dies.
-            self.cluster.grove(&["export", TREE, &to]).ok();
+            if over && role(point) != Role::TwoPhase {
+                orders.push(order.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
+            }
+            Ok(!self.cluster.runs(&name))
+        })?;
+        for mut order in orders {
+            order.kill().ok();
+            order.wait().ok();
         }
-        wait_until("the point is reached", || Ok(!self.cluster.runs(&name)))?;
         let died = Instant::now();
         if self.way == Return::TakeOver {
             wait_until("somebody takes over", || Ok(self.cluster.holder(rank)? != name))?;

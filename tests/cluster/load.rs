@@ -215,8 +215,7 @@ impl Worker {
     fn resume(&mut self) -> anyhow::Result<()> {
         let Some((op, after)) = self.doubt.take() else { return self.check() };
         let found = self.look()?;
-        for model in [&self.model, &after] {
-            let mut model = model.clone();
+        for mut model in [self.model.clone(), after] {
             if let Op::Write(at, _) | Op::Append(at) = op
                 && let Some(file) = model.file(at)
                 && let Some((bytes, _)) =

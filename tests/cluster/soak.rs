@@ -90,7 +90,7 @@ impl Soak<'_> {
     }
 
     fn incarnation(&self, rank: u16) -> anyhow::Result<u64> {
-        let status = self.cluster.grove_json(&["status"])?;
+        let status = self.cluster.grove_json(&["status", "--brief"])?;
         let incarnation = &status["ranks"][usize::from(rank)]["incarnation"];
         incarnation.as_u64().context("a rank has an incarnation")
     }
@@ -110,7 +110,7 @@ impl Soak<'_> {
                 self.cluster.signal_daemon(&name, Signal::CONT).ok();
             }
             Fault::KillStandby => {
-                let status = self.cluster.grove_json(&["status"])?;
+                let status = self.cluster.grove_json(&["status", "--brief"])?;
                 let name = status["standbys"][0]["daemon"].as_str().map(str::to_owned);
                 if let Some(name) = name {
                     self.cluster.kill_daemon(&name)?;
@@ -149,7 +149,7 @@ impl Soak<'_> {
             self.cluster.start_daemon(&name)?;
         }
         wait_until("the rank is back", || {
-            let status = self.cluster.grove_json(&["status"])?;
+            let status = self.cluster.grove_json(&["status", "--brief"])?;
             let rank = &status["ranks"][usize::from(rank)];
             Ok(rank["state"] == "active" && rank["incarnation"].as_u64() > Some(before))
         })?;

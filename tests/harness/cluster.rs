@@ -137,7 +137,9 @@ impl Cluster {
         }
         cluster.wait_active()?;
         wait_until("standbys are known", || {
-            Ok(cluster.grove_json(&["status"])?["standbys"].as_array().map_or(0, Vec::len)
+            Ok(cluster.grove_json(&["status", "--brief"])?["standbys"]
+                .as_array()
+                .map_or(0, Vec::len)
                 == usize::from(standbys))
         })?;
         Ok(cluster)
@@ -311,7 +313,7 @@ impl Cluster {
     /// # Errors
     /// If the monitor does not answer, or there is no such rank.
     pub fn holder(&self, rank: u16) -> anyhow::Result<String> {
-        let status = self.grove_json(&["status"])?;
+        let status = self.grove_json(&["status", "--brief"])?;
         let daemon = &status["ranks"][usize::from(rank)]["daemon"];
         Ok(daemon.as_str().context("a rank has a daemon")?.to_owned())
     }
@@ -326,7 +328,7 @@ impl Cluster {
     /// If some rank does not become active.
     pub fn wait_active(&self) -> anyhow::Result<()> {
         wait_until("every rank is active", || {
-            let status = self.grove_json(&["status"])?;
+            let status = self.grove_json(&["status", "--brief"])?;
             let ranks = status["ranks"].as_array().cloned().unwrap_or_default();
             let active = ranks.iter().filter(|rank| rank["state"] == "active").count();
             Ok(active == usize::from(self.ranks))

@@ -14,6 +14,9 @@ use crate::config::ConnectionArgs;
 pub(super) struct Args {
     #[command(flatten)]
     format: Format,
+    /// Ask the monitor only: at once, also if a rank is dead
+    #[arg(long)]
+    brief: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,7 +66,7 @@ struct Details {
 
 pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()> {
     let mut cluster = connect(connection)?;
-    let status = gather(&mut cluster)?;
+    let status = gather(&mut cluster, args.brief)?;
     if args.format.json {
         return output::json(&status);
     }
@@ -100,7 +103,7 @@ pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()
     output::table(&headings, status.ranks.iter().map(row).collect())
 }
 
-fn gather(cluster: &mut Cluster) -> anyhow::Result<ClusterStatus> {
+fn gather(cluster: &mut Cluster, brief: bool) -> anyhow::Result<ClusterStatus> {
     let standbys = cluster.describe()?.standbys.into_iter().map(|standby| StandbyStatus {
         daemon: standby.daemon,
         machine: standby.machine,
@@ -117,7 +120,7 @@ fn gather(cluster: &mut Cluster) -> anyhow::Result<ClusterStatus> {
             state: entry.state.name(),
             addr: entry.addr.to_string(),
             incarnation: entry.incarnation.0,
-            details: ask(cluster, *rank),
+            details: if brief { None } else { ask(cluster, *rank) },
         })
         .collect();
     Ok(ClusterStatus {

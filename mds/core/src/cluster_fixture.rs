@@ -51,6 +51,7 @@ pub(crate) struct Cluster {
     queue: VecDeque<(Rank, Incarnation, Rank, PeerMsg)>,
     lives: BTreeMap<Rank, u64>,
     down: BTreeSet<Rank>,
+    lost: BTreeSet<Rank>,
     epoch: u64,
     /// What clients were told, by whom.
     pub(crate) notices: Vec<(Rank, ClientId, Notice)>,
@@ -112,6 +113,7 @@ impl Cluster {
             queue: VecDeque::new(),
             lives: [(R0, 1), (R1, 1), (R2, 1)].into(),
             down: BTreeSet::new(),
+            lost: BTreeSet::new(),
             epoch: 0,
             notices: Vec::new(),
             silent: BTreeSet::new(),
@@ -157,7 +159,7 @@ impl Cluster {
             slots: [(Slot(0), R0), (Slot(1), R1), (Slot(2), R2)].into(),
             data_stores: Vec::new(),
             balancer: Switch::Off,
-            lost: BTreeSet::new(),
+            lost: self.lost.clone(),
         }
     }
 
@@ -166,6 +168,13 @@ impl Cluster {
         self.collect();
         self.queue.retain(|(from, _, to, _)| *from != rank && *to != rank);
         self.down.insert(rank);
+        self.issue_map();
+    }
+
+    /// Its store is destroyed, an operator says.
+    pub(crate) fn lose(&mut self, rank: Rank) {
+        self.lives.remove(&rank);
+        self.lost.insert(rank);
         self.issue_map();
     }
 
@@ -203,7 +212,8 @@ impl Cluster {
 
     fn collect(&mut self) {
         for (rank, fixture) in &mut self.ranks {
-            let life = Incarnation(self.lives[rank]);
+            // None: it is lost.
+            let Some(life) = self.lives.get(rank).copied().map(Incarnation) else { continue };
             for (to, msg) in std::mem::take(&mut fixture.sent) {
                 if !self.down.contains(rank) && !self.down.contains(&to) {
                     self.queue.push_back((*rank, life, to, msg));

@@ -268,5 +268,13 @@ fn locate(cx: &mut Cx<'_>, dir: Ino, names: &[Name]) -> Step<Located> {
             Some(Linkage::Primary(_) | Linkage::Remote { .. }) => return Ok(Located::NotDirectory),
         }
     }
-    Ok(Located::Dir { ino: here })
+    match cx.admit(here, Intent::Read) {
+        Err(Stop::Redirect(route)) => {
+            let followed = u32::try_from(names.len()).unwrap_or(u32::MAX);
+            Ok(Located::Elsewhere { dir: here, rank: route.rank, followed })
+        }
+        Err(Stop::Wait(wait)) => Err(Stop::Wait(wait)),
+        // Of a directory that is gone whoever acts on it will hear.
+        Ok(_) | Err(_) => Ok(Located::Dir { ino: here }),
+    }
 }

@@ -3,9 +3,11 @@
 //! Rank 1 gives `/r1/a` to rank 2. Rank 0 is the neighbor: a bystander, the owner of the bound
 //! `/r1/a/t`, or both, as the story is told.
 
+use std::collections::BTreeSet;
+
 use common::id::{DirFragId, Ino, MigrationId, Rank};
 use common::migration::{MigrationOutcome, MigrationRecord};
-use common::wire::admin::{AdminReply, AdminRequest};
+use common::wire::admin::{AdminReply, AdminRequest, Settlement};
 use common::wire::request::Op;
 
 use super::Migrator;
@@ -211,6 +213,27 @@ impl Story {
         let own = self.cluster.ranks[&rank].mds.holdings();
         let base = own.subtrees.base_of(self.dir, &own.namespace).ok()??;
         own.subtrees.get(base).cloned()
+    }
+
+    /// Brings the exporter back. What the bystander hears of authority meanwhile.
+    pub(super) fn told_bystander_while_reviving(&mut self) -> Vec<DirAuth> {
+        self.cluster.revive(E);
+        let mut told = BTreeSet::new();
+        loop {
+            told.extend(self.steps_to(B).into_iter().filter_map(|step| match step {
+                Step::Notify { auth, .. } => Some(auth),
+                _ => None,
+            }));
+            if !self.cluster.step() {
+                self.rest();
+                return told.into_iter().collect();
+            }
+        }
+    }
+
+    pub(super) fn settle(&mut self, verdict: Settlement) -> AdminReply {
+        let id = self.id;
+        self.admin(self.importer, AdminRequest::SettleMigration { id, verdict })
     }
 
     /// State, authority and freeze, as the rank sees them.

@@ -111,6 +111,9 @@ impl Importer {
         let seq = self.log_finish(ImportOutcome::Owned, cx);
         self.join_neighbors(cx);
         self.thawed.push(base);
+        if self.exporter_began_anew(cx) {
+            self.tell_everybody(DirAuth::Sole(cx.me()), cx);
+        }
         State::Finishing { seq, told: Told::NotYet, over: ExporterIs::Notifying }
     }
 
@@ -189,6 +192,9 @@ impl Importer {
                 self.reverse(&state, cx);
                 self.send(Step::CancelAck, cx);
                 cx.out.reached(KillPoint::CancelAckSent);
+                if self.exporter_began_anew(cx) {
+                    self.tell_everybody(DirAuth::Sole(self.import.exporter), cx);
+                }
                 State::Over
             }
             State::Aborting { .. } => {
@@ -237,6 +243,21 @@ impl Importer {
         self.notify_bystanders(&awaiting, DirAuth::Sole(self.import.exporter), cx);
         cx.out.reached(KillPoint::AbortBegun);
         self.end_if_unwarned(awaiting, cx)
+    }
+
+    /// Whether the life of the exporter that knew the bystanders is over.
+    fn exporter_began_anew(&self, cx: &Cx<'_>) -> bool {
+        cx.map.incarnation(self.import.exporter) != Some(self.import.id.incarnation)
+    }
+
+    /// Neither the exporter's next life nor one of ours knows who the bystanders were. Whoever was none
+    /// learns nothing by it. The answers need not be waited for: none of them is in doubt.
+    fn tell_everybody(&mut self, auth: DirAuth, cx: &mut Cx<'_>) {
+        let others = cx.map.ranks.keys().copied();
+        let others = others.filter(|rank| *rank != cx.me() && *rank != self.import.exporter);
+        let others: BTreeSet<Rank> = others.collect();
+        self.notify_bystanders(&others, auth, cx);
+        self.import.bystanders = others;
     }
 
     /// The exporter died after it decided.

@@ -2,6 +2,7 @@
 
 use common::id::Epoch;
 use common::migration::{EndReason, MigrationOutcome};
+use common::wire::admin::{AdminError, AdminReply, Settlement};
 
 use crate::journal::entry::{Entry, ImportOutcome};
 use crate::message::PeerMsg;
@@ -98,7 +99,7 @@ fn exporter_dies_in_acking() {
     assert_eq!(story.view(Half::Importer), "Acking: I,E frozen");
     story.rest();
     assert_eq!(story.view(Half::Importer), "Acking: I,E frozen", "only its journal can tell");
-    story.revive(E);
+    assert_eq!(story.told_bystander_while_reviving(), [DirAuth::Sole(E)]);
     story.assert_owner(E);
 }
 
@@ -120,8 +121,37 @@ fn exporter_dies_in_acking_after_its_commit() {
     story.kill(E);
     story.rest();
     assert_eq!(story.view(Half::Importer), "Acking: I,E frozen");
-    story.revive(E);
+    assert_eq!(story.told_bystander_while_reviving(), [DirAuth::Sole(I)]);
     story.assert_owner(I);
+}
+
+/// Neither of those who come back remembers whom it had warned.
+#[test]
+fn a_bystander_is_told_in_the_end_if_both_others_die() {
+    let mut story = Story::at(Half::Exporter, "LoggingExport", Neighbor::Bystander);
+    story.kill(E);
+    story.rest();
+    story.kill(I);
+    story.revive(I);
+    assert_eq!(story.told_bystander_while_reviving(), [DirAuth::Sole(I)]);
+    story.assert_owner(I);
+}
+
+#[test]
+fn settled_by_an_operator_it_serves_or_forgets() {
+    for (verdict, owner) in [(Settlement::Mine, Some(I)), (Settlement::Theirs, None)] {
+        let mut story = Story::at(Half::Exporter, "LoggingExport", Neighbor::Bystander);
+        assert_eq!(story.settle(verdict), AdminReply::Refused(AdminError::ExporterLives(E)));
+        story.kill(E);
+        story.rest();
+        story.cluster.lose(E);
+        assert_eq!(story.settle(verdict), AdminReply::Settled);
+        story.rest();
+        assert_eq!(story.importer(), "Over");
+        let served = story.subtree(I).filter(|subtree| subtree.auth == DirAuth::Sole(I));
+        assert_eq!(served.map(|_| I), owner);
+        assert_eq!(story.settle(verdict), AdminReply::Refused(AdminError::NotInDoubt));
+    }
 }
 
 #[test]
