@@ -59,7 +59,7 @@ pub enum Local {
         kept: usize,
     },
     /// The next process, told this map; its first sync has ended.
-    Start(Params, MdsMap),
+    Start(Box<Params>, MdsMap),
 }
 
 /// What comes of it outside the rank.
@@ -100,7 +100,7 @@ impl RankNode {
                 self.process = None;
                 self.disk.lose_power_but_for(kept);
             }
-            Local::Start(params, map) => self.start(params, map, &mut outs, log),
+            Local::Start(params, map) => self.start(*params, map, &mut outs, log),
         }
         while !slow_store && self.process.as_ref().is_some_and(|it| !it.fetches.is_empty()) {
             let fetch = self.running().fetches.remove(0);
