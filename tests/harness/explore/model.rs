@@ -363,7 +363,7 @@ impl Model {
             Key::Start(map) => {
                 let map = self.maps.at(map).clone();
                 let life = map.ranks[&node.rank].incarnation;
-                Local::Start(Box::new(self.world.params(node, life, &map)), map)
+                Local::Start(Box::new((self.world.params(node, life, &map), map)))
             }
         }
     }

@@ -44,6 +44,8 @@ pub struct World {
     pub orders: Vec<Order>,
     /// Who may die.
     pub mortal: Vec<Rank>,
+    /// Who does not come back from the dead.
+    pub buried: Vec<Rank>,
     /// The store's answers may be late; else they come at once.
     pub slow_store: bool,
     /// Given-away fragments may be deleted while other things go on; else only when nothing does.
@@ -98,6 +100,7 @@ impl World {
             bystanders: Vec::new(),
             orders: vec![Order { at: exporter, dir: REGION, to: importer }],
             mortal: (0..ranks).map(Rank).collect(),
+            buried: Vec::new(),
             slow_store: false,
             sweeps_early: false,
             asks: 0,
@@ -116,6 +119,15 @@ impl World {
     #[must_use]
     pub fn three() -> Self {
         Self { bystanders: vec![Rank(0)], ..Self::new(3, Rank(1), Rank(2)) }
+    }
+
+    /// As three, but that the region is a directory of the root: rank 0 redirects to it.
+    #[must_use]
+    pub fn neighbor() -> Self {
+        let mut world = Self::three();
+        world.dirs.retain(|place| place.ino != REGION);
+        world.dirs.push(place(REGION, (Ino::ROOT, "a"), world.exporter));
+        world
     }
 
     /// Exporter, importer, rank 0 as a bystander, and rank 3 as the owner of a bound.

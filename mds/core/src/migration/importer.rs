@@ -208,6 +208,7 @@ impl Importer {
             }
             (state, Event::Deadline) => {
                 self.send(Step::Ask, cx);
+                cx.out.reached(KillPoint::AskSent);
                 self.set_deadline(cx);
                 state
             }

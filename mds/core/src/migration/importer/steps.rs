@@ -188,6 +188,7 @@ impl Importer {
             | State::Acking(_) => {
                 self.reverse(&state, cx);
                 self.send(Step::CancelAck, cx);
+                cx.out.reached(KillPoint::CancelAckSent);
                 State::Over
             }
             State::Aborting { .. } => {
@@ -234,6 +235,7 @@ impl Importer {
         self.import.bystanders.retain(|rank| cx.map.state(*rank) != RankState::Down);
         let awaiting = self.import.bystanders.clone();
         self.notify_bystanders(&awaiting, DirAuth::Sole(self.import.exporter), cx);
+        cx.out.reached(KillPoint::AbortBegun);
         self.end_if_unwarned(awaiting, cx)
     }
 
