@@ -49,6 +49,8 @@ pub enum Broken {
     LockedForNobody(Lock),
     #[error("operations under way hold {held} auth pins, not {counted}")]
     AuthPins { held: u64, counted: u64 },
+    #[error("what is parked is not what is known to be")]
+    ParkedUnknown,
     #[error("a request of {0}, which has no session, waits")]
     RequestOfNobody(ClientId),
     #[error("request {id} of {client} waits for {wait:?}, which nothing will end")]
@@ -147,6 +149,9 @@ fn operations(Rank { own, two_phase, .. }: Rank<'_>) -> Result<(), Broken> {
 
 /// Whoever waits is known, and what it waits for will come.
 fn requests(Rank { own, requests, two_phase, .. }: Rank<'_>) -> Result<(), Broken> {
+    if !requests.is_consistent() {
+        return Err(Broken::ParkedUnknown);
+    }
     for (wait, client, id) in requests.parked() {
         if own.sessions.get(client).is_none() {
             return Err(Broken::RequestOfNobody(client));

@@ -40,6 +40,8 @@ pub mod xattr;
 #[derive(Clone, Debug, Default, Hash)]
 pub struct Requests {
     parked: BTreeMap<Wait, Vec<Parked>>,
+    /// Those that are parked: every request that comes is looked for among them.
+    waiting: BTreeSet<(ClientId, RequestId)>,
     held: BTreeMap<(ClientId, RequestId), Held>,
     /// Handed over to an operation of several ranks, which answers.
     handed_over: BTreeSet<(ClientId, RequestId)>,
@@ -130,11 +132,7 @@ impl Requests {
     fn is_under_way(&self, client: ClientId, id: RequestId) -> bool {
         self.held.contains_key(&(client, id))
             || self.handed_over.contains(&(client, id))
-            || self
-                .parked
-                .values()
-                .flatten()
-                .any(|parked| parked.client == client && parked.request.id == id)
+            || self.waiting.contains(&(client, id))
     }
 
     /// Tries a request from the beginning.
@@ -171,6 +169,7 @@ impl Requests {
             Wait::Thaw(_) | Wait::Unlock(_) | Wait::Map => {}
         }
         tracing::trace!(client = parked.client.0, id = parked.request.id.0, ?wait, "parked");
+        self.waiting.insert((parked.client, parked.request.id));
         self.parked.entry(wait).or_default().push(parked);
     }
 
@@ -235,6 +234,9 @@ impl Requests {
     #[must_use]
     pub fn wake(&mut self, wait: &Wait, cx: &mut Cx<'_>) -> Vec<Parked> {
         let woken = self.parked.remove(wait).unwrap_or_default();
+        for parked in &woken {
+            self.waiting.remove(&(parked.client, parked.request.id));
+        }
         self.run_all(woken, cx)
     }
 
@@ -271,6 +273,7 @@ impl Requests {
             parked.retain(|parked| parked.client != client);
         }
         self.parked.retain(|_, parked| !parked.is_empty());
+        self.waiting.retain(|(owner, _)| *owner != client);
         self.held.retain(|(holder, _), _| *holder != client);
         self.release_held(|(awaited, _)| *awaited == client, cx);
     }
@@ -299,6 +302,13 @@ impl Requests {
         })
     }
 
+    /// Whether what is parked and what is known to be are the same.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        let parked: BTreeSet<_> = self.parked().map(|(_, client, id)| (client, id)).collect();
+        parked == self.waiting && parked.len() == self.parked().count()
+    }
+
     /// What operations of several ranks answer.
     pub fn handed_over(&self) -> impl Iterator<Item = (ClientId, RequestId)> + '_ {
         self.handed_over.iter().copied()
@@ -312,9 +322,7 @@ impl Requests {
     /// Requests that wait, for whatever.
     #[must_use]
     pub fn waiting(&self) -> u64 {
-        (self.parked.values().map(Vec::len).sum::<usize>()
-            + self.held.len()
-            + self.handed_over.len()) as u64
+        (self.waiting.len() + self.held.len() + self.handed_over.len()) as u64
     }
 }
 

@@ -340,3 +340,21 @@ fn sync_waits_until_everything_is_durable() {
     mds.make_durable();
     assert_eq!(mds.reply(A, id).unwrap().outcome, Outcome::Done(Answer::Done));
 }
+
+/// A new connection repeats what waits: it goes on once, and the answer comes once.
+#[test]
+fn what_is_repeated_while_it_waits_is_done_once() {
+    let mut mds = Fixture::new();
+    let dir = mds.mkdir(A, ROOT, "d");
+    mds.mds.uncache_for_test(dir);
+    mds.slow = true;
+    let request = mds.request(Op::Lookup { dir, name: name("f") });
+    for _ in 0..2 {
+        mds.say(A, conn(A, 1), ToMds::Request(request.clone()));
+    }
+    assert_eq!((mds.mds.waiting(), mds.mds.check()), (1, Ok(())));
+    mds.answer_fetches();
+    assert_eq!(mds.reply(A, request.id).unwrap().outcome, refused(FsError::NotFound));
+    assert_eq!((mds.reply(A, request.id), mds.mds.waiting()), (None, 0));
+    assert_eq!(mds.mds.check(), Ok(()));
+}
