@@ -1,3 +1,5 @@
-//! The simulator's tests: no privileges, no network, no disk. Random runs are in [`random`].
+//! The simulator's tests: no privileges, no network, no disk. Random runs are in [`random`], deaths at
+//! named moments in [`kill_points`].
 
+mod kill_points;
 mod random;

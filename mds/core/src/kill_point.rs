@@ -52,6 +52,21 @@ pub enum KillPoint {
     DecisionDurable,
     CommitSent,
     CommitApplied,
+    /// Exporter: it takes everything back, and has told the bystanders it had warned.
+    Unwarned,
+    /// Exporter: the importer is asked to undo its half.
+    CancelSent,
+    /// Importer: it has undone its half.
+    CancelAckSent,
+    /// Importer: the exporter died undecided, bystanders are told that authority never moved.
+    AbortBegun,
+    /// Importer or bystander: in doubt, it has asked the exporter.
+    AskSent,
+    /// A new life: the store is replayed, and the monitor has granted a stage.
+    ResolveBegun,
+    ReconnectBegun,
+    RejoinBegun,
+    ActiveBegun,
 }
 
 impl KillPoint {

@@ -14,6 +14,7 @@ use crate::cx::{Cx, Step as Attempt, Wait};
 use crate::effect::Effect;
 use crate::journal::entry::Entry;
 use crate::journal::{InDoubt, Recalled};
+use crate::kill_point::KillPoint;
 use crate::message::migration::{MigrationMsg, Step};
 use crate::migration::bystander::Doubt;
 use crate::migration::copy::Changes;
@@ -364,6 +365,7 @@ impl Migrator {
         for (id, doubt) in self.doubts.iter().filter(|(id, _)| id.exporter == rank) {
             if cx.map.incarnation(rank) != Some(id.incarnation) {
                 cx.out.send(rank, MigrationMsg { id: *id, base: doubt.base, step: Step::Ask });
+                cx.out.reached(KillPoint::AskSent);
             }
         }
         let of_it = |import: &Importer| import.is_exporter(rank) && import.is_in_doubt();

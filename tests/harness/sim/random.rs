@@ -2,7 +2,7 @@
 
 use super::shrink::shrink;
 use super::trace::Trace;
-use super::world::{Settings, World};
+use super::world::{Settings, Violation, World};
 
 /// Lines of the story that are printed; the whole is in a file.
 const TAIL_LINES: usize = 60;
@@ -107,15 +107,17 @@ fn command(seed: u64, from: Settings, smallest: Settings) -> String {
     text
 }
 
-/// A run without a trace; a panic of a core is a violation like others.
 fn attempt(seed: u64, settings: Settings) -> Result<(), String> {
-    let run = || World::new(seed, settings, Trace::default()).run();
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| ()));
-    let outcome = std::panic::catch_unwind(run);
-    std::panic::set_hook(hook);
-    match outcome {
-        Ok(Ok(())) => Ok(()),
+    unless(|| World::new(seed, settings, Trace::default()).run())
+}
+
+/// Runs something; a panic of a core is a violation like others.
+///
+/// # Errors
+/// Says what went wrong.
+pub fn unless<T>(run: impl FnOnce() -> Result<T, Violation>) -> Result<T, String> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(Ok(it)) => Ok(it),
         Ok(Err(violation)) => Err(violation.to_string()),
         Err(panic) => Err(message(panic.as_ref())),
     }

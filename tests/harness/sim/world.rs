@@ -29,9 +29,10 @@ use super::rank::RankHost;
 use super::trace::{Trace, Who};
 
 mod clients;
-mod deaths;
+pub mod deaths;
 mod faults;
 mod plan;
+pub mod points;
 mod ranks;
 mod rest;
 
@@ -59,6 +60,13 @@ pub struct World {
     /// Moments named by the cores so far, and at which of them somebody dies.
     points_reached: u64,
     points: BTreeMap<u64, usize>,
+    /// Of a scene: who is still to die, and who did.
+    dooms: Vec<points::Doom>,
+    pub met: Vec<points::Doom>,
+    /// Deaths of ranks so far.
+    deaths: u32,
+    /// Of a hundred moves that an operator orders, how many are cancelled.
+    cancelled_percent: u64,
     /// Faults that are still to come.
     pub(super) faults_left: u32,
     /// The last answer to an operation.
@@ -171,6 +179,10 @@ impl World {
             plan: Vec::new(),
             points_reached: 0,
             points: BTreeMap::new(),
+            dooms: Vec::new(),
+            met: Vec::new(),
+            deaths: 0,
+            cancelled_percent: 20,
             faults_left: 0,
             last: None,
             away_since: Some(Monotonic(1)),

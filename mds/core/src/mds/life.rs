@@ -6,6 +6,7 @@ use common::time::Now;
 
 use super::Mds;
 use crate::effect::{Effect, Effects};
+use crate::kill_point::KillPoint;
 use crate::timer::Timer;
 
 impl Mds {
@@ -32,8 +33,12 @@ impl Mds {
         self.recovery.enter(state);
         match state {
             RankState::Down | RankState::Replay => {}
-            RankState::Resolve => out.push(Effect::WantState(RankState::Reconnect)),
+            RankState::Resolve => {
+                out.reached(KillPoint::ResolveBegun);
+                out.push(Effect::WantState(RankState::Reconnect));
+            }
             RankState::Reconnect => {
+                out.reached(KillPoint::ReconnectBegun);
                 self.open_waiting(now, out);
                 if self.recovery.expects_clients() {
                     let at = now.monotonic.after(self.params.reconnect_window);
@@ -42,8 +47,14 @@ impl Mds {
                     out.push(Effect::WantState(RankState::Rejoin));
                 }
             }
-            RankState::Rejoin => out.push(Effect::WantState(RankState::Active)),
-            RankState::Active => self.begin_serving(now, out),
+            RankState::Rejoin => {
+                out.reached(KillPoint::RejoinBegun);
+                out.push(Effect::WantState(RankState::Active));
+            }
+            RankState::Active => {
+                self.begin_serving(now, out);
+                out.reached(KillPoint::ActiveBegun);
+            }
             RankState::Stopping => {}
         }
     }

@@ -201,8 +201,14 @@ impl Importer {
                 self.set_deadline(cx);
                 state
             }
+            (State::Aborting { awaiting }, Event::Deadline) => {
+                self.notify_bystanders(&awaiting, DirAuth::Sole(self.import.exporter), cx);
+                self.end_after(cx.params.migration.notifying_resend, cx);
+                State::Aborting { awaiting }
+            }
             (state, Event::Deadline) => {
                 self.send(Step::Ask, cx);
+                cx.out.reached(KillPoint::AskSent);
                 self.set_deadline(cx);
                 state
             }
@@ -283,7 +289,14 @@ impl Importer {
     }
 
     fn set_deadline(&self, cx: &mut Cx<'_>) {
-        let at = cx.now.monotonic.after(cx.params.migration.importer_contact);
+        let params = &cx.params.migration;
+        let aborting = matches!(self.state, State::Aborting { .. });
+        let wait = if aborting { params.notifying_resend } else { params.importer_contact };
+        self.end_after(wait, cx);
+    }
+
+    fn end_after(&self, wait: std::time::Duration, cx: &mut Cx<'_>) {
+        let at = cx.now.monotonic.after(wait);
         cx.out.push(crate::Effect::SetTimer {
             timer: crate::timer::Timer::Importer(self.import.id),
             at,

@@ -80,6 +80,7 @@ impl World {
             return away;
         }
         self.trace.line(self.now, Who::Rank(life.rank), "dies", || format!("{death:?}"));
+        self.deaths += 1;
         let host = &mut self.ranks[usize::from(life.rank.0)];
         host.process = None;
         if death == Death::PowerLost {
@@ -103,6 +104,9 @@ impl World {
 
     /// A core has come to a moment worth dying at.
     pub(super) fn reached(&mut self, life: Life, point: KillPoint) {
+        if self.meets_doom(life, point) {
+            return;
+        }
         let Some(number) = self.points.remove(&self.points_reached) else {
             self.points_reached += 1;
             return;

@@ -109,7 +109,7 @@ impl World {
     }
 
     /// Tells a rank to do something; its answer is for the trace.
-    fn order(&mut self, rank: Rank, request: AdminRequest) {
+    pub(super) fn order(&mut self, rank: Rank, request: AdminRequest) {
         self.admin_last += 1;
         let id = AdminId(self.admin_last);
         if let Some(life) = self.host(rank).process.as_ref().map(|process| process.life) {
@@ -120,7 +120,7 @@ impl World {
     /// An operator changes his mind about some of what he ordered.
     pub(super) fn ordered(&mut self, reply: &AdminReply) {
         if let AdminReply::Exporting(id) = reply
-            && self.dice.percent(20)
+            && self.dice.percent(self.cancelled_percent)
         {
             self.soon(Duration::from_millis(60), Event::Cancel(*id));
         }

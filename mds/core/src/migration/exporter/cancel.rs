@@ -9,6 +9,7 @@ use common::migration::EndReason;
 use super::{Exporter, Finished, Resent, State, Undone, Warning};
 use crate::cx::Cx;
 use crate::effect::Effect;
+use crate::kill_point::KillPoint;
 use crate::message::migration::Step;
 use crate::migration::copy::Copy;
 use crate::mutant::mutated;
@@ -67,6 +68,7 @@ impl Exporter {
                 let forgotten = mutated!(cx.params, NotUnwarned);
                 let warned = if forgotten { none } else { self.export.bystanders.clone() };
                 self.announce(&warned, DirAuth::Sole(cx.me()), cx);
+                cx.out.reached(KillPoint::Unwarned);
                 self.await_undone(warned, importer, reason, cx)
             }
             state @ (State::LoggingExport(..)
@@ -105,6 +107,7 @@ impl Exporter {
     ) -> State {
         if importer == Undone::Awaited {
             self.send(Step::Cancel, cx);
+            cx.out.reached(KillPoint::CancelSent);
         }
         Self::end_if_undone(awaiting, importer, reason)
     }

@@ -361,3 +361,17 @@ fn a_dead_bystander_is_not_registered() {
     let spine = &story.cluster.at(I).mds.holdings().spine;
     assert_eq!(spine.holders(story.dir).filter(|(holder, _)| *holder == B).count(), 0);
 }
+
+#[test]
+fn who_aborts_tells_bystanders_again() {
+    let mut story = Story::importer_at("Aborting");
+    assert_eq!(story.steps_to(B).len(), 1);
+    story.deadline(Half::Importer);
+    let again = Step::Notify { auth: DirAuth::Sole(E), epoch: Epoch(2), dirs: Vec::new() };
+    assert_eq!(story.steps_to(B).last(), Some(&again));
+    assert_eq!(story.steps_to(B).len(), 2);
+    story.rest();
+    assert_eq!(story.importer(), "Over");
+    story.revive(E);
+    story.assert_owner(E);
+}

@@ -1,0 +1,141 @@
+//! The world's part for kill points: one migration under a small load, and ranks that die at moments
+//! chosen beforehand.
+
+use std::time::Duration;
+
+use common::id::{Ino, Rank};
+use common::name::Name;
+use common::wire::admin::AdminRequest;
+use common::wire::request::{IfExists, RenameMode};
+use mds_core::kill_point::KillPoint;
+
+use super::deaths::Death;
+use super::plan::Settings;
+use super::{Event, Violation, World};
+use crate::sim::network::Life;
+use crate::sim::operation::{Answer, Make, Operation};
+use crate::sim::trace::{Trace, Who};
+
+/// Who dies, when, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doom {
+    pub rank: Rank,
+    pub point: KillPoint,
+    pub death: Death,
+}
+
+/// What goes on when ranks die.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// `/a`, with what is in it, goes from rank 0 to rank 1; rank 2 holds `/a/b`.
+    Migration,
+    /// The same, and an operator changes his mind on the way.
+    CancelledMigration,
+    /// Files and directories are renamed between `/a`, which rank 0 holds, and `/r`, which is rank 1's.
+    TwoPhase,
+}
+
+pub const EXPORTER: Rank = Rank(0);
+pub const IMPORTER: Rank = Rank(1);
+pub const BYSTANDER: Rank = Rank(2);
+
+fn name(text: &str) -> Name {
+    Name::new(text.as_bytes()).expect("names of scenes are short")
+}
+
+impl World {
+    /// Plays a scene in which each doom is met, if its moment comes. Returns which were.
+    ///
+    /// # Errors
+    /// The first thing that must not happen.
+    pub fn play(scene: Scene, dooms: &[Doom], trace: Trace) -> (Self, Result<(), Violation>) {
+        let settings =
+            Settings { ranks: 3, clients: 2, processes: 1, actions: 0, ..Settings::peace() };
+        let mut world = Self::new(7, settings, trace);
+        let outcome = world.act(scene, dooms);
+        (world, outcome)
+    }
+
+    fn act(&mut self, scene: Scene, dooms: &[Doom]) -> Result<(), Violation> {
+        self.run_until_idle()?;
+        let dir = self.set_the_stage()?;
+        self.dooms = dooms.to_vec();
+        if scene != Scene::TwoPhase {
+            self.actions_left = 12;
+            for client in 0..self.settings.clients {
+                self.after(Duration::ZERO, Event::Process { client, process: 0 });
+            }
+        }
+        match scene {
+            Scene::Migration => self.order(EXPORTER, AdminRequest::Export { dir, to: IMPORTER }),
+            Scene::CancelledMigration => {
+                self.cancelled_percent = 100;
+                self.order(EXPORTER, AdminRequest::Export { dir, to: IMPORTER });
+            }
+            Scene::TwoPhase => self.rename_both_ways(dir)?,
+        }
+        self.run_until_idle()?;
+        self.dooms.clear();
+        self.walk()?;
+        self.check_at_rest()?;
+        self.remove_everything()?;
+        self.check_empty()
+    }
+
+    /// `/a` of rank 0 with a file and `/a/b`, which rank 2 holds; `/r` of rank 1.
+    fn set_the_stage(&mut self) -> Result<Ino, Violation> {
+        self.cancelled_percent = 0;
+        let dir = self.made(Ino::ROOT, "a", Make::Dir)?;
+        let inner = self.made(dir, "b", Make::Dir)?;
+        self.made(dir, "f", Make::File)?;
+        self.made(inner, "g", Make::File)?;
+        let other = self.made(Ino::ROOT, "r", Make::Dir)?;
+        self.made(other, "h", Make::File)?;
+        self.order(EXPORTER, AdminRequest::Export { dir: inner, to: BYSTANDER });
+        self.order(EXPORTER, AdminRequest::Export { dir: other, to: IMPORTER });
+        self.run_for(Duration::from_secs(2))?;
+        Ok(dir)
+    }
+
+    fn made(&mut self, dir: Ino, text: &str, make: Make) -> Result<Ino, Violation> {
+        let existing = IfExists::Refuse;
+        let create = Operation::Create { dir, name: name(text), make, mode: 0o755, existing };
+        match self.perform(0, create)? {
+            Ok(Answer::Entry { node, .. }) => Ok(node),
+            other => Err(Violation::Hung(format!("the stage is not set: {other:?}"))),
+        }
+    }
+
+    fn rename_both_ways(&mut self, dir: Ino) -> Result<(), Violation> {
+        let other = match self.perform(0, Operation::Lookup { dir: Ino::ROOT, name: name("r") })? {
+            Ok(Answer::Entry { node, .. }) => node,
+            other => return Err(Violation::Hung(format!("the stage is not set: {other:?}"))),
+        };
+        let mode = RenameMode::Replace;
+        let moves = [
+            (dir, "f", other, "f"),
+            (other, "h", dir, "h"),
+            (dir, "b", other, "b"),
+            (other, "f", dir, "h"),
+            (other, "b", Ino::ROOT, "b"),
+        ];
+        for (from_dir, from, to_dir, to) in moves {
+            let (from, to) = (name(from), name(to));
+            // Others are at work: whether it can be done is for the model to say.
+            let _refused =
+                self.perform(0, Operation::Rename { from_dir, from, to_dir, to, mode })?;
+        }
+        Ok(())
+    }
+
+    /// Whether this is the moment at which the rank was to die.
+    pub(super) fn meets_doom(&mut self, life: Life, point: KillPoint) -> bool {
+        let meant = |doom: &Doom| doom.rank == life.rank && doom.point == point;
+        let Some(at) = self.dooms.iter().position(meant) else { return false };
+        let doom = self.dooms.remove(at);
+        self.trace.line(self.now, Who::Rank(life.rank), "point", || format!("{point:?}"));
+        self.met.push(doom);
+        self.die(life, doom.death);
+        true
+    }
+}
