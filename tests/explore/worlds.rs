@@ -89,6 +89,12 @@ fn ordered_again() {
 }
 
 #[test]
+fn an_older_life_of_the_region_is_still_there() {
+    let world = World { leftovers: true, sweeps_early: true, ..World::two() };
+    nothing_is_found("an older life is still there", world, &bound(1, 1, 0));
+}
+
+#[test]
 fn a_neighbor_looks_on() {
     nothing_is_found("a neighbor looks on", World::neighbor(), &bound(1, 1, 1));
 }

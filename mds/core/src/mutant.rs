@@ -54,8 +54,6 @@ pub enum Mutant {
     PinNotCarried,
     /// Who holds replicas of the region does not travel.
     RegistrationsNotCarried,
-    /// The late answer to a warning passes for one to its withdrawal.
-    AnyAckCounts,
     /// A dead bystander is waited for.
     DeadBystanderAwaited,
     /// An importer in doubt whose exporter dies takes that for an abort.

@@ -273,7 +273,10 @@ fn check_replicas(state: &State, model: &Model, rank: Rank) -> Result<(), Violat
             return Err(Violation::LeftOver { rank, left });
         }
     }
-    if model.ranks().any(|rank| model.node(state, rank).incarnation > Incarnation(1)) {
+    let died = |rank| {
+        model.node(state, rank).incarnation > Incarnation(1) || !is_alive(state, model, rank)
+    };
+    if model.ranks().any(died) {
         return Ok(());
     }
     for (dir, holder, nonce) in &view.registered {

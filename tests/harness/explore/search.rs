@@ -112,7 +112,7 @@ pub fn explore(world: World, bound: &Bound) -> Report {
 fn begin(model: &mut Model, bound: &Bound) -> State {
     let nothing = Left { orders: 0, asks: 0, trims: 0, crashes: 0, cancels: 0, deadlines: 0 };
     let cold = model.cold(nothing);
-    let mut state = settle(model, cold);
+    let mut state = start(model, cold);
     for bystander in model.world.bystanders.clone() {
         let ask = PeerMsg::Replica(ReplicaMsg::Discover { dir: model.world.region });
         let exporter = model.world.exporter;
@@ -123,6 +123,18 @@ fn begin(model: &mut Model, bound: &Bound) -> State {
     let Bound { crashes, cancels, deadlines, .. } = *bound;
     let World { asks, trims, .. } = model.world;
     state.left = Left { orders, asks, trims, crashes, cancels, deadlines };
+    state
+}
+
+/// Every rank serves; what earlier lives have left to do is still to be done.
+fn start(model: &mut Model, mut state: State) -> State {
+    if !model.world.leftovers {
+        return settle(model, state);
+    }
+    let begins = |event: &Event| event.kind() == Kind::Fair && !matches!(event, Event::Sweep(_));
+    while let Some(event) = event::enabled(&state, model).into_iter().find(begins) {
+        state = model.apply(&state, event).expect("nothing goes wrong before the story begins");
+    }
     state
 }
 

@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use common::attr::{Attr, FileKind, Times};
-use common::id::{ClusterId, DirFragId, Epoch, Incarnation, Ino, MapEpoch, Rank, Slot};
+use common::id::{
+    ClusterId, DirFragId, Epoch, Incarnation, Ino, MapEpoch, MigrationId, Rank, Slot,
+};
 use common::mds_map::{MdsMap, RankEntry, RankState, Switch};
 use common::name::{Name, NameHashKey};
 use mds_core::Params;
@@ -44,6 +46,8 @@ pub struct World {
     pub orders: Vec<Order>,
     /// Who may die.
     pub mortal: Vec<Rank>,
+    /// The importer once gave the region away, and has not deleted it yet. It has changed since.
+    pub leftovers: bool,
     /// Who does not come back from the dead.
     pub buried: Vec<Rank>,
     /// The store's answers may be late; else they come at once.
@@ -100,6 +104,7 @@ impl World {
             bystanders: Vec::new(),
             orders: vec![Order { at: exporter, dir: REGION, to: importer }],
             mortal: (0..ranks).map(Rank).collect(),
+            leftovers: false,
             buried: Vec::new(),
             slow_store: false,
             sweeps_early: false,
@@ -254,7 +259,23 @@ impl World {
             (DirFragId::whole(place.ino), claim)
         });
         let snapshot = SubtreeSnapshot { subtrees: subtrees.collect(), released: BTreeMap::new() };
-        Disk::formatted(rows, vec![Entry::SubtreeMap(snapshot)])
+        let mut journal = vec![Entry::SubtreeMap(snapshot)];
+        if self.leftovers && rank == self.orders[0].to {
+            self.leave_over(rank, &mut rows, &mut journal);
+        }
+        Disk::formatted(rows, journal)
+    }
+
+    /// What an earlier migration has left: a name that is gone, and the list of what is to be deleted.
+    fn leave_over(&self, rank: Rank, rows: &mut Vec<Row>, journal: &mut Vec<Entry>) {
+        let id = MigrationId { exporter: rank, incarnation: Incarnation(0), number: 1 };
+        let base = DirFragId::whole(self.region);
+        let (key, linkage) = self.entries(self.region).pop().expect("there is a file in it");
+        let gone = name("gone");
+        rows.push(Row::Entry(EntryKey { hash: HASH_KEY.hash(&gone), name: gone, ..key }, linkage));
+        rows.push(Row::Drop(id, base, None));
+        let parent = self.parent(self.region);
+        journal.push(Entry::Export { id, base, to: self.exporter, epoch: Epoch(1), parent });
     }
 
     /// Its own base, or one nested in what is its own.

@@ -24,7 +24,6 @@ use super::{Event, Half, Order, record};
 use crate::cx::{Cx, Step as Attempt, Stop, Wait};
 use crate::journal::entry::SubtreeClaim;
 use crate::message::migration::{Content, MigrationMsg, Step};
-use crate::mutant::mutated;
 use crate::replica;
 use crate::row::Parent;
 use crate::subtree::{DirAuth, Freeze};
@@ -244,7 +243,7 @@ impl Exporter {
                 self.finish_if_all_know(awaiting, finished, cx)
             }
             (State::Cancelling { mut awaiting, importer, reason }, auth)
-                if auth == DirAuth::Sole(me) || mutated!(cx.params, AnyAckCounts) =>
+                if auth == DirAuth::Sole(me) =>
             {
                 awaiting.remove(&from);
                 Self::end_if_undone(awaiting, importer, reason)

@@ -105,7 +105,10 @@ impl Importer {
             }
         }
         for (dir, holders) in &payload.registrations {
-            cx.own.spine.adopt_holders(*dir, holders.clone());
+            // The exporter may not have known that one of them is dead.
+            let alive = holders.iter().filter(|(rank, _)| cx.map.state(**rank) != RankState::Down);
+            let alive = alive.map(|(rank, nonce)| (*rank, *nonce)).collect();
+            cx.own.spine.adopt_holders(*dir, alive);
         }
         replica::win(cx, base);
         let seq = self.log_finish(ImportOutcome::Owned, cx);

@@ -379,6 +379,19 @@ fn what_a_bystander_gives_back_early_is_not_lost() {
     assert_eq!(spine.holders(dir).filter(|(holder, _)| *holder == B).count(), 0);
 }
 
+/// The exporter did not know that the bystander is dead, which the importer had heard before.
+#[test]
+fn a_dead_bystander_is_not_registered() {
+    let mut story = Story::importer_at("Prepped");
+    story.cluster.kill(B);
+    let held = [(story.dir, [(B, common::id::Nonce(1))].into())].into();
+    story.tell(E, I, Step::Export(Box::new(Payload { registrations: held, ..Payload::default() })));
+    story.cluster.at(I).make_durable();
+    story.tell(E, I, Step::Serve);
+    let spine = &story.cluster.at(I).mds.holdings().spine;
+    assert_eq!(spine.holders(story.dir).filter(|(holder, _)| *holder == B).count(), 0);
+}
+
 #[test]
 fn who_aborts_tells_bystanders_again() {
     let mut story = Story::importer_at("Aborting");
