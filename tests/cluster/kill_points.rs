@@ -121,7 +121,7 @@ impl Story {
             Role::Bystander => 0,
             Role::TwoPhase => 1,
         };
-        let name = self.cluster.holder(rank)?;
+        let (name, before) = (self.cluster.holder(rank)?, self.cluster.incarnation(rank)?);
         self.cluster.arm(&name, point.into())?;
         let to = self.other().to_string();
         // An operator who speaks with a rank that dies hears nothing: nobody waits for this one.
@@ -147,6 +147,7 @@ impl Story {
             wait_until("somebody takes over", || Ok(self.cluster.holder(rank)? != name))?;
         }
         self.cluster.start_daemon(&name)?;
+        wait_until("the rank lives again", || Ok(self.cluster.incarnation(rank)? > before))?;
         self.cluster.wait_active()?;
         let active = died.elapsed();
         self.settle()?;
