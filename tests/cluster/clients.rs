@@ -62,6 +62,7 @@ fn a_dead_mountpoint_is_unmounted() -> anyhow::Result<()> {
 fn a_mount_whose_session_was_ended_goes_on() -> anyhow::Result<()> {
     let cluster = Cluster::start(2, "")?;
     cluster.expect_log("the rank has ended our session");
+    cluster.expect_log("operation failed");
     let mount = cluster.mount("mount")?;
     let mut file = std::fs::File::create(mount.path("open"))?;
     let client = sessions(&cluster)?.pop().context("the mount has a session")?;

@@ -214,16 +214,15 @@ impl Worker {
     /// be what was there before that call, or after it.
     fn resume(&mut self) -> anyhow::Result<()> {
         let Some((op, after)) = self.doubt.take() else { return self.check() };
+        if let Op::Write(at, _) | Op::Append(at) = op
+            && let Some(file) = after.file(at)
+        {
+            // Its bytes and its size are written one after the other: what was interrupted between
+            // them is nothing whole, as on any file system, until it is written again.
+            fs::write(self.path(at), &after.files[&file])?;
+        }
         let found = self.look()?;
-        for mut model in [self.model.clone(), after] {
-            if let Op::Write(at, _) | Op::Append(at) = op
-                && let Some(file) = model.file(at)
-                && let Some((bytes, _)) =
-                    found.get(&at.0).and_then(|names| names.get(&format!("f{}", at.1)))
-            {
-                // Of these bytes any may have been written.
-                model.files.insert(file, bytes.clone());
-            }
+        for model in [self.model.clone(), after] {
             if model.shown() == found {
                 self.model = model;
                 return Ok(());

@@ -89,12 +89,6 @@ impl Soak<'_> {
         }
     }
 
-    fn incarnation(&self, rank: u16) -> anyhow::Result<u64> {
-        let status = self.cluster.grove_json(&["status", "--brief"])?;
-        let incarnation = &status["ranks"][usize::from(rank)]["incarnation"];
-        incarnation.as_u64().context("a rank has an incarnation")
-    }
-
     fn go_wrong(&mut self) -> anyhow::Result<()> {
         let fault = self.any(&FAULTS);
         eprintln!("{fault:?}");
@@ -140,7 +134,7 @@ impl Soak<'_> {
 
     fn kill_rank(&mut self) -> anyhow::Result<()> {
         let rank = u16::try_from(self.dice.below(u64::from(RANKS)))?;
-        let (name, before) = (self.cluster.holder(rank)?, self.incarnation(rank)?);
+        let (name, before) = (self.cluster.holder(rank)?, self.cluster.incarnation(rank)?);
         self.cluster.kill_daemon(&name)?;
         let died = Instant::now();
         if self.dice.below(2) == 0 {

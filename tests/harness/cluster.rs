@@ -318,6 +318,16 @@ impl Cluster {
         Ok(daemon.as_str().context("a rank has a daemon")?.to_owned())
     }
 
+    /// The life of whoever holds a rank, as the map has it.
+    ///
+    /// # Errors
+    /// If the monitor does not answer, or there is no such rank.
+    pub fn incarnation(&self, rank: u16) -> anyhow::Result<u64> {
+        let status = self.grove_json(&["status", "--brief"])?;
+        let incarnation = &status["ranks"][usize::from(rank)]["incarnation"];
+        incarnation.as_u64().context("a rank has an incarnation")
+    }
+
     /// Whether a daemon still runs.
     #[must_use]
     pub fn runs(&self, name: &str) -> bool {
