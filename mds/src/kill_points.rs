@@ -34,6 +34,11 @@ impl KillPoints {
     /// The socket cannot be made.
     pub fn listen(socket: &Path) -> std::io::Result<Self> {
         let points = Self::default();
+        // An earlier life may have left its own.
+        match std::fs::remove_file(socket) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         let listener = UnixListener::bind(socket)?;
         let listening = points.clone();
         std::thread::Builder::new().name("kill-points".to_owned()).spawn(move || {

@@ -2,10 +2,14 @@
 //! (`cargo build --release -p mds -p client-fuse`).
 
 mod bad_input;
+mod clients;
 mod failover;
+mod kill_points;
+mod load;
 mod malformed;
 mod migration;
 mod posix;
 mod restart;
 mod routing;
 mod smoke;
+mod soak;

@@ -58,7 +58,7 @@ fn work_goes_on_while_its_directory_moves() -> anyhow::Result<()> {
 }
 
 /// Whether every count of `grove leftovers` is 0.
-fn nothing_left(cluster: &Cluster) -> anyhow::Result<bool> {
+pub(crate) fn nothing_left(cluster: &Cluster) -> anyhow::Result<bool> {
     let left = cluster.grove_json(&["leftovers"])?;
     let ranks = left.as_array().context("leftovers are a list")?;
     Ok(ranks.iter().filter_map(serde_json::Value::as_object).all(|counts| {

@@ -4,5 +4,7 @@
 //! `EXPLORE_STATES`, `EXPLORE_SECONDS`, `EXPLORE_CRASHES`, `EXPLORE_CANCELS` and `EXPLORE_DEADLINES`
 //! move the bound, as `scripts/soak` does. Numbers are shown with `-- --nocapture`.
 
+#![allow(clippy::print_stdout, reason = "the figures are for people")]
+
 mod mutants;
 mod worlds;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::id::Rank;
 use tests::explore::search::{Bound, Report, explore};
 use tests::explore::world::World;
 
@@ -87,11 +88,23 @@ fn ordered_again() {
     nothing_is_found("ordered again", World::three().and_again(), &bound(1, 1, 0));
 }
 
+#[test]
+fn a_neighbor_looks_on() {
+    nothing_is_found("a neighbor looks on", World::neighbor(), &bound(1, 1, 1));
+}
+
+#[test]
+fn a_bystander_does_not_come_back() {
+    let world = World { buried: vec![Rank(0)], mortal: vec![Rank(0)], ..World::three() };
+    nothing_is_found("a bystander does not come back", world, &bound(1, 1, 1));
+}
+
 /// Replicas are asked for and given back while the region moves.
 #[test]
 fn replicas_come_and_go() {
     let world = World { asks: 2, trims: 2, ..World::three() };
     nothing_is_found("replicas come and go", world, &bound(0, 1, 0));
-    let world = World { asks: 1, trims: 1, ..World::three() };
+    let mortal = vec![Rank(1), Rank(2)];
+    let world = World { asks: 1, trims: 1, mortal, ..World::three() };
     nothing_is_found("replicas come and go, and ranks", world, &bound(1, 0, 0));
 }

@@ -5,7 +5,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
 use std::net::UdpSocket;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,11 +17,13 @@ use serde_json::Value;
 
 use daemon::Daemon;
 use mount::Mount;
+use network::Network;
 use rustix::process::Signal;
 
 pub mod daemon;
 pub mod log;
 pub mod mount;
+pub mod network;
 
 /// How long anything may take that is expected to happen. This machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,6 +35,8 @@ pub struct Cluster {
     ranks: u16,
     standbys: u16,
     monitor: String,
+    /// Without it everything is on this machine's own.
+    network: Option<Network>,
     daemons: RefCell<BTreeMap<String, Daemon>>,
     /// Texts of warnings and errors the test has provoked.
     expected: RefCell<Vec<String>>,
@@ -92,15 +98,32 @@ impl Cluster {
     /// # Errors
     /// If it does not come up.
     pub fn start_with_standbys(ranks: u16, standbys: u16, mds_lines: &str) -> anyhow::Result<Self> {
+        Self::start_in(None, (ranks, standbys), mds_lines)
+    }
+
+    /// The same, in a network whose links can be cut.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start_in(
+        network: Option<Network>,
+        (ranks, standbys): (u16, u16),
+        mds_lines: &str,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("grovefs-test.").tempdir()?;
-        let socket = UdpSocket::bind("127.0.0.1:0").context("find a free port")?;
-        let monitor = socket.local_addr()?.to_string();
-        drop(socket);
+        let monitor = match &network {
+            None => {
+                let socket = UdpSocket::bind("127.0.0.1:0").context("find a free port")?;
+                socket.local_addr()?.to_string()
+            }
+            Some(network) => format!("{}:7400", network.address("mon")?),
+        };
         let cluster = Self {
             folder,
             ranks,
             standbys,
             monitor,
+            network,
             daemons: RefCell::default(),
             expected: RefCell::default(),
         };
@@ -200,8 +223,12 @@ impl Cluster {
         let id = std::fs::read_to_string(self.path("cluster"))?;
         let certificate = certificate_lines(name);
         let (monitor, data) = (&self.monitor, self.path("data").display().to_string());
+        let address = match &self.network {
+            None => "127.0.0.1".to_owned(),
+            Some(network) => network.address(name)?,
+        };
         Ok(format!(
-            "name = \"{name}\"\ncluster = \"{id}\"\nlisten = \"127.0.0.1:0\"\nmonitor = \"{monitor}\"\n\
+            "name = \"{name}\"\ncluster = \"{id}\"\nlisten = \"{address}:0\"\nmonitor = \"{monitor}\"\n\
              {certificate}data_dir = \"{name}\"\ndata_store = \"file://{data}\"\n"
         ))
     }
@@ -213,8 +240,44 @@ impl Cluster {
     pub fn start_daemon(&self, name: &str) -> anyhow::Result<()> {
         let program = binary(if name == "mon" { "grove-mon" } else { "grove-mds" })?;
         let config = self.path(&format!("{name}.toml"));
-        let daemon = Daemon::start(&program, &config, &self.path(&format!("{name}.log")))?;
+        let mut command = self.command_at(name, &program)?;
+        command.arg("--config").arg(config);
+        if name != "mon" {
+            command.arg("--kill-points").arg(self.kill_socket(name));
+        }
+        let daemon = Daemon::start(&mut command, &self.path(&format!("{name}.log")))?;
         self.daemons.borrow_mut().insert(name.to_owned(), daemon);
+        Ok(())
+    }
+
+    /// Cuts or heals links.
+    #[must_use]
+    pub fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
+    }
+
+    /// A program that runs where a daemon or mount of that name is.
+    fn command_at(&self, name: &str, program: &Path) -> anyhow::Result<Command> {
+        match &self.network {
+            None => Ok(Command::new(program)),
+            Some(network) => network.enter(name, program),
+        }
+    }
+
+    fn kill_socket(&self, name: &str) -> PathBuf {
+        self.path(&format!("{name}.kill"))
+    }
+
+    /// Makes a daemon die when its core reaches a point.
+    ///
+    /// # Errors
+    /// If it does not run, or knows no such point.
+    pub fn arm(&self, name: &str, point: &str) -> anyhow::Result<()> {
+        let mut stream = UnixStream::connect(self.kill_socket(name)).context("reach a daemon")?;
+        writeln!(stream, "{point}")?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer)?;
+        ensure!(answer.trim() == "armed", "{name} says: {}", answer.trim());
         Ok(())
     }
 
@@ -309,8 +372,15 @@ impl Cluster {
     /// What `grove mount` says.
     pub fn mount_with(&self, name: &str, options: &[&str]) -> anyhow::Result<Mount> {
         let point = self.path(name);
-        std::fs::create_dir(&point)?;
-        let mut command = self.grove_command(&["mount", &self.monitor])?;
+        // A mount that was killed has left it as it was, and out of reach.
+        match std::fs::create_dir(&point) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error.into());
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let mut command = self.command_at(name, &binary("grove")?)?;
+        command.args(["mount", &self.monitor]).env("GROVE_CONFIG", self.path("client.toml"));
         command.arg(&point).args(options).arg("--log").arg(self.path(&format!("{name}.log")));
         run(&mut command)?;
         Ok(Mount::new(point))

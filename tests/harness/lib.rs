@@ -2,4 +2,5 @@
 
 pub mod cluster;
 pub mod explore;
+pub mod mistake;
 pub mod sim;

@@ -384,6 +384,14 @@ impl Cluster {
         self.at(rank).input(Input::Timer(Timer::Spine));
     }
 
+    /// Each rank's own invariants hold.
+    #[track_caller]
+    pub(crate) fn assert_sound(&self) {
+        for rank in self.up() {
+            assert_eq!(self.ranks[&rank].mds.check(), Ok(()), "{rank}");
+        }
+    }
+
     /// No operation of several ranks is under way.
     #[track_caller]
     pub(crate) fn assert_settled(&self) {

@@ -11,7 +11,7 @@ use crate::effect::{Effect, Effects};
 
 pub mod entry;
 
-use entry::{ImportStart, Role};
+use entry::{ImportStart, Role, SubtreeClaim};
 
 /// An import whose exporter's journal decides, as the store leaves it.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct InDoubt {
     pub start: ImportStart,
     /// Fragments that came with it.
     pub touched: BTreeSet<DirFragId>,
+    /// What this rank took the base for before, as the neighbor that it may be.
+    pub before: Option<SubtreeClaim>,
 }
 
 /// The record of a migration of an earlier life.

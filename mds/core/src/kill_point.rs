@@ -68,3 +68,10 @@ pub enum KillPoint {
     RejoinBegun,
     ActiveBegun,
 }
+
+impl KillPoint {
+    /// Every one, in the order of a migration's course.
+    pub fn all() -> impl Iterator<Item = Self> {
+        <Self as strum::IntoEnumIterator>::iter()
+    }
+}

@@ -14,6 +14,7 @@
 )]
 
 pub mod balancer;
+pub mod check;
 #[cfg(test)]
 mod cluster_fixture;
 pub mod cx;

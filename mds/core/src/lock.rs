@@ -82,6 +82,10 @@ impl LockTable {
         locks
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (&Lock, Operation)> {
+        self.held.iter().map(|(lock, holder)| (lock, *holder))
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()

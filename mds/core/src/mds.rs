@@ -5,6 +5,7 @@ use common::mds_map::{MdsMap, RankState, Switch};
 use common::time::Now;
 
 use crate::balancer::Balancer;
+use crate::check;
 use crate::cx::{Cx, Wait};
 use crate::effect::{AbortReason, Effect, Effects};
 use crate::holdings::Holdings;
@@ -101,6 +102,18 @@ impl Mds {
         self.poke_migrations(now, out);
         self.tell_of_ends(out);
         self.own.namespace.trim(self.params.cache_entries_max);
+    }
+
+    /// # Errors
+    /// The first invariant of this rank that does not hold.
+    pub fn check(&self) -> Result<(), check::Broken> {
+        check::check(check::Rank {
+            me: self.params.me,
+            own: &self.own,
+            requests: &self.requests,
+            two_phase: &self.two_phase,
+            migrator: &self.migrator,
+        })
     }
 
     /// The position reached: what a sync begun after this turn was written makes durable.
@@ -238,14 +251,20 @@ impl Mds {
     }
 }
 
-/// Ranks whose incarnation of the old map is not that of the new one. Maps may be skipped.
+/// Ranks of which a life has ended between two maps.
 fn deaths(old: &MdsMap, new: &MdsMap, me: Rank) -> Vec<Rank> {
-    old.ranks
-        .keys()
-        .copied()
-        .filter(|rank| *rank != me && old.incarnation(*rank).is_some())
-        .filter(|rank| old.incarnation(*rank) != new.incarnation(*rank))
-        .collect()
+    old.ranks.keys().copied().filter(|rank| *rank != me && has_died(*rank, old, new)).collect()
+}
+
+/// Maps may be skipped: a life may have begun, granted us something through others, and ended, and
+/// none of ours has shown it.
+fn has_died(rank: Rank, old: &MdsMap, new: &MdsMap) -> bool {
+    if old.incarnation(rank).is_some() {
+        return old.incarnation(rank) != new.incarnation(rank);
+    }
+    let last = |map: &MdsMap| map.ranks.get(&rank).map_or(0, |entry| entry.incarnation.0);
+    let alive = u64::from(new.incarnation(rank).is_some());
+    old.ranks.contains_key(&rank) && last(new) > last(old) + alive
 }
 
 fn no_map(cluster: ClusterId, params: &Params) -> MdsMap {

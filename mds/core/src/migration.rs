@@ -23,6 +23,7 @@ use crate::migration::importer::Importer;
 use crate::mutant::mutated;
 use crate::replica;
 use crate::replica::trim::Relied;
+use crate::subtree::{DirAuth, Freeze};
 
 pub mod bystander;
 pub mod copy;
@@ -59,6 +60,15 @@ pub struct Order {
     pub cause: MigrationCause,
 }
 
+/// One half of a migration under way, and how its base must look here, if that is its doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Half {
+    pub id: MigrationId,
+    pub base: DirFragId,
+    pub state: &'static str,
+    pub expected: Option<(DirAuth, Freeze)>,
+}
+
 /// Something that happened to a migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -86,10 +96,8 @@ impl Migrator {
             }
             cx.own.spine.watch.begin(doubt.start.id, doubt.start.base.ino);
         }
-        let imports = in_doubt
-            .into_iter()
-            .map(|doubt| (doubt.start.id, Importer::restore(doubt.start, doubt.touched)))
-            .collect();
+        let imports =
+            in_doubt.into_iter().map(|doubt| (doubt.start.id, Importer::restore(doubt))).collect();
         Self { imports, ended: record::restore(recalled, cx), ..Self::default() }
     }
 
@@ -277,13 +285,7 @@ impl Migrator {
         }
     }
 
-    fn step_notified(
-        &mut self,
-        from: Rank,
-        id: MigrationId,
-        auth: crate::subtree::DirAuth,
-        cx: &mut Cx<'_>,
-    ) {
+    fn step_notified(&mut self, from: Rank, id: MigrationId, auth: DirAuth, cx: &mut Cx<'_>) {
         if let Some(export) = self.exports.get_mut(&id) {
             export.on_notify_ack(from, auth, cx);
             self.tidy_export(id, cx);
@@ -425,6 +427,11 @@ impl Migrator {
     /// What requests wait for that has come in this turn.
     pub fn take_thawed(&mut self) -> Vec<Wait> {
         std::mem::take(&mut self.thawed).into_iter().map(Wait::Thaw).collect()
+    }
+
+    pub fn halves(&self, me: Rank) -> impl Iterator<Item = Half> + '_ {
+        let imports = self.imports.values().map(move |import| import.half(me));
+        self.exports.values().map(Exporter::half).chain(imports)
     }
 
     /// Replicas that must not be given back.

@@ -221,6 +221,12 @@ impl Namespace {
         self.orphans.insert(ino, orphan);
     }
 
+    /// Whether the store owes the answer to this.
+    #[must_use]
+    pub fn is_asked(&self, fetch: &Fetch) -> bool {
+        self.fetching.contains(fetch)
+    }
+
     #[must_use]
     pub fn is_fetching(&self, dir: Ino) -> bool {
         self.fetching.iter().any(|fetch| fetch.dir() == Some(dir))

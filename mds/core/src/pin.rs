@@ -140,6 +140,11 @@ impl PinTable {
         }
     }
 
+    /// Who pins what.
+    pub fn iter(&self) -> impl Iterator<Item = (Ino, ClientId)> + '_ {
+        self.pins.iter().flat_map(|(ino, it)| it.holders.keys().map(|client| (*ino, *client)))
+    }
+
     #[must_use]
     pub fn count(&self) -> u64 {
         self.pins.values().map(|pinned| pinned.holders.len() as u64).sum()

@@ -88,7 +88,15 @@ fn on_expire(cx: &mut Cx<'_>, from: Rank, dirs: Vec<(Ino, Nonce)>, region: Optio
         return;
     }
     for (dir, nonce) in dirs {
-        cx.own.spine.expire(dir, from, nonce);
+        if cx.own.spine.holders(dir).any(|(holder, _)| holder == from) {
+            cx.own.spine.expire(dir, from, nonce);
+            continue;
+        }
+        // The sender may have heard before us that a region is ours, with who is registered there.
+        let regions: Vec<DirFragId> = cx.own.subtrees.candidacies().collect();
+        for base in regions {
+            cx.own.spine.in_doubt.keep(base, from, vec![(dir, nonce)]);
+        }
     }
 }
 

@@ -292,6 +292,18 @@ impl Requests {
         }
     }
 
+    /// What waits, and for what.
+    pub fn parked(&self) -> impl Iterator<Item = (&Wait, ClientId, RequestId)> {
+        self.parked.iter().flat_map(|(wait, parked)| {
+            parked.iter().map(move |parked| (wait, parked.client, parked.request.id))
+        })
+    }
+
+    /// What operations of several ranks answer.
+    pub fn handed_over(&self) -> impl Iterator<Item = (ClientId, RequestId)> + '_ {
+        self.handed_over.iter().copied()
+    }
+
     #[must_use]
     pub fn answered(&self) -> u64 {
         self.answered

@@ -38,6 +38,20 @@ pub struct Subtree {
     pub apart: bool,
 }
 
+impl Subtree {
+    /// As a claim has it: live, and nothing special.
+    #[must_use]
+    pub fn restored(claim: &SubtreeClaim) -> Self {
+        Self {
+            auth: DirAuth::Sole(claim.auth),
+            epoch: claim.epoch,
+            parent: claim.parent,
+            freeze: Freeze::Live,
+            apart: false,
+        }
+    }
+}
+
 /// Whether operations go on below a base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Freeze {
@@ -314,18 +328,14 @@ impl SubtreeMap {
         }
     }
 
+    /// The regions of which this rank may be the authority, and may not.
+    pub fn candidacies(&self) -> impl Iterator<Item = DirFragId> + '_ {
+        self.bases.keys().copied().filter(|base| self.is_candidate(*base))
+    }
+
     /// A restored claim.
     pub fn restore(&mut self, base: DirFragId, claim: &SubtreeClaim) {
-        self.insert(
-            base,
-            Subtree {
-                auth: DirAuth::Sole(claim.auth),
-                epoch: claim.epoch,
-                parent: claim.parent,
-                freeze: Freeze::Live,
-                apart: false,
-            },
-        );
+        self.insert(base, Subtree::restored(claim));
     }
 }
 

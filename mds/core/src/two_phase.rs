@@ -17,7 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, Incarnation, Ino, NoticeId, Rank, Seq, TwoPhaseId};
+use common::id::{ClientId, Incarnation, Ino, NoticeId, Rank, RequestId, Seq, TwoPhaseId};
 
 use crate::cx::{Cx, Wait};
 use crate::journal::entry::Entry;
@@ -282,6 +282,16 @@ impl TwoPhase {
         }
         self.coordinating.retain(|_, coordinator| !coordinator.is_over());
         self.taking_part.retain(|_, participant| !participant.is_over());
+    }
+
+    /// The operations this rank takes part in, and how many auth pins each holds.
+    pub fn taking_part(&self) -> impl Iterator<Item = (Operation, usize)> + '_ {
+        self.taking_part.iter().map(|(operation, it)| (*operation, it.auth_pins()))
+    }
+
+    /// Requests that are answered here.
+    pub fn coordinated(&self) -> impl Iterator<Item = (ClientId, RequestId)> + '_ {
+        self.coordinating.values().filter_map(Coordinator::request)
     }
 
     /// Directories whose way up operations under way here have to know.

@@ -15,16 +15,14 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    pub(super) fn start(program: &Path, config: &Path, log: &Path) -> anyhow::Result<Self> {
+    pub(super) fn start(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
         let log = OpenOptions::new().create(true).append(true).open(log)?;
-        let child = Command::new(program)
-            .arg("--config")
-            .arg(config)
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("start {}", program.display()))?;
+            .with_context(|| format!("start {command:?}"))?;
         Ok(Self { child })
     }
 

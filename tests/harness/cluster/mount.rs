@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{binary, run};
 
 #[derive(Debug)]
@@ -24,6 +27,41 @@ impl Mount {
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.point.join(name)
+    }
+
+    /// The process that serves it.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn process(&self) -> anyhow::Result<Pid> {
+        for entry in std::fs::read_dir("/proc")? {
+            let entry = entry?;
+            let Ok(number) = entry.file_name().to_string_lossy().parse() else { continue };
+            let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
+            let serves = words.get(1) == Some(&b"mount".as_slice())
+                && words.contains(&self.point.as_os_str().as_encoded_bytes());
+            if serves && let Some(pid) = Pid::from_raw(number) {
+                return Ok(pid);
+            }
+        }
+        anyhow::bail!("nobody serves {}", self.point.display())
+    }
+
+    /// # Errors
+    /// If nobody serves it.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        kill_process(self.process()?, signal).context("signal a mount")
+    }
+
+    /// `kill -9`: the mountpoint stays as it is, and dead.
+    ///
+    /// # Errors
+    /// If nobody serves it.
+    pub fn kill(mut self) -> anyhow::Result<PathBuf> {
+        self.signal(Signal::KILL)?;
+        self.mounted = false;
+        Ok(self.point.clone())
     }
 
     /// Unmounts, and waits until everything is given back.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use common::id::Rank;
+use common::id::{Incarnation, Rank};
 use common::mds_map::{MdsMap, RankState};
 use mds_core::timer::Timer;
 
@@ -160,7 +160,9 @@ fn lives(state: &State, model: &Model, events: &mut Vec<Event>) {
                 if map.incarnation(rank).is_some() {
                     events.push(Event::Down(rank));
                 }
-                events.push(Event::Start(rank));
+                if !model.world.buried.contains(&rank) || node.incarnation == Incarnation(0) {
+                    events.push(Event::Start(rank));
+                }
             }
         }
     }

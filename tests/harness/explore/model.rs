@@ -338,16 +338,16 @@ impl Model {
         match key {
             Key::Message(id) => {
                 let Envelope { from, from_life, msg, .. } = self.envelopes.at(id).clone();
-                Local::Input(Input::Peer { from, incarnation: from_life, msg })
+                Local::Input(Box::new(Input::Peer { from, incarnation: from_life, msg }))
             }
-            Key::Map(id) => Local::Input(Input::Map(self.maps.at(id).clone())),
-            Key::Timer(timer) => Local::Input(Input::Timer(timer)),
+            Key::Map(id) => Local::Input(Box::new(Input::Map(self.maps.at(id).clone()))),
+            Key::Timer(timer) => Local::Input(Box::new(Input::Timer(timer))),
             Key::Sync => Local::Sync,
             Key::Fetched(number) => Local::Fetched(usize::from(number)),
             Key::Order(number) => {
                 let order = self.world.orders[usize::from(number)];
                 let request = AdminRequest::Export { dir: order.dir, to: order.to };
-                Local::Input(Input::Admin { id: AdminId(u64::from(number)), request })
+                Local::Input(Box::new(Input::Admin { id: AdminId(u64::from(number)), request }))
             }
             Key::Cancel => {
                 let process = node.process.as_ref().expect("only the living are asked");
@@ -357,13 +357,13 @@ impl Model {
                 });
                 let id = exports.next().expect("it is looked for where there is one");
                 let request = AdminRequest::CancelMigration { id };
-                Local::Input(Input::Admin { id: AdminId(100), request })
+                Local::Input(Box::new(Input::Admin { id: AdminId(100), request }))
             }
             Key::Die(kept) => Local::Die { kept: usize::from(kept) },
             Key::Start(map) => {
                 let map = self.maps.at(map).clone();
                 let life = map.ranks[&node.rank].incarnation;
-                Local::Start(self.world.params(node, life, &map), map)
+                Local::Start(Box::new((self.world.params(node, life, &map), map)))
             }
         }
     }

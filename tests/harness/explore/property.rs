@@ -4,7 +4,7 @@
 
 use std::any::Any;
 
-use common::id::{DirFragId, Ino, Nonce, Rank};
+use common::id::{DirFragId, Incarnation, Ino, Nonce, Rank};
 use common::mds_map::RankState;
 use common::wire::admin::{AdminReply, AdminRequest};
 use mds_core::holdings::Holdings;
@@ -171,6 +171,9 @@ fn restless(node: &RankNode, own: &Holdings) -> Option<String> {
             return Some(format!("{base} is {:?} and {:?}", subtree.auth, subtree.freeze));
         }
     }
+    if let Some((dir, replica)) = own.spine.replicas().find(|(_, it)| it.doubt.is_some()) {
+        return Some(format!("does not know whose {dir} is: {replica:?}"));
+    }
     if !own.locks.is_empty() {
         return Some(format!("has locks: {:?}", own.locks));
     }
@@ -225,13 +228,16 @@ pub fn check_rest(state: &State, model: &Model) -> Result<(), Violation> {
     let (mut names, mut dirs) = (Vec::new(), Vec::new());
     for rank in model.ranks() {
         let view = model.view(state, rank);
-        if let Some(left) = &view.restless {
+        let buried = model.world.buried.contains(&rank) && !is_alive(state, model, rank);
+        if let Some(left) = view.restless.as_ref().filter(|_| !buried) {
             return Err(Violation::LeftOver { rank, left: left.clone() });
         }
         names.extend(view.names.iter().cloned());
         dirs.extend(view.dirs.iter().copied());
-        check_routes(state, model, rank)?;
-        check_replicas(state, model, rank)?;
+        if !buried {
+            check_routes(state, model, rank)?;
+            check_replicas(state, model, rank)?;
+        }
     }
     names.sort();
     dirs.sort_unstable();
@@ -245,15 +251,30 @@ pub fn check_rest(state: &State, model: &Model) -> Result<(), Violation> {
     Ok(())
 }
 
-/// **S15**: every replica is registered with the authority, and no other is.
+fn is_alive(state: &State, model: &Model, rank: Rank) -> bool {
+    model.node(state, rank).process.is_some()
+}
+
+/// **S15**: every replica is registered with the authority, and no other is. (A rank that died may
+/// still be registered with an importer that heard of that before it was told of the replica. It
+/// answers for what it does not hold.)
 fn check_replicas(state: &State, model: &Model, rank: Rank) -> Result<(), Violation> {
     let view = model.view(state, rank);
     for (dir, authority, nonce) in &view.replicas {
+        let place = model.world.dirs.iter().find(|place| place.ino == *dir);
+        let owner = place.map(|place| model.world.owner(place, state.owner));
+        if owner != Some(*authority) {
+            let left = format!("takes {authority} for the authority for {dir}, not {owner:?}");
+            return Err(Violation::LeftOver { rank, left });
+        }
         let known = &model.view(state, *authority).registered;
         if !known.contains(&(*dir, rank, *nonce)) {
             let left = format!("S15: its replica of {dir} is not registered with {authority}");
             return Err(Violation::LeftOver { rank, left });
         }
+    }
+    if model.ranks().any(|rank| model.node(state, rank).incarnation > Incarnation(1)) {
+        return Ok(());
     }
     for (dir, holder, nonce) in &view.registered {
         let held = &model.view(state, *holder).replicas;
@@ -276,6 +297,9 @@ fn check_routes(state: &State, model: &Model, rank: Rank) -> Result<(), Violatio
             }
         }
         let owner = model.world.owner(dir, state.owner);
+        if !is_alive(state, model, owner) {
+            continue;
+        }
         let knows = model.view(state, rank).serves[number] != Serves::Unknown;
         if (knows || rank == owner) && model.view(state, here).serves[number] != Serves::Yes {
             let left = format!("who asks for {} does not get to rank {owner}", dir.ino);

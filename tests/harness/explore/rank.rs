@@ -49,7 +49,7 @@ pub struct Process {
 /// Something that happens to one rank.
 #[derive(Clone, Debug)]
 pub enum Local {
-    Input(Input),
+    Input(Box<Input>),
     /// What was written becomes durable.
     Sync,
     /// The store answers a question.
@@ -59,7 +59,7 @@ pub enum Local {
         kept: usize,
     },
     /// The next process, told this map; its first sync has ended.
-    Start(Params, MdsMap),
+    Start(Box<(Params, MdsMap)>),
 }
 
 /// What comes of it outside the rank.
@@ -87,7 +87,7 @@ impl RankNode {
     pub fn step(&mut self, local: Local, slow_store: bool, log: &mut Vec<String>) -> Vec<Out> {
         let mut outs = Vec::new();
         match local {
-            Local::Input(input) => self.turn(input, &mut outs, log),
+            Local::Input(input) => self.turn(*input, &mut outs, log),
             Local::Sync => {
                 self.sync(&mut outs, log);
             }
@@ -100,7 +100,7 @@ impl RankNode {
                 self.process = None;
                 self.disk.lose_power_but_for(kept);
             }
-            Local::Start(params, map) => self.start(params, map, &mut outs, log),
+            Local::Start(with) => self.start(*with, &mut outs, log),
         }
         while !slow_store && self.process.as_ref().is_some_and(|it| !it.fetches.is_empty()) {
             let fetch = self.running().fetches.remove(0);
@@ -114,7 +114,12 @@ impl RankNode {
         self.process.as_mut().expect("only the living do something")
     }
 
-    fn start(&mut self, params: Params, map: MdsMap, outs: &mut Vec<Out>, log: &mut Vec<String>) {
+    fn start(
+        &mut self,
+        (params, map): (Params, MdsMap),
+        outs: &mut Vec<Out>,
+        log: &mut Vec<String>,
+    ) {
         self.incarnation = params.incarnation;
         self.disk.reopen();
         let mut out = Effects::default();

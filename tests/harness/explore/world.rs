@@ -23,6 +23,7 @@ use mds_core::message::two_phase::TwoPhaseMsg;
 use mds_core::row::{Dir, EntryKey, Inode, Linkage, Parent, Row};
 
 use super::rank::{NOW, RankNode};
+use crate::mistake;
 use crate::sim::disk::Disk;
 
 const HASH_KEY: NameHashKey = NameHashKey(1, 2);
@@ -43,6 +44,8 @@ pub struct World {
     pub orders: Vec<Order>,
     /// Who may die.
     pub mortal: Vec<Rank>,
+    /// Who does not come back from the dead.
+    pub buried: Vec<Rank>,
     /// The store's answers may be late; else they come at once.
     pub slow_store: bool,
     /// Given-away fragments may be deleted while other things go on; else only when nothing does.
@@ -51,9 +54,6 @@ pub struct World {
     pub asks: u8,
     /// How often somebody looks at which replicas are needed.
     pub trims: u8,
-    /// The mistake that every rank makes.
-    #[cfg(feature = "mutants")]
-    pub mutant: Option<mds_core::mutant::Mutant>,
     /// Clients rename directories; else what ranks say about the rename lock matters to nobody.
     pub renames: bool,
 }
@@ -100,12 +100,11 @@ impl World {
             bystanders: Vec::new(),
             orders: vec![Order { at: exporter, dir: REGION, to: importer }],
             mortal: (0..ranks).map(Rank).collect(),
+            buried: Vec::new(),
             slow_store: false,
             sweeps_early: false,
             asks: 0,
             trims: 0,
-            #[cfg(feature = "mutants")]
-            mutant: None,
             renames: false,
         }
     }
@@ -120,6 +119,15 @@ impl World {
     #[must_use]
     pub fn three() -> Self {
         Self { bystanders: vec![Rank(0)], ..Self::new(3, Rank(1), Rank(2)) }
+    }
+
+    /// As three, but that the region is a directory of the root: rank 0 redirects to it.
+    #[must_use]
+    pub fn neighbor() -> Self {
+        let mut world = Self::three();
+        world.dirs.retain(|place| place.ino != REGION);
+        world.dirs.push(place(REGION, (Ino::ROOT, "a"), world.exporter));
+        world
     }
 
     /// Exporter, importer, rank 0 as a bystander, and rank 3 as the owner of a bound.
@@ -195,9 +203,7 @@ impl World {
     pub fn params(&self, node: &RankNode, incarnation: Incarnation, map: &MdsMap) -> Params {
         let slot = Slot(node.rank.0);
         let params = Params::new(node.rank, slot, incarnation, map.cluster, map.name_hash_key);
-        #[cfg(feature = "mutants")]
-        let params = Params { mutant: self.mutant, ..params };
-        params
+        mistake::perhaps(params)
     }
 
     /// Everybody is down.

@@ -9,6 +9,18 @@ use mds_core::subtree::{DirAuth, Freeze};
 use super::rank::RankHost;
 use super::world::Violation;
 
+/// What a rank that has just done something can tell by itself.
+///
+/// # Errors
+/// Names what is broken.
+pub fn check_rank(host: &RankHost) -> Result<(), Violation> {
+    let Some(process) = &host.process else { return Ok(()) };
+    process.mds.check().map_err(|broken| {
+        let (rank, broken) = (host.rank, broken.to_string());
+        Violation::Invariant { rank, broken }
+    })
+}
+
 /// # Errors
 /// Names what is broken.
 pub fn check(ranks: &[RankHost]) -> Result<(), Violation> {

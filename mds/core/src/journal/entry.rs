@@ -43,6 +43,8 @@ pub enum Entry {
     Export {
         id: MigrationId,
         base: DirFragId,
+        /// The directory in which the base's name is, for finding what encloses it.
+        parent: Option<Ino>,
         to: Rank,
         epoch: Epoch,
     },

@@ -5,7 +5,7 @@ use common::limit::SPINE_TRIM;
 use common::mds_map::MdsMap;
 use common::time::Now;
 
-use super::Mds;
+use super::{Mds, has_died};
 use crate::cx::{Cx, Wait};
 use crate::effect::{Effect, Effects};
 use crate::message::replica::ReplicaMsg;
@@ -95,13 +95,16 @@ impl Mds {
         let ranks: Vec<Rank> = self.map.ranks.keys().chain(before.ranks.keys()).copied().collect();
         let mut changed: Vec<Rank> = ranks
             .into_iter()
-            .filter(|rank| before.incarnation(*rank) != self.map.incarnation(*rank))
+            .filter(|rank| {
+                before.incarnation(*rank) != self.map.incarnation(*rank)
+                    || has_died(*rank, before, &self.map)
+            })
             .collect();
         changed.sort_unstable();
         changed.dedup();
         let mut woken = Vec::new();
         for rank in changed {
-            if before.incarnation(rank).is_some() && rank != self.params.me {
+            if has_died(rank, before, &self.map) && rank != self.params.me {
                 let (mut cx, _) = self.split(now, out);
                 woken.extend(replica::on_rank_changed(&mut cx, rank));
                 self.in_two_phase(now, out, |two_phase, cx| two_phase.on_rank_down(cx, rank));

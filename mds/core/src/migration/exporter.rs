@@ -20,14 +20,14 @@ use common::migration::{EndReason, MigrationRecord};
 use common::time::Monotonic;
 
 use super::copy::{Changes, Copy};
-use super::{Event, Order, record};
+use super::{Event, Half, Order, record};
 use crate::cx::{Cx, Step as Attempt, Stop, Wait};
 use crate::journal::entry::SubtreeClaim;
 use crate::message::migration::{Content, MigrationMsg, Step};
 use crate::mutant::mutated;
 use crate::replica;
 use crate::row::Parent;
-use crate::subtree::DirAuth;
+use crate::subtree::{DirAuth, Freeze};
 
 mod cancel;
 mod check;
@@ -317,6 +317,26 @@ impl Exporter {
     #[must_use]
     pub fn is_importer(&self, rank: Rank) -> bool {
         self.export.importer == rank
+    }
+
+    #[must_use]
+    pub fn half(&self) -> Half {
+        let Export { id, base, importer, .. } = self.export;
+        let me = id.exporter;
+        let both = |first, second| DirAuth::Ambiguous { first, second };
+        let expected = match self.state {
+            State::Freezing(_) => Some((DirAuth::Sole(me), Freeze::Freezing)),
+            State::Prepping(_) | State::Warning(_) => Some((both(me, me), Freeze::ReadOnly)),
+            State::Exporting(_) => Some((both(me, importer), Freeze::ReadOnly)),
+            State::LoggingExport(..) => Some((both(importer, me), Freeze::Frozen)),
+            State::Locking
+            | State::Discovering
+            | State::Copying(_)
+            | State::Notifying { .. }
+            | State::Cancelling { .. }
+            | State::Over(_) => None,
+        };
+        Half { id, base, state: self.name(), expected }
     }
 
     /// Directories whose replicas must stay, with those above them.

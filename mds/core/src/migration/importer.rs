@@ -17,14 +17,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, Seq};
 
-use super::{Event, record};
+use super::{Event, Half, record};
 use crate::cx::{Cx, Stop, Wait};
+use crate::journal::InDoubt;
 use crate::journal::entry::{ImportStart, SubtreeClaim};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{Content, MigrationMsg, Payload, Step};
 use crate::replica;
 use crate::row::Parent;
-use crate::subtree::{DirAuth, Subtree};
+use crate::subtree::{DirAuth, Freeze, Subtree};
 
 mod failure;
 mod receive;
@@ -132,7 +133,8 @@ impl Importer {
 
     /// As the journal leaves it: in doubt. Pins are claimed anew by their clients.
     #[must_use]
-    pub fn restore(start: ImportStart, touched: BTreeSet<DirFragId>) -> Self {
+    pub fn restore(doubt: InDoubt) -> Self {
+        let InDoubt { start, touched, before } = doubt;
         let ImportStart { id, base, from, epoch, bounds, parent, sessions } = start;
         let import = Import {
             id,
@@ -143,7 +145,7 @@ impl Importer {
             epoch,
             bounds,
             bystanders: BTreeSet::new(),
-            before: None,
+            before: before.as_ref().map(Subtree::restored),
         };
         let payload = Payload { sessions, ..Payload::default() };
         Self {
@@ -198,6 +200,11 @@ impl Importer {
             (state, Event::Message(Step::Undecided)) => {
                 self.set_deadline(cx);
                 state
+            }
+            (State::Aborting { awaiting }, Event::Deadline) => {
+                self.notify_bystanders(&awaiting, DirAuth::Sole(self.import.exporter), cx);
+                self.end_after(cx.params.migration.notifying_resend, cx);
+                State::Aborting { awaiting }
             }
             (state, Event::Deadline) => {
                 self.send(Step::Ask, cx);
@@ -282,7 +289,14 @@ impl Importer {
     }
 
     fn set_deadline(&self, cx: &mut Cx<'_>) {
-        let at = cx.now.monotonic.after(cx.params.migration.importer_contact);
+        let params = &cx.params.migration;
+        let aborting = matches!(self.state, State::Aborting { .. });
+        let wait = if aborting { params.notifying_resend } else { params.importer_contact };
+        self.end_after(wait, cx);
+    }
+
+    fn end_after(&self, wait: std::time::Duration, cx: &mut Cx<'_>) {
+        let at = cx.now.monotonic.after(wait);
         cx.out.push(crate::Effect::SetTimer {
             timer: crate::timer::Timer::Importer(self.import.id),
             at,
@@ -302,6 +316,26 @@ impl Importer {
     #[must_use]
     pub fn base(&self) -> DirFragId {
         self.import.base
+    }
+
+    #[must_use]
+    pub fn half(&self, me: Rank) -> Half {
+        let Import { id, base, exporter, .. } = self.import;
+        let both = |first, second| DirAuth::Ambiguous { first, second };
+        let expected = match self.state {
+            State::Prepped => Some((both(exporter, me), Freeze::Frozen)),
+            State::LoggingStart(..) | State::Acking(_) => {
+                Some((both(me, exporter), Freeze::Frozen))
+            }
+            State::Discovering
+            | State::Discovered
+            | State::Copying
+            | State::Prepping
+            | State::Finishing { .. }
+            | State::Aborting { .. }
+            | State::Over => None,
+        };
+        Half { id, base, state: self.name(), expected }
     }
 
     /// Directories whose replicas must stay, with those above them.

@@ -46,6 +46,7 @@ fn tell(seed: u64) {
     story.order();
     for _ in 0..chance.below(120) {
         disturb(&mut story, &mut chance);
+        story.cluster.assert_sound();
     }
     for rank in [E, I, B] {
         if !story.cluster.up().contains(&rank) {

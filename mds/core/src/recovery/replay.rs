@@ -145,11 +145,10 @@ impl Replay {
                     restore_import(own, &start, DirAuth::Sole(self.me), Freeze::Live);
                 }
             }
-            Entry::Export { id, base, to, epoch } => {
+            Entry::Export { id, base, parent, to, epoch } => {
                 own.journal.note_open(id, seq);
                 self.exported.insert(id);
                 own.released.insert(id, Release { base, to, epoch });
-                let parent = own.subtrees.get(base).and_then(|subtree| subtree.parent);
                 own.subtrees.restore(base, &SubtreeClaim { auth: to, epoch, parent });
             }
             Entry::Finished { id } => {
@@ -176,7 +175,8 @@ impl Replay {
             match self.open.get(&id) {
                 Some(start) => {
                     let touched = frags.into_iter().collect();
-                    in_doubt.push(InDoubt { start: start.clone(), touched });
+                    let before = self.own.subtrees.claims().remove(&start.base);
+                    in_doubt.push(InDoubt { start: start.clone(), touched, before });
                 }
                 None => self.own.sweep.add_copied(id, frags),
             }

@@ -18,17 +18,14 @@ use crate::subtree::Intent;
 /// # Errors
 /// Where to ask instead, or what to wait for.
 pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
-    match answer_now(cx, client, request) {
-        // It was applied, and what it was applied to has gone since. Who replays it was answered
-        // then, and only wants to know that it is not lost.
-        Err(Stop::Gone(_) | Stop::Refuse(FsError::NotFound)) if request.replay.is_some() => {
-            Ok(Done::read(Answer::Done))
+    if request.replay.is_some() {
+        // Who replays was answered then, and only wants to know that it is not lost. What it made may
+        // be with another rank by now: nothing is pinned here for this answer.
+        if let Op::Create(create) = &request.op {
+            cx.own.give_back(create.ino, client, 0, cx.out);
         }
-        answered => answered,
+        return Ok(Done::read(Answer::Done));
     }
-}
-
-fn answer_now(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
     let answer = match &request.op {
         Op::Create(create) => created(cx, client, request, create)?,
         Op::Mkdir { dir, name, ino, mode, xattrs } => {

@@ -40,6 +40,12 @@ impl Discovery {
         self.asking.contains_key(&dir)
     }
 
+    /// It is being asked for, or will be when there is somebody to ask.
+    #[must_use]
+    pub fn is_sought(&self, dir: Ino) -> bool {
+        self.is_asking(dir) || self.unasked.contains(&dir)
+    }
+
     #[must_use]
     pub fn asks_of(&self, dir: Ino, rank: Rank) -> bool {
         self.asking.get(&dir).is_some_and(|asking| asking.now == rank)

@@ -24,7 +24,7 @@
 
 use std::collections::BTreeSet;
 
-use common::id::{Ino, Rank, Seq, TwoPhaseId};
+use common::id::{ClientId, Ino, Rank, RequestId, Seq, TwoPhaseId};
 use common::wire::request::Op;
 
 use super::part::{self, Acks};
@@ -137,6 +137,12 @@ impl Coordinator {
     #[must_use]
     pub fn holds_rename_lock(&self) -> bool {
         self.rename_lock == RenameLock::Held
+    }
+
+    /// The request it answers, if it has not yet.
+    #[must_use]
+    pub fn request(&self) -> Option<(ClientId, RequestId)> {
+        self.parked.as_ref().map(|parked| (parked.client, parked.request.id))
     }
 
     /// Directories whose way up it has to know.

@@ -105,6 +105,11 @@ impl Participant {
         matches!(self.state, State::Over)
     }
 
+    #[must_use]
+    pub fn auth_pins(&self) -> usize {
+        self.pinned.len()
+    }
+
     /// Keeps a directory from being frozen until this is over.
     pub fn pin(&mut self, cx: &mut Cx<'_>, dir: Ino) {
         if self.pinned.insert(dir) {

@@ -79,6 +79,7 @@ fn play(seed: u64, deaths: bool) {
             cluster.send(rank, client, op);
             for _ in 0..chance.below(6) {
                 cluster.step();
+                cluster.assert_sound();
             }
         }
         if deaths && round % 2 == 0 {

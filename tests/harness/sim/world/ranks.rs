@@ -12,6 +12,7 @@ use mds_core::timer::Timer;
 use mds_core::{Effect, Input, Params};
 
 use super::{CLUSTER, Event, HASH_KEY, Violation, World};
+use crate::mistake;
 use crate::sim::checker;
 use crate::sim::network::{Lane, Life, Way};
 use crate::sim::rank::{Process, RankHost, Sync};
@@ -39,6 +40,7 @@ impl World {
     pub(super) fn start(&mut self, rank: Rank) {
         let incarnation = Incarnation(self.host(rank).incarnation.0 + 1);
         let params = Params::new(rank, Slot(rank.0), incarnation, CLUSTER, HASH_KEY);
+        let params = mistake::perhaps(params);
         let now = self.now;
         let life = self.host(rank).start(now, params);
         self.trace.line(now, Who::Rank(rank), "start", || format!("incarnation {incarnation}"));
@@ -73,6 +75,7 @@ impl World {
             }
         }
         self.host(life.rank).turn(now);
+        checker::check_rank(self.host(life.rank))?;
         checker::check(&self.ranks)?;
         let at = self.now.after(self.dice.wait(Duration::from_micros(1), WRITE));
         // One store thread: batches are written in the order of their turns.

@@ -98,8 +98,14 @@ fn facts_of_an_importer() {
 #[test]
 fn facts_of_an_exporter() {
     check_bytes(
-        &Entry::Export { id: MIGRATION, base: base(), to: Rank(2), epoch: Epoch(6) },
-        expect!["03 01 02 03 10 00 00 02 06"],
+        &Entry::Export {
+            id: MIGRATION,
+            base: base(),
+            parent: Some(Ino::ROOT),
+            to: Rank(2),
+            epoch: Epoch(6),
+        },
+        expect!["03 01 02 03 10 00 00 01 01 02 06"],
     );
     check_bytes(&Entry::Finished { id: MIGRATION }, expect!["05 01 02 03"]);
 }

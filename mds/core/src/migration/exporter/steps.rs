@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::id::{DirFragId, Ino, Nonce, Rank, Seq};
 use common::id_set::IdSet;
 use common::mds_map::RankState;
+use common::migration::EndReason;
 use common::wire::reply::Route;
 use common::wire::session::ToClient;
 
-use super::{Copying, Exporter, Finished, Kept, Resent, State, Warning, await_locally};
+use super::{Copying, Exporter, Finished, Kept, Resent, State, Undone, Warning, await_locally};
 use crate::cx::{Cx, Step as Attempt, Stop};
 use crate::effect::Effect;
 use crate::journal::entry::{Entry, Release, SubtreeClaim};
@@ -119,6 +120,10 @@ impl Exporter {
     /// Frozen once no operation of several turns works in the region. Then the importer is told
     /// where the region ends.
     pub(super) fn freeze_if_drained(&mut self, copy: Copy, cx: &mut Cx<'_>) -> State {
+        if !self.is_in_place(cx) {
+            // The importer knows another path.
+            return self.undo(State::Freezing(copy), EndReason::Changed, Undone::Awaited, cx);
+        }
         let drained = self.bounds_if_drained(cx);
         let bounds = match drained {
             Ok(Some(bounds)) => bounds,
@@ -140,6 +145,12 @@ impl Exporter {
         self.send(Step::Prep { epoch: self.export.epoch, bounds, bystanders }, cx);
         cx.out.reached(KillPoint::PrepSent);
         State::Prepping(copy)
+    }
+
+    /// The base is there, in the directory where it was.
+    fn is_in_place(&self, cx: &Cx<'_>) -> bool {
+        let subtree = cx.own.subtrees.get(self.export.base);
+        subtree.is_some_and(|subtree| subtree.parent == Some(self.export.parent.dir))
     }
 
     /// Who replicates what of the region. Nobody gets more of it from here on.
@@ -224,10 +235,11 @@ impl Exporter {
     /// (If the migration is cancelled nothing has come of it: we hold no replicas of our own.)
     fn kept(&self, copy: &Copy, cx: &mut Cx<'_>) -> Attempt<BTreeMap<Ino, Kept>> {
         let me = cx.me();
-        let mut parents: BTreeMap<Ino, Parent> =
-            [(self.export.base.ino, self.export.parent.clone())].into();
-        for claim in self.export.bounds.values().filter(|claim| claim.auth == me) {
-            let mut here = claim.parent;
+        let mut parents: BTreeMap<Ino, Parent> = BTreeMap::new();
+        let own_bounds = self.export.bounds.values().filter(|claim| claim.auth == me);
+        let above_them = own_bounds.filter_map(|claim| claim.parent);
+        for start in above_them.chain([self.export.base.ino]) {
+            let mut here = Some(start);
             while let Some(dir) = here.filter(|dir| copy.dirs().contains(dir)) {
                 here = match cx.parent_of(dir)? {
                     Some(parent) if !parents.contains_key(&dir) => {
@@ -271,8 +283,9 @@ impl Exporter {
         self.set_subtree(auth, Freeze::Frozen, cx);
         cx.own.released.insert(id, Release { base, to: importer, epoch });
         let seq: Seq = cx.own.advance();
-        cx.out
-            .push(Effect::Journal { seq, entry: Entry::Export { id, base, to: importer, epoch } });
+        let parent = cx.own.subtrees.get(base).and_then(|subtree| subtree.parent);
+        let entry = Entry::Export { id, base, parent, to: importer, epoch };
+        cx.out.push(Effect::Journal { seq, entry });
         cx.own.journal.note_open(id, seq);
         cx.out.push(Effect::SyncSoon);
         cx.out.reached(KillPoint::ExportSubmitted);

@@ -3,11 +3,16 @@
 use common::id::DirFragId;
 use common::migration::{EndReason, MigrationOutcome};
 use common::wire::admin::{AdminError, AdminReply};
+use common::wire::reply::Outcome;
+use common::wire::request::RenameMode;
 
+use crate::check::Broken;
+use crate::cluster_fixture::D1;
+use crate::fixture::{A, rename_op};
 use crate::message::migration::Step;
 use crate::migration::fixture::{B, E, Half, I, IN_DOUBT, Neighbor, Story};
 use crate::row::Key;
-use crate::subtree::DirAuth;
+use crate::subtree::{DirAuth, Freeze};
 
 const NOT_MOVED: DirAuth = DirAuth::Sole(E);
 
@@ -428,4 +433,39 @@ fn exporter_dies_twice_before_it_has_swept() {
     story.rest();
     assert_eq!(story.cluster.at(E).entries(dir), []);
     story.assert_owner(I);
+}
+
+/// The importer has made the old path known to itself.
+#[test]
+fn a_base_that_is_renamed_to_another_directory_meanwhile_stays() {
+    let mut story = Story::before(Neighbor::Stranger);
+    let other = story.cluster.at(E).mkdir(A, D1, "other");
+    story.order();
+    story.run_until(Half::Exporter, "Copying");
+    let op = rename_op((D1, "a"), (other, "a"), RenameMode::Replace);
+    let outcome = story.cluster.ask(E, A, op);
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(EndReason::Changed)));
+    story.assert_owner(E);
+}
+
+/// Or it would not be a bound of what encloses it, when that moves (simulator, everything_goes_wrong 351).
+#[test]
+fn what_was_given_away_before_a_restart_is_in_its_place() {
+    let mut story = Story::exporter_at("Notifying");
+    story.kill(E);
+    story.revive(E);
+    let given = story.cluster.ranks[&E].mds.holdings();
+    let given = given.subtrees.get(DirFragId::whole(story.dir)).cloned();
+    assert_eq!(given.map(|it| (it.auth, it.parent)), Some((DirAuth::Sole(I), Some(D1))));
+}
+
+#[test]
+fn a_base_that_somebody_else_changes_is_noticed() {
+    let mut story = Story::exporter_at("Exporting");
+    let base = DirFragId::whole(story.dir);
+    story.cluster.at(E).mds.freeze_for_test(base, Freeze::Frozen);
+    let broken = story.cluster.ranks[&E].mds.check();
+    assert!(matches!(broken, Err(Broken::Migration { .. })), "{broken:?}");
 }

@@ -234,18 +234,23 @@ impl Importer {
         // `Prep` may name one that this rank had seen die before it came.
         self.import.bystanders.retain(|rank| cx.map.state(*rank) != RankState::Down);
         let awaiting = self.import.bystanders.clone();
-        self.notify_bystanders(DirAuth::Sole(self.import.exporter), cx);
+        self.notify_bystanders(&awaiting, DirAuth::Sole(self.import.exporter), cx);
         cx.out.reached(KillPoint::AbortBegun);
         self.end_if_unwarned(awaiting, cx)
     }
 
     /// The exporter died after it decided.
     pub(super) fn announce_ourselves(&self, cx: &mut Cx<'_>) {
-        self.notify_bystanders(DirAuth::Sole(cx.me()), cx);
+        self.notify_bystanders(&self.import.bystanders, DirAuth::Sole(cx.me()), cx);
     }
 
-    fn notify_bystanders(&self, auth: DirAuth, cx: &mut Cx<'_>) {
-        for rank in &self.import.bystanders {
+    pub(super) fn notify_bystanders(
+        &self,
+        bystanders: &BTreeSet<Rank>,
+        auth: DirAuth,
+        cx: &mut Cx<'_>,
+    ) {
+        for rank in bystanders {
             // What it had of the exporter it has dropped: that one is dead.
             let step = Step::Notify { auth, epoch: self.import.epoch, dirs: Vec::new() };
             let msg = MigrationMsg { id: self.import.id, base: self.import.base, step };

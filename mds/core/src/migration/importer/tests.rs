@@ -6,6 +6,7 @@ use common::migration::{EndReason, MigrationOutcome};
 use crate::journal::entry::{Entry, ImportOutcome};
 use crate::message::PeerMsg;
 use crate::message::migration::{MigrationMsg, Payload, Step};
+use crate::message::replica::ReplicaMsg;
 use crate::migration::fixture::{B, E, Half, I, Neighbor, Story};
 use crate::subtree::DirAuth;
 
@@ -313,5 +314,51 @@ fn a_bound_whose_owner_died_early_is_waited_for_in_silence() {
     story.rest();
     let timed_out = MigrationOutcome::Cancelled(EndReason::PreppingTimedOut);
     assert_eq!(story.outcome(), Some(timed_out));
+    story.assert_owner(E);
+}
+
+/// It encloses the region, and once gave it away: what comes back and is undone is not its own.
+#[test]
+fn a_neighbor_in_doubt_that_restarts_does_not_keep_what_is_undone() {
+    let mut story = Story::before(Neighbor::Bystander);
+    story.order();
+    story.rest();
+    story.assert_owner(I);
+    (story.exporter, story.importer) = (I, E);
+    story.order();
+    story.run_until(Half::Importer, "Acking");
+    story.kill(E);
+    story.revive(E);
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Cancelled(EndReason::ImporterDied)));
+    story.assert_owner(I);
+    let dir = story.dir;
+    assert_eq!(story.cluster.auth(E, dir).map(|(auth, _)| auth), Some(I));
+}
+
+/// A bystander knows of the new authority before that rank itself, and tells it at once.
+#[test]
+fn what_a_bystander_gives_back_early_is_not_lost() {
+    let mut story = Story::importer_at("Acking");
+    let dir = story.dir;
+    let nonce = story.cluster.at(B).mds.holdings().spine.replica(dir).unwrap().nonce;
+    let expire = ReplicaMsg::Expire { dirs: vec![(dir, nonce)], region: None };
+    story.cluster.tell(B, I, PeerMsg::Replica(expire));
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+    let spine = &story.cluster.at(I).mds.holdings().spine;
+    assert_eq!(spine.holders(dir).filter(|(holder, _)| *holder == B).count(), 0);
+}
+
+#[test]
+fn who_aborts_tells_bystanders_again() {
+    let mut story = Story::importer_at("Aborting");
+    assert_eq!(story.steps_to(B).len(), 1);
+    story.deadline(Half::Importer);
+    let again = Step::Notify { auth: DirAuth::Sole(E), epoch: Epoch(2), dirs: Vec::new() };
+    assert_eq!(story.steps_to(B).last(), Some(&again));
+    assert_eq!(story.steps_to(B).len(), 2);
+    story.rest();
+    assert_eq!(story.importer(), "Over");
+    story.revive(E);
     story.assert_owner(E);
 }

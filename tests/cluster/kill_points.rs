@@ -1,0 +1,232 @@
+//! Ranks that die at named moments, under load, and come back or are replaced.
+//!
+//! A sample of the points is part of every run; `KILL_POINTS=all` takes them all (`scripts/soak`).
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::Context;
+use mds_core::kill_point::KillPoint;
+use tests::cluster::mount::Mount;
+use tests::cluster::{Cluster, wait_until};
+
+use crate::load::{Presence, Progress, Worker, longest, wait_for_progress};
+
+const RANKS: u16 = 3;
+/// Moves to and fro between the other two.
+const TREE: &str = "/tree";
+
+/// Who reaches a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Exporter,
+    Importer,
+    Bystander,
+    /// Of an operation of two ranks that the load does all the time.
+    TwoPhase,
+    /// Only when something else has failed before: the simulator's matrix has these.
+    Failure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Return {
+    /// The same daemon is started again.
+    Restart,
+    /// Another one stands by; the dead one stands by in its turn.
+    TakeOver,
+}
+
+fn role(point: KillPoint) -> Role {
+    match point {
+        KillPoint::DiscoverSent
+        | KillPoint::Frozen
+        | KillPoint::PrepSent
+        | KillPoint::WarningsSent
+        | KillPoint::ExportSent
+        | KillPoint::ExportSubmitted
+        | KillPoint::ExportDurable
+        | KillPoint::FinishSent
+        | KillPoint::LastFinishSent => Role::Exporter,
+        KillPoint::DiscoverAckSent
+        | KillPoint::CopyBegun
+        | KillPoint::PrepAckSent
+        | KillPoint::ImportStartSubmitted
+        | KillPoint::ImportStartDurable
+        | KillPoint::ExportAckSent
+        | KillPoint::ImportFinishSubmitted
+        | KillPoint::ImportFinishDurable => Role::Importer,
+        KillPoint::NotifyAckSent => Role::Bystander,
+        KillPoint::PrepareDurable
+        | KillPoint::PreparedSent
+        | KillPoint::DecisionSubmitted
+        | KillPoint::DecisionDurable
+        | KillPoint::CommitSent
+        | KillPoint::CommitApplied => Role::TwoPhase,
+        KillPoint::Unwarned
+        | KillPoint::CancelSent
+        | KillPoint::CancelAckSent
+        | KillPoint::AbortBegun
+        | KillPoint::AskSent
+        | KillPoint::ResolveBegun
+        | KillPoint::ReconnectBegun
+        | KillPoint::RejoinBegun
+        | KillPoint::ActiveBegun => Role::Failure,
+    }
+}
+
+/// One before, one at, and one after each point of no return.
+const SAMPLE: [KillPoint; 6] = [
+    KillPoint::ExportSent,
+    KillPoint::ExportSubmitted,
+    KillPoint::ImportStartDurable,
+    KillPoint::ExportAckSent,
+    KillPoint::PreparedSent,
+    KillPoint::DecisionDurable,
+];
+
+fn chosen(sample: &[KillPoint]) -> Vec<KillPoint> {
+    match std::env::var("KILL_POINTS").as_deref() {
+        Ok("all") => KillPoint::all().filter(|it| role(*it) != Role::Failure).collect(),
+        Ok(name) => name.parse().map_or_else(|_| sample.to_vec(), |point| vec![point]),
+        Err(_) => sample.to_vec(),
+    }
+}
+
+struct Story {
+    cluster: Cluster,
+    mount: Mount,
+    way: Return,
+    /// Where the tree is.
+    at: u16,
+}
+
+impl Story {
+    fn new(way: Return) -> anyhow::Result<Self> {
+        let standbys = u16::from(way == Return::TakeOver);
+        let cluster = Cluster::start_with_standbys(RANKS, standbys, "")?;
+        for text in ["lost", "killed on purpose", "session ended", "took this incarnation for dead"]
+        {
+            cluster.expect_log(text);
+        }
+        let mount = cluster.mount("mount")?;
+        for (name, rank) in [("tree", 1), ("left", 1), ("right", 2)] {
+            std::fs::create_dir(mount.path(name))?;
+            cluster.export(Path::new(&format!("/{name}")), rank)?;
+        }
+        Ok(Self { cluster, mount, way, at: 1 })
+    }
+
+    fn other(&self) -> u16 {
+        3 - self.at
+    }
+
+    /// Kills whoever reaches the point next, and brings the rank back. Tells how long that took.
+    fn kill_at(&mut self, point: KillPoint) -> anyhow::Result<()> {
+        let rank = match role(point) {
+            Role::Exporter => self.at,
+            Role::Importer => self.other(),
+            Role::Bystander => 0,
+            Role::TwoPhase | Role::Failure => 1,
+        };
+        let name = self.cluster.holder(rank)?;
+        self.cluster.arm(&name, point.into())?;
+        let to = self.other().to_string();
+        if role(point) != Role::TwoPhase {
+            // Refused or broken off: both are fair ends of a migration whose half dies.
+            self.cluster.grove(&["export", TREE, &to]).ok();
+        }
+        wait_until("the point is reached", || Ok(!self.cluster.runs(&name)))?;
+        let died = Instant::now();
+        if self.way == Return::TakeOver {
+            wait_until("somebody takes over", || Ok(self.cluster.holder(rank)? != name))?;
+        }
+        self.cluster.start_daemon(&name)?;
+        self.cluster.wait_active()?;
+        let active = died.elapsed();
+        self.settle()?;
+        eprintln!("{point:?}: active after {active:?}, settled after {:?}", died.elapsed());
+        Ok(())
+    }
+
+    /// One authority for the tree, and nothing frozen or in doubt anywhere.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        let mut at = self.at;
+        wait_until("one rank has the tree, live", || {
+            let subtrees = self.cluster.grove_json(&["subtree", "ls"])?;
+            let subtrees = subtrees.as_array().context("a list of subtrees")?;
+            let trees: Vec<_> = subtrees.iter().filter(|it| it["path"] == TREE).collect();
+            let live = subtrees.iter().all(|it| it["state"] == "live");
+            let running = self.cluster.grove_json(&["status"])?["ranks"]
+                .as_array()
+                .context("a list of ranks")?
+                .iter()
+                .any(|rank| rank["details"]["migrations_running"] != 0);
+            if let [tree] = trees.as_slice() {
+                at = u16::try_from(tree["rank"].as_u64().context("a rank")?)?;
+                return Ok(live && !running);
+            }
+            Ok(false)
+        })?;
+        self.at = at;
+        Ok(())
+    }
+
+    fn tell(mut self, points: &[KillPoint]) -> anyhow::Result<()> {
+        let (stop, presence) = (AtomicBool::new(false), Presence::default());
+        let path = |name: &str| self.mount.path(name);
+        let mut workers = [
+            Worker::new(vec![path("tree")], 1),
+            Worker::new(vec![path("left"), path("right")], 2),
+            Worker::new(
+                vec![path("tree"), path("right")].into_iter().map(|it| it.join("w")).collect(),
+                3,
+            ),
+        ];
+        for name in ["tree/w", "right/w"] {
+            std::fs::create_dir(self.mount.path(name))?;
+        }
+        let progress: [Progress; 3] = std::array::from_fn(|_| Progress::default());
+        std::thread::scope(|scope| -> anyhow::Result<()> {
+            let running: Vec<_> = workers
+                .iter_mut()
+                .zip(&progress)
+                .map(|(worker, progress)| scope.spawn(|| worker.work(&stop, progress, &presence)))
+                .collect();
+            let killed = points.iter().try_for_each(|point| {
+                let name: &'static str = (*point).into();
+                wait_for_progress(&progress, 5)
+                    .and_then(|()| self.kill_at(*point))
+                    .and_then(|()| wait_for_progress(&progress, 5))
+                    .with_context(|| format!("killed at {name}"))
+            });
+            stop.store(true, Ordering::Relaxed);
+            for worker in running {
+                worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+            }
+            killed
+        })?;
+        eprintln!("the longest call took {:?}", longest(&progress));
+        for worker in &workers {
+            worker.check()?;
+            worker.clean()?;
+        }
+        for name in ["tree/w", "right/w", "tree", "left", "right"] {
+            std::fs::remove_dir(self.mount.path(name))?;
+        }
+        self.mount.unmount()?;
+        wait_until("nothing is left", || crate::migration::nothing_left(&self.cluster))?;
+        self.cluster.end()
+    }
+}
+
+#[test]
+fn ranks_that_die_at_any_point_come_back_and_nothing_is_lost() -> anyhow::Result<()> {
+    Story::new(Return::Restart)?.tell(&chosen(&SAMPLE))
+}
+
+#[test]
+fn ranks_that_die_at_any_point_are_replaced_and_nothing_is_lost() -> anyhow::Result<()> {
+    Story::new(Return::TakeOver)?.tell(&chosen(&SAMPLE[1..3]))
+}
