@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use rustix::process::Signal;
 use tests::cluster::mount::Mount;
-use tests::cluster::{Cluster, wait_until};
+use tests::cluster::{Cluster, pass, wait_until};
 
 /// No call may wait longer for a rank that is taken over, or comes back.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -154,7 +154,7 @@ fn a_daemon_that_was_stopped_for_long_begins_anew() -> anyhow::Result<()> {
 fn a_daemon_that_was_stopped_for_a_moment_goes_on() -> anyhow::Result<()> {
     Story::new(2, 1)?.tell(|cluster| {
         cluster.signal_daemon("mds-1", Signal::STOP)?;
-        std::thread::sleep(Duration::from_millis(2500));
+        pass(Duration::from_millis(2500));
         cluster.signal_daemon("mds-1", Signal::CONT)?;
         cluster.wait_active()?;
         ensure!(cluster.holder(1)? == "mds-1");
@@ -187,7 +187,7 @@ fn ranks_stand_still_while_the_monitor_is_away_and_go_on_when_it_is_back() -> an
     Story::new(2, 0)?.tell(|cluster| {
         cluster.kill_daemon("mon")?;
         // Longer than a lease: nobody may lose a session by it.
-        std::thread::sleep(Duration::from_secs(12));
+        pass(Duration::from_secs(12));
         cluster.start_daemon("mon")
     })
 }

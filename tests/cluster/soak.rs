@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use rustix::process::Signal;
 use tests::cluster::mount::Mount;
 use tests::cluster::network::Network;
-use tests::cluster::{Cluster, wait_until};
+use tests::cluster::{Cluster, pass, wait_until};
 
 use crate::load::{Dice, Presence, Progress, Worker, longest, wait_for_progress};
 
@@ -68,7 +68,7 @@ impl Soak<'_> {
     }
 
     fn pause(&mut self) {
-        std::thread::sleep(Duration::from_millis(self.dice.below(FAULT_MS)));
+        pass(Duration::from_millis(self.dice.below(FAULT_MS)));
     }
 
     fn any<T: Clone>(&mut self, from: &[T]) -> T {
@@ -227,9 +227,8 @@ fn start() -> anyhow::Result<(Cluster, Vec<Mount>)> {
 }
 
 #[test]
-#[ignore = "takes as long as one likes: scripts/soak"]
 fn soak() -> anyhow::Result<()> {
-    let (seconds, seed) = (variable("SOAK_SECONDS", 60), variable("SOAK_SEED", 1));
+    let (seconds, seed) = (variable("SOAK_SECONDS", 10), variable("SOAK_SEED", 1));
     let (cluster, mounts) = start()?;
     for tree in TREES {
         for worker in 0..WORKERS {
@@ -277,7 +276,7 @@ fn soak() -> anyhow::Result<()> {
         while told.is_ok() && Instant::now() < end && !failed.load(Ordering::Relaxed) {
             for _ in 0..2 {
                 soak.move_something();
-                std::thread::sleep(Duration::from_millis(900));
+                pass(Duration::from_millis(900));
             }
             told = soak.go_wrong().and_then(|()| wait_for_progress(&progress, 1));
         }

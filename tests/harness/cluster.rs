@@ -83,6 +83,11 @@ pub fn wait_until(what: &str, mut yes: impl FnMut() -> anyhow::Result<bool>) -> 
     }
 }
 
+/// Lets time go by: for how long something lasts in a story, never to wait for what it leads to.
+pub fn pass(time: Duration) {
+    std::thread::sleep(time);
+}
+
 impl Cluster {
     /// A monitor and so many ranks, all active. `balancer` and the like: lines for each rank's
     /// configuration.

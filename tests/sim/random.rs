@@ -10,12 +10,12 @@ fn peace(seed: u64) -> Settings {
 
 #[test]
 fn one_rank_at_peace() {
-    run("one_rank_at_peace", Seeds::from_environment(300), peace);
+    run("one_rank_at_peace", Seeds::from_environment(1000), peace);
 }
 
 #[test]
 fn connections_break() {
-    run("connections_break", Seeds::from_environment(300), |seed| Settings {
+    run("connections_break", Seeds::from_environment(3000), |seed| Settings {
         breaks: 4,
         ..peace(seed)
     });
@@ -23,7 +23,7 @@ fn connections_break() {
 
 #[test]
 fn one_rank_loses_power() {
-    run("one_rank_loses_power", Seeds::from_environment(900), |seed| Settings {
+    run("one_rank_loses_power", Seeds::from_environment(4000), |seed| Settings {
         deaths: 2,
         breaks: 2,
         ..peace(seed)
@@ -43,12 +43,12 @@ fn moves(seed: u64) -> Settings {
 
 #[test]
 fn subtrees_move() {
-    run("subtrees_move", Seeds::from_environment(900), moves);
+    run("subtrees_move", Seeds::from_environment(4000), moves);
 }
 
 #[test]
 fn ranks_lose_power_between_moves() {
-    run("ranks_lose_power_between_moves", Seeds::from_environment(900), |seed| Settings {
+    run("ranks_lose_power_between_moves", Seeds::from_environment(4000), |seed| Settings {
         deaths: 2,
         breaks: 2,
         ..moves(seed)
@@ -58,7 +58,7 @@ fn ranks_lose_power_between_moves() {
 /// Links are cut, ranks stop for a while, maps come late, clocks jump, disks are slow; nobody dies.
 #[test]
 fn links_are_cut_during_moves() {
-    run("links_are_cut_during_moves", Seeds::from_environment(900), |seed| Settings {
+    run("links_are_cut_during_moves", Seeds::from_environment(3000), |seed| Settings {
         breaks: 2,
         cuts: 4,
         pauses: 2,
@@ -72,7 +72,7 @@ fn links_are_cut_during_moves() {
 
 #[test]
 fn ranks_die_during_moves() {
-    run("ranks_die_during_moves", Seeds::from_environment(900), |seed| Settings {
+    run("ranks_die_during_moves", Seeds::from_environment(3000), |seed| Settings {
         hard_deaths: 2,
         deaths_at_points: 2,
         late_maps: 20,
@@ -83,7 +83,7 @@ fn ranks_die_during_moves() {
 
 #[test]
 fn everything_goes_wrong() {
-    run("everything_goes_wrong", Seeds::from_environment(900), |seed| Settings {
+    run("everything_goes_wrong", Seeds::from_environment(2000), |seed| Settings {
         hard_deaths: 2,
         deaths_at_points: 2,
         breaks: 2,

@@ -173,6 +173,12 @@ impl History {
         self.states.iter().map(|state| state.model.totals()).collect()
     }
 
+    /// Whether somebody was told which inode has this number.
+    #[must_use]
+    pub fn knows(&self, ino: Ino) -> bool {
+        self.states.iter().all(|state| state.numbers.contains_key(&ino))
+    }
+
     #[must_use]
     pub fn states(&self) -> usize {
         self.states.len()

@@ -111,21 +111,23 @@ impl Pending {
                 let owner = Owner::Seeker { request: id, ino };
                 self.begin_at(rank, owner, Op::Getattr { target: Target::dir(ino) }, cx);
             }
-            Some(_) | None if self.we_move(ino, cx) => self.pause(id, cx),
+            Some(_) | None if self.we_move(ino, id, cx) => self.pause(id, cx),
             Some(_) | None => self.finish(id, from, Err(gone(&place))),
         }
     }
 
-    /// Whether a request of ours is under way that gives the inode another place. Of an operation of
+    /// Whether another request of ours is under way that gives the inode another place. Of an operation of
     /// two ranks only the answer tells us where that is, and one of the two may have done it already.
-    fn we_move(&self, ino: Ino, cx: &Cx<'_>) -> bool {
+    fn we_move(&self, ino: Ino, but: RequestId, cx: &Cx<'_>) -> bool {
         let named = cx.atlas.inodes.name_of(ino);
         let is_named = |dir: Ino, name: &Name| named.is_some_and(|it| (it.0, &it.1) == (dir, name));
-        self.requests.values().filter(|pended| pended.unanswered > 0).any(|pended| {
-            if let Op::Rename(rename) = &pended.op {
+        let under_way = |state: &State| matches!(state, State::Sent(_) | State::Waiting(_));
+        let others = self.requests.iter().filter(|(id, it)| **id != but && under_way(&it.state));
+        others.map(|(_, pended)| &pended.op).any(|op| {
+            if let Op::Rename(rename) = op {
                 is_named(rename.from_dir, &rename.from) || is_named(rename.to_dir, &rename.to)
             } else {
-                matches!(&pended.op, Op::Link { target, .. } if target.ino == ino)
+                matches!(op, Op::Link { target, .. } if target.ino == ino)
             }
         })
     }

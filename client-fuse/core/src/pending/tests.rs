@@ -263,6 +263,20 @@ fn what_our_own_rename_is_moving_is_waited_for() {
     assert_eq!(world.answer(stat), Ok(Done::Attr(file(20))));
 }
 
+/// Of its first copy no answer ever came: that does not make it wait for itself.
+#[test]
+fn a_link_to_what_is_gone_does_not_wait_for_itself() {
+    let mut world = Fixture::new();
+    world.look_up(1, "f", R0, here(20));
+    let link = world.call(Call::Link { ino: Ino(20), dir: Ino(1), name: name("g") });
+    world.request();
+    world.break_link(R0);
+    world.pass(SOON);
+    world.serve(R0, gone(20));
+    world.serve(R0, Outcome::Refused(FsError::NotFound));
+    assert_eq!(world.answer(link), Err(FsError::Stale));
+}
+
 #[test]
 fn a_replay_follows_a_redirect() {
     let mut world = Fixture::new();

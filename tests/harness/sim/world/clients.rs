@@ -312,7 +312,10 @@ impl World {
             Ok(Done::Listing(listing)) => {
                 let mut entries = Vec::new();
                 for entry in &listing.entries {
-                    if let Some(attr) = &entry.attr {
+                    // What its maker was not told of yet has no name in the history; as if the kernel
+                    // had thrown the entry away.
+                    let known = self.history.knows(entry.ino);
+                    if let Some(attr) = entry.attr.as_ref().filter(|_| known) {
                         self.clients[client].kernel.meet(attr.ino, attr.kind, dir);
                         let (ino, kind, at) = (entry.ino, entry.kind, entry.at);
                         entries.push(Listed { ino, kind, name: entry.name.clone(), at });
