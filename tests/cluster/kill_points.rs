@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::Context;
 use mds_core::kill_point::KillPoint;
 use tests::cluster::mount::Mount;
-use tests::cluster::{Cluster, wait_until};
+use tests::cluster::{Cluster, say, wait_until};
 
 use crate::load::{Presence, Progress, Worker, longest, wait_for_progress};
 
@@ -168,7 +168,7 @@ impl Story {
         self.cluster.wait_active()?;
         let active = died.elapsed();
         self.settle()?;
-        eprintln!("{point:?}: active after {active:?}, settled after {:?}", died.elapsed());
+        say(format_args!("{point:?}: active after {active:?}, settled after {:?}", died.elapsed()));
         Ok(())
     }
 
@@ -229,7 +229,7 @@ impl Story {
             }
             killed
         })?;
-        eprintln!("the longest call took {:?}", longest(&progress));
+        say(format_args!("the longest call took {:?}", longest(&progress)));
         for worker in &workers {
             worker.check()?;
             worker.clean()?;

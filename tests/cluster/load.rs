@@ -132,10 +132,12 @@ impl Worker {
         while !stop.load(Ordering::Relaxed) {
             let before = mount.number();
             if let Err(error) = self.some(progress) {
-                if mount.number() == before && before % 2 == 0 {
+                if mount.number() == before && before.is_multiple_of(2) {
                     return Err(error);
                 }
-                tests::cluster::wait_until("the mount is back", || Ok(mount.number() % 2 == 0))?;
+                tests::cluster::wait_until("the mount is back", || {
+                    Ok(mount.number().is_multiple_of(2))
+                })?;
                 self.resume()?;
             }
         }
@@ -145,7 +147,7 @@ impl Worker {
     fn some(&mut self, progress: &Progress) -> anyhow::Result<()> {
         self.one(progress)?;
         let done = progress.done.fetch_add(1, Ordering::Relaxed);
-        if done % LOOK_EVERY == 0 { self.check() } else { Ok(()) }
+        if done.is_multiple_of(LOOK_EVERY) { self.check() } else { Ok(()) }
     }
 
     fn one(&mut self, progress: &Progress) -> anyhow::Result<()> {
@@ -194,7 +196,7 @@ impl Worker {
             Op::Rename(from, to) => fs::rename(self.path(from), self.path(to))?,
             Op::Link(from, to) => fs::hard_link(self.path(from), self.path(to))?,
             Op::Read(at) => return fs::read(self.path(at)),
-            Op::List(dir) => return Ok(names(&self.dir(dir))?),
+            Op::List(dir) => return names(&self.dir(dir)),
         }
         Ok(Vec::new())
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use rustix::process::Signal;
 use tests::cluster::mount::Mount;
 use tests::cluster::network::Network;
-use tests::cluster::{Cluster, pass, wait_until};
+use tests::cluster::{Cluster, pass, say, wait_until};
 
 use crate::load::{Dice, Presence, Progress, Worker, longest, wait_for_progress};
 
@@ -91,7 +91,7 @@ impl Soak<'_> {
 
     fn go_wrong(&mut self) -> anyhow::Result<()> {
         let fault = self.any(&FAULTS);
-        eprintln!("{fault:?}");
+        say(format_args!("{fault:?}"));
         *self.faults.entry(fault).or_default() += 1;
         match fault {
             Fault::KillRank => self.kill_rank()?,
@@ -201,14 +201,14 @@ impl Soak<'_> {
         recoveries.sort_unstable();
         let median = recoveries.get(recoveries.len() / 2);
         let faults: u64 = self.faults.values().sum();
-        eprintln!("soak with seed {seed}: {took:.0?}, {faults} faults {:?}", self.faults);
-        eprintln!("  migrations begun: {}", self.moves);
-        eprintln!("  operations: {done}, longest call: {:?}", longest(progress));
-        eprintln!(
+        say(format_args!("soak with seed {seed}: {took:.0?}, {faults} faults {:?}", self.faults));
+        say(format_args!("  migrations begun: {}", self.moves));
+        say(format_args!("  operations: {done}, longest call: {:?}", longest(progress)));
+        say(format_args!(
             "  ranks killed: {}, active again after (median, longest): {median:?}, {:?}",
             recoveries.len(),
             recoveries.last()
-        );
+        ));
     }
 }
 
@@ -226,6 +226,18 @@ fn start() -> anyhow::Result<(Cluster, Vec<Mount>)> {
     Ok((cluster, mounts))
 }
 
+/// Each works through one of the mounts, in two of the trees that move.
+fn hire(mounts: &[Mount], seed: u64) -> Vec<Worker> {
+    (0..WORKERS)
+        .map(|worker| {
+            let mount = &mounts[worker % MOUNTS.len()];
+            let trees = [TREES[worker % TREES.len()], TREES[(worker + 1) % TREES.len()]];
+            let roots = trees.map(|tree| mount.path(&format!("{tree}/w{worker}")));
+            Worker::new(roots.to_vec(), seed + worker as u64)
+        })
+        .collect()
+}
+
 #[test]
 fn soak() -> anyhow::Result<()> {
     let (seconds, seed) = (variable("SOAK_SECONDS", 10), variable("SOAK_SEED", 1));
@@ -235,14 +247,7 @@ fn soak() -> anyhow::Result<()> {
             std::fs::create_dir_all(mounts[0].path(&format!("{tree}/w{worker}")))?;
         }
     }
-    let mut workers: Vec<Worker> = (0..WORKERS)
-        .map(|worker| {
-            let mount = &mounts[worker % MOUNTS.len()];
-            let trees = [TREES[worker % TREES.len()], TREES[(worker + 1) % TREES.len()]];
-            let roots = trees.map(|tree| mount.path(&format!("{tree}/w{worker}")));
-            Worker::new(roots.to_vec(), seed + worker as u64)
-        })
-        .collect();
+    let mut workers = hire(&mounts, seed);
     let presences: [Presence; MOUNTS.len()] = Default::default();
     let progress: [Progress; WORKERS] = Default::default();
     let stop = AtomicBool::new(false);

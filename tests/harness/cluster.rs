@@ -83,6 +83,12 @@ pub fn wait_until(what: &str, mut yes: impl FnMut() -> anyhow::Result<bool>) -> 
     }
 }
 
+/// Tells whoever watches a long story how it goes.
+pub fn say(text: impl std::fmt::Display) {
+    // Nobody may be listening.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Lets time go by: for how long something lasts in a story, never to wait for what it leads to.
 pub fn pass(time: Duration) {
     std::thread::sleep(time);
