@@ -277,11 +277,20 @@ impl Mds {
                 self.own.pins.keep(ino, client);
                 continue;
             }
+            let dir = self.place_of_pinned(ino).unwrap_or(dir);
             self.own.pins.claim(ino, dir, client, count);
             if let Some(dir) = dir {
                 self.clients.unverified.push(Unverified { client, ino, dir });
             }
         }
+    }
+
+    /// Where an inode is embedded, if this rank knows. Who claims may not have heard of it yet.
+    fn place_of_pinned(&self, ino: Ino) -> Option<Option<Ino>> {
+        if self.own.namespace.orphan(ino).is_some() {
+            return Some(None);
+        }
+        self.own.pins.is_pinned(ino).then(|| self.own.pins.dir_of(ino))
     }
 
     fn on_request(&mut self, now: Now, parked: Parked, out: &mut Effects) {

@@ -5,7 +5,7 @@ use common::wire::request::{
     Create, Forget, IfExists, Node, Op, Place, RenameMode, Request, Target, XattrName, XattrSet,
     XattrValue,
 };
-use common::wire::session::{Notice, ToClient, ToMds};
+use common::wire::session::{Notice, PinClaim, ToClient, ToMds};
 
 use crate::fixture::{A, B, Fixture, conn, in_entry, name, rename_op};
 use crate::input::ConnId;
@@ -167,6 +167,25 @@ fn an_inode_number_that_was_not_lent_is_refused() {
         xattrs: Default::default(),
     };
     assert_eq!(mds.ask(A, op), refused(FsError::Stale));
+}
+
+/// Its connection broke before it heard of it: it claims the file where it was. What is pinned there
+/// would go with the directory when that moves (simulator, `links_are_cut_during_moves` 1742).
+#[test]
+fn an_orphan_is_one_wherever_its_holder_believes_it_to_be() {
+    let mut mds = Fixture::new();
+    let file = mds.create(A, ROOT, "f");
+    assert!(matches!(mds.ask(B, Op::Lookup { dir: ROOT, name: name("f") }), Outcome::Done(_)));
+    let request = mds.request(Op::Unlink { dir: ROOT, name: name("f") });
+    mds.say(A, conn(A, 1), ToMds::Request(request));
+
+    let target = in_entry(file, ROOT, "f");
+    mds.say(B, conn(B, 2), ToMds::Open { client: B, oldest: RequestId(0) });
+    mds.say(B, conn(B, 2), ToMds::Claim { pins: vec![PinClaim { target, count: 1 }] });
+    mds.say(B, conn(B, 2), ToMds::ClaimsDone);
+    let pins = &mds.mds.holdings().pins;
+    assert!(pins.is_pinned_by(file, B));
+    assert_eq!(pins.dir_of(file), None);
 }
 
 #[test]
