@@ -91,7 +91,7 @@ impl GiveBack {
                 continue;
             };
             if attempt >= ATTEMPTS_MAX {
-                tracing::warn!(ino = %target.ino, "nobody takes a pin back");
+                tracing::info!(ino = %target.ino, "nobody takes a pin back: it ends with the session");
                 continue;
             }
             if let Place::Entry { dir, .. } = item.target.place {
