@@ -10,6 +10,7 @@ use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -94,6 +95,23 @@ pub fn pass(time: Duration) {
     std::thread::sleep(time);
 }
 
+/// A port for a monitor. Not one of those that the kernel gives to whoever asks for any: between now
+/// and the monitor's start somebody would.
+fn free_port() -> anyhow::Result<u16> {
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 16_000;
+    let own = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap_or(0);
+    for _ in 0..COUNT {
+        let nth = TRIED.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + own.wrapping_add(nth) % COUNT;
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("there is no free UDP port from {FIRST} on")
+}
+
 impl Cluster {
     /// A monitor and so many ranks, all active. `balancer` and the like: lines for each rank's
     /// configuration.
@@ -123,10 +141,7 @@ impl Cluster {
     ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("grovefs-test.").tempdir()?;
         let monitor = match &network {
-            None => {
-                let socket = UdpSocket::bind("127.0.0.1:0").context("find a free port")?;
-                socket.local_addr()?.to_string()
-            }
+            None => format!("127.0.0.1:{}", free_port()?),
             Some(network) => format!("{}:7400", network.address("mon")?),
         };
         let cluster = Self {
