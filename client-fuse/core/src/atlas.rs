@@ -164,23 +164,5 @@ impl Atlas {
     }
 }
 
-/// The inode that a reply pins: one that carries the attributes of a non-directory.
-pub(crate) fn pinned_by(answer: &Answer) -> Option<&Attr> {
-    let attr = match answer {
-        Answer::Found(Found::Here(attr)) | Answer::Attr(attr) => attr,
-        Answer::Found(Found::Remote { attr, .. }) => attr.as_ref()?,
-        Answer::Found(Found::Dir { .. })
-        | Answer::Done
-        | Answer::Page(_)
-        | Answer::Stats(_)
-        | Answer::Symlink(_)
-        | Answer::Xattr(_)
-        | Answer::XattrNames(_)
-        | Answer::Renamed(_)
-        | Answer::NotHere(_) => return None,
-    };
-    (attr.kind != FileKind::Dir).then_some(attr)
-}
-
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use common::wire::reply::{Answer, Found};
 use common::wire::request::{Op, Place, Target};
 use common::wire::session::{Notice, Opened, ToClient, ToMds};
 
-use crate::atlas::{Atlas, pinned_by};
+use crate::atlas::Atlas;
 use crate::call::CallTable;
 use crate::cx::Cx;
 use crate::effect::{Effect, Effects};
@@ -277,10 +277,9 @@ impl ClientCore {
     /// A reply that carries the attributes of a non-directory pins it, also if nobody waits.
     fn count_pin(&mut self, finished: &Finished, now: Now, out: &mut Effects) {
         let Ok(answer) = &finished.result else { return };
-        let Some(attr) = pinned_by(answer) else { return };
-        if !self.atlas.inodes.pin(attr.ino) {
-            let place = place_of(finished, answer);
-            let target = Target { ino: attr.ino, place };
+        let Some(ino) = answer.pins() else { return };
+        if !self.atlas.inodes.pin(ino) {
+            let target = Target { ino, place: place_of(finished, answer) };
             let released = Released { target, at: Some(finished.rank), count: 1 };
             self.give_back.add(released, cx!(self, now, out));
         }

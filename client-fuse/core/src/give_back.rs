@@ -111,7 +111,8 @@ impl GiveBack {
         }
     }
 
-    /// What a rank must believe us to hold: what we refer to, and what it will yet be given back.
+    /// What a rank must believe us to hold: what we refer to, and what it will yet be given back. Of a
+    /// name that is whatever lies with that rank in truth, which we may not have heard of: it picks.
     pub(crate) fn claims(&self, rank: Rank, atlas: &Atlas, pending: &Pending) -> Vec<PinClaim> {
         let mut claims: BTreeMap<Ino, Released> = BTreeMap::new();
         let queued = self.items.values().map(|item| item.released.clone());
@@ -143,7 +144,10 @@ impl GiveBack {
         }
         claims
             .into_values()
-            .filter(|claim| atlas.rank_of(&claim.target, claim.at) == rank)
+            .filter(|claim| {
+                matches!(claim.target.place, Place::Entry { .. })
+                    || atlas.rank_of(&claim.target, claim.at) == rank
+            })
             .map(|claim| PinClaim { target: claim.target, count: claim.count })
             .collect()
     }

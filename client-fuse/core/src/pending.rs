@@ -37,6 +37,8 @@ pub(crate) struct Pending {
     applied: BTreeSet<(Rank, Seq, RequestId)>,
     last_id: u64,
     finished: VecDeque<Finished>,
+    /// Answered, while other copies are still with that rank: each answer pins what it names.
+    answered_again: BTreeMap<RequestId, (Rank, Op)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -197,7 +199,9 @@ impl Pending {
     }
 
     pub(crate) fn on_reply(&mut self, rank: Rank, reply: Reply, cx: &mut Cx<'_>) {
-        let Some(pended) = self.requests.get_mut(&reply.id) else { return };
+        let Some(pended) = self.requests.get_mut(&reply.id) else {
+            return self.on_second_reply(rank, reply);
+        };
         let expected = match pended.state {
             State::Sent(at) => at == rank,
             State::Replayed(at, seq) if at == rank => {
@@ -213,7 +217,7 @@ impl Pending {
             | State::Applied(..) => false,
         };
         if !expected {
-            return;
+            return self.on_second_reply(rank, reply);
         }
         pended.unanswered = pended.unanswered.saturating_sub(1);
         match reply.outcome {
@@ -222,6 +226,22 @@ impl Pending {
             Outcome::Redirect(route) => self.on_redirect(reply.id, rank, route, cx),
             Outcome::Gone { ino } => self.on_gone(reply.id, rank, ino, cx),
         }
+    }
+
+    /// A rank that had a request before the connection broke may answer it on the new one, and then
+    /// answer the copy that is sent on that. The second answer says nothing new, but it pins.
+    fn on_second_reply(&mut self, rank: Rank, reply: Reply) {
+        let Outcome::Done(answer) = reply.outcome else { return };
+        let op = match self.requests.get(&reply.id) {
+            Some(pended) => pended.op.clone(),
+            None => match self.answered_again.remove(&reply.id) {
+                Some((at, op)) if at == rank => op,
+                Some(_) | None => return,
+            },
+        };
+        cov_mark::hit!(a_second_answer_pins);
+        let (id, owner, result) = (reply.id, Owner::Nobody, Ok(answer));
+        self.finished.push_back(Finished { id, owner, op, result, rank });
     }
 
     fn on_done(
@@ -250,9 +270,18 @@ impl Pending {
     }
 
     fn finish(&mut self, id: RequestId, rank: Rank, result: Result<Answer, FsError>) {
-        if let Some(Pended { owner, op, .. }) = self.requests.remove(&id) {
+        if let Some(Pended { owner, op, .. }) = self.take_out(id, rank) {
             self.finished.push_back(Finished { id, owner, op, result, rank });
         }
+    }
+
+    /// A request was answered by that rank, for good.
+    fn take_out(&mut self, id: RequestId, rank: Rank) -> Option<Pended> {
+        let pended = self.requests.remove(&id)?;
+        if pended.unanswered > 0 {
+            self.answered_again.insert(id, (rank, pended.op.clone()));
+        }
+        Some(pended)
     }
 
     /// Everything the rank has applied up to there survives power loss.
@@ -264,7 +293,7 @@ impl Pending {
             // What is being replayed has a position in a life that is over.
             if matches!(self.requests.get(&id).map(|p| &p.state), Some(State::Applied(..))) {
                 self.applied.remove(&entry);
-                self.requests.remove(&id);
+                self.take_out(id, rank);
             }
         }
     }
@@ -307,6 +336,7 @@ impl Pending {
 
     /// The connection is gone: what was sent waits to be sent again.
     pub(crate) fn on_lost(&mut self, rank: Rank) {
+        self.answered_again.retain(|_, (at, _)| *at != rank);
         for pended in self.requests.values_mut() {
             match pended.state {
                 State::Sent(at) | State::Numbers(at) if at == rank => {

@@ -58,6 +58,28 @@ pub enum Answer {
     NotHere(Vec<Target>),
 }
 
+impl Answer {
+    /// The inode that a reply with this answer pins once: one of which it carries the attributes,
+    /// and that is no directory.
+    #[must_use]
+    pub fn pins(&self) -> Option<Ino> {
+        let attr = match self {
+            Self::Found(Found::Here(attr)) | Self::Attr(attr) => attr,
+            Self::Found(Found::Remote { attr, .. }) => attr.as_ref()?,
+            Self::Found(Found::Dir { .. })
+            | Self::Done
+            | Self::Page(_)
+            | Self::Stats(_)
+            | Self::Symlink(_)
+            | Self::Xattr(_)
+            | Self::XattrNames(_)
+            | Self::Renamed(_)
+            | Self::NotHere(_) => return None,
+        };
+        (attr.kind != FileKind::Dir).then_some(attr.ino)
+    }
+}
+
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Found {

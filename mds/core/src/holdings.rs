@@ -133,6 +133,7 @@ impl Holdings {
         for (ino, count) in held {
             self.give_back(ino, client, count, out);
         }
+        self.pins.end_claims(client);
         self.sessions.remove(client, out);
     }
 }

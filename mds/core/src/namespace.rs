@@ -31,6 +31,8 @@ pub struct Namespace {
     clock: u64,
     /// Asked of the store, not answered yet.
     fetching: BTreeSet<Fetch>,
+    /// Of those, the ones whose answers may be older than what is stored by now.
+    superseded: BTreeSet<Fetch>,
     pinned_dirs: BTreeSet<Ino>,
     /// Keys of rows that changed, if somebody copies.
     changes: Option<BTreeSet<Key>>,
@@ -74,6 +76,7 @@ impl Namespace {
             cached_entries: 0,
             clock: 0,
             fetching: BTreeSet::new(),
+            superseded: BTreeSet::new(),
             pinned_dirs: BTreeSet::new(),
             changes: None,
         }
@@ -254,8 +257,18 @@ impl Namespace {
     pub fn on_fetched(&mut self, fetched: Fetched) -> Fetch {
         let asked = fetched.asked();
         self.fetching.remove(&asked);
-        self.take_in(fetched);
+        if !self.superseded.remove(&asked) {
+            self.take_in(fetched);
+        }
         asked
+    }
+
+    /// The rows of a directory were replaced behind the cache's back, by a copy: what is cached or
+    /// being fetched may be older.
+    pub fn supersede(&mut self, ino: Ino) {
+        self.uncache_dir(ino);
+        let old = self.fetching.iter().filter(|fetch| fetch.dir() == Some(ino));
+        self.superseded.extend(old.cloned());
     }
 
     fn take_in(&mut self, fetched: Fetched) {

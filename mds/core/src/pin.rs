@@ -13,6 +13,8 @@ pub struct PinTable {
     pins: BTreeMap<Ino, Pinned>,
     /// Inodes whose pins changed, if somebody copies.
     changes: Option<BTreeSet<Ino>>,
+    /// What answers name to clients that have yet to say what they hold.
+    unclaimed: BTreeMap<ClientId, BTreeMap<Ino, u64>>,
 }
 
 #[derive(Clone, Debug, Default, Hash)]
@@ -37,6 +39,19 @@ impl PinTable {
         let pinned = self.pins.entry(ino).or_default();
         pinned.dir = dir;
         *pinned.holders.entry(client).or_default() += 1;
+        if let Some(named) = self.unclaimed.get_mut(&client) {
+            *named.entry(ino).or_default() += 1;
+        }
+    }
+
+    /// From here on answers are seen by a client after it has said what it holds.
+    pub fn begin_claims(&mut self, client: ClientId) {
+        self.unclaimed.insert(client, BTreeMap::new());
+    }
+
+    /// What was named to it meanwhile, and how often.
+    pub fn end_claims(&mut self, client: ClientId) -> BTreeMap<Ino, u64> {
+        self.unclaimed.remove(&client).unwrap_or_default()
     }
 
     /// The client does not know whether it pins the inode; if so, no answer that counts has come.

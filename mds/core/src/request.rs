@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::error::FsError;
-use common::id::{ClientId, NoticeId, RequestId, Seq};
+use common::id::{ClientId, Ino, NoticeId, RequestId, Seq};
 use common::wire::reply::{Answer, Outcome, Reply};
 use common::wire::request::{Op, Request};
 use common::wire::session::ToClient;
@@ -293,6 +293,17 @@ impl Requests {
             self.answered += 1;
             cx.own.sessions.tell(client, ToClient::Reply(held.reply), cx.out);
         }
+    }
+
+    /// What answers will pin for a client that are not sent yet, once for each.
+    #[must_use]
+    pub fn unsent_pins(&self, client: ClientId) -> Vec<Ino> {
+        let of_client = (client, RequestId(0))..=(client, RequestId(u64::MAX));
+        let pins = |held: &Held| match &held.reply.outcome {
+            Outcome::Done(answer) => answer.pins(),
+            Outcome::Refused(_) | Outcome::Redirect(_) | Outcome::Gone { .. } => None,
+        };
+        self.held.range(of_client).filter_map(|(_, held)| pins(held)).collect()
     }
 
     /// What waits, and for what.

@@ -147,9 +147,9 @@ fn attributes_without_a_name_are_of_an_orphan_where_they_come_from() {
 #[test]
 fn only_attributes_of_non_directories_pin() {
     let dir = crate::fixture::attr(10, FileKind::Dir);
-    assert!(pinned_by(&Answer::Attr(file(20))).is_some());
-    assert!(pinned_by(&Answer::Attr(dir)).is_none());
-    assert!(pinned_by(&Answer::Stats(vec![Some(file(20))])).is_none());
+    assert_eq!(Answer::Attr(file(20)).pins(), Some(Ino(20)));
+    assert_eq!(Answer::Attr(dir).pins(), None);
+    assert_eq!(Answer::Stats(vec![Some(file(20))]).pins(), None);
     let link = Found::Remote { ino: F, kind: FileKind::File, rank: R0, attr: None };
-    assert!(pinned_by(&Answer::Found(link)).is_none());
+    assert_eq!(Answer::Found(link).pins(), None);
 }

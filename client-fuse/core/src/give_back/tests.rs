@@ -118,12 +118,14 @@ fn claims_count_what_is_held_and_what_is_on_its_way_back() {
     assert_eq!((again.id, items(again.op)), (lost.id, items(lost.op)));
 }
 
+/// Where a directory lies the rank knows better than who has not heard of a move.
 #[test]
-fn a_rank_is_told_only_of_its_own() {
+fn a_name_is_claimed_at_every_rank() {
     let mut world = with_file();
     world.break_link(R0);
     world.pass(SOON);
-    assert!(world.sent.iter().all(|(_, message)| !matches!(message, ToMds::Claim { .. })));
+    let claim = ToMds::Claim { pins: vec![PinClaim { target: at(10, "f"), count: 2 }] };
+    assert!(world.sent.contains(&(R0, claim)), "{:?}", world.sent);
 }
 
 #[test]

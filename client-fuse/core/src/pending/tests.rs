@@ -393,3 +393,25 @@ fn directories_are_not_pinned_by_their_attributes() {
     world.pass(SOON);
     world.assert_nothing_sent_but_session();
 }
+
+/// The rank had it before the connection broke, answered that on the new one, and then the copy.
+#[test]
+fn a_second_answer_pins_what_it_names() {
+    cov_mark::check!(a_second_answer_pins);
+    let mut world = Fixture::new();
+    let call = world.call(Call::Lookup { dir: Ino(1), name: name("f") });
+    let (_, first) = world.request();
+    world.break_link(R0);
+    world.pass(SOON);
+    let (_, again) = world.request();
+    assert_eq!(again.id, first.id);
+    world.reply(R0, again.id, None, here(20));
+    world.reply(R0, again.id, None, here(20));
+    assert!(world.answer(call).is_ok());
+
+    world.refer(References::Forgotten { items: vec![(Ino(20), 1)] });
+    world.pass(SOON);
+    let (_, forget) = world.request();
+    let Op::Forget { items } = forget.op else { panic!("{forget:?}") };
+    assert_eq!(items.iter().map(|item| item.count).collect::<Vec<_>>(), [2]);
+}

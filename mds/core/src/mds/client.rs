@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, Ino, RequestId};
+use common::id::{ClientId, DirFragId, Ino, RequestId};
 use common::limit::INO_RANGE_LOW;
 use common::mds_map::RankState;
 use common::time::Now;
@@ -28,6 +28,8 @@ pub(super) struct Clients {
     claims: BTreeMap<ClientId, Claims>,
     /// Claims that were taken before it was known who is the authority.
     unverified: Vec<Unverified>,
+    /// Claims in a region that may be ours or not: they end with the doubt if it is not.
+    in_doubt: BTreeMap<DirFragId, Vec<Unverified>>,
     /// Applied by an earlier life, to be applied again in that order.
     replays: Vec<Parked>,
     replay: Replay,
@@ -215,6 +217,7 @@ impl Mds {
         out.tell(conn, ToClient::Opened(opened));
         self.own.sessions.repeat_notices(client, out);
         let held = self.own.pins.of(client).map(|(ino, _)| ino).collect();
+        self.own.pins.begin_claims(client);
         self.clients.claims.insert(client, Claims { held, made: BTreeMap::new() });
         self.set_lease(now, client, out);
     }
@@ -248,8 +251,17 @@ impl Mds {
 
     /// Looks again at claims: the directory may not have been cached, or have moved since.
     pub(super) fn verify_claims(&mut self, out: &mut Effects) {
+        let subtrees = &self.own.subtrees;
+        for (_, settled) in
+            self.clients.in_doubt.extract_if(.., |base, _| !subtrees.is_in_doubt(*base))
+        {
+            self.clients.unverified.extend(settled);
+        }
         for claim in std::mem::take(&mut self.clients.unverified) {
             match self.own.subtrees.access(claim.dir, Intent::Read, &self.own.namespace) {
+                Ok(Access::Frozen { base }) if self.own.subtrees.is_in_doubt(base) => {
+                    self.clients.in_doubt.entry(base).or_default().push(claim);
+                }
                 Ok(Access::Granted { .. } | Access::Frozen { .. }) => {}
                 Ok(Access::Elsewhere(_) | Access::Unknown) => {
                     if self.own.pins.dir_of(claim.ino) == Some(claim.dir) {
@@ -264,24 +276,34 @@ impl Mds {
         }
     }
 
-    /// The client holds exactly what it has claimed.
+    /// The client holds exactly what it has claimed, and what answers name that it has not seen yet:
+    /// those it was told of since, and those that are still to come.
     fn on_claims_done(&mut self, client: ClientId, out: &mut Effects) {
-        let claims = self.clients.claims.remove(&client).unwrap_or_default();
-        for ino in claims.held {
-            if !claims.made.contains_key(&ino) {
+        let Claims { held, made } = self.clients.claims.remove(&client).unwrap_or_default();
+        let mut unseen = self.own.pins.end_claims(client);
+        for ino in self.requests.unsent_pins(client) {
+            *unseen.entry(ino).or_default() += 1;
+        }
+        let inos: BTreeSet<Ino> =
+            held.iter().chain(made.keys()).chain(unseen.keys()).copied().collect();
+        for ino in inos {
+            let (dir, claimed) = made.get(&ino).copied().unwrap_or((None, 0));
+            let count = claimed + unseen.get(&ino).copied().unwrap_or(0);
+            if count > 0 {
+                self.take_claim(client, ino, dir, count);
+            } else if made.contains_key(&ino) {
+                self.own.pins.keep(ino, client);
+            } else {
                 self.own.give_back(ino, client, u64::MAX, out);
             }
         }
-        for (ino, (dir, count)) in claims.made {
-            if count == 0 {
-                self.own.pins.keep(ino, client);
-                continue;
-            }
-            let dir = self.place_of_pinned(ino).unwrap_or(dir);
-            self.own.pins.claim(ino, dir, client, count);
-            if let Some(dir) = dir {
-                self.clients.unverified.push(Unverified { client, ino, dir });
-            }
+    }
+
+    fn take_claim(&mut self, client: ClientId, ino: Ino, dir: Option<Ino>, count: u64) {
+        let dir = self.place_of_pinned(ino).unwrap_or(dir);
+        self.own.pins.claim(ino, dir, client, count);
+        if let Some(dir) = dir {
+            self.clients.unverified.push(Unverified { client, ino, dir });
         }
     }
 

@@ -119,3 +119,20 @@ fn changes_are_noted_only_while_somebody_copies() {
     assert_eq!(namespace.take_changes(), [Key::Entry(key)].into());
     assert!(namespace.take_changes().is_empty());
 }
+
+/// A copy wrote the rows while the store was being read.
+#[test]
+fn what_was_superseded_is_fetched_again() {
+    let (mut namespace, mut out) = (namespace(), Effects::default());
+    let id = DirFragId::whole(DIR);
+    let old = Namespace::root(Timestamp::default());
+    namespace.fetch(Fetch::Dir(id), &mut out);
+    namespace.supersede(DIR);
+
+    namespace.on_fetched(Fetched::Dir(id, Some(old.clone())));
+
+    assert_eq!(namespace.dir(DIR), Err(Fetch::Dir(id)));
+    namespace.fetch(Fetch::Dir(id), &mut out);
+    namespace.on_fetched(Fetched::Dir(id, Some(Dir { entries: 7, ..old })));
+    assert_eq!(namespace.dir(DIR).unwrap().map(|dir| dir.entries), Some(7));
+}

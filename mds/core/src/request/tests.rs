@@ -188,6 +188,22 @@ fn an_orphan_is_one_wherever_its_holder_believes_it_to_be() {
     assert_eq!(pins.dir_of(file), None);
 }
 
+/// What is named to it before it has said what it holds, it counts after that.
+#[test]
+fn a_claim_does_not_take_back_what_was_named_meanwhile() {
+    let mut mds = Fixture::new();
+    let file = mds.create(A, ROOT, "f");
+    mds.ask(B, Op::Lookup { dir: ROOT, name: name("f") });
+    mds.say(B, conn(B, 2), ToMds::Open { client: B, oldest: RequestId(0) });
+    let early = mds.request(Op::Lookup { dir: ROOT, name: name("f") });
+    mds.say(B, conn(B, 2), ToMds::Request(early));
+    let target = in_entry(file, ROOT, "f");
+    mds.say(B, conn(B, 2), ToMds::Claim { pins: vec![PinClaim { target, count: 1 }] });
+    mds.say(B, conn(B, 2), ToMds::ClaimsDone);
+    let holders: Vec<_> = mds.mds.holdings().pins.holders(file).collect();
+    assert_eq!(holders, [(A, 1), (B, 2)]);
+}
+
 #[test]
 fn an_unlinked_file_lives_until_the_last_pin_is_given_back() {
     let mut mds = Fixture::new();

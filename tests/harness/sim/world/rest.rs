@@ -238,15 +238,7 @@ impl World {
 
     /// The tree is empty and nobody refers to anything: no rank keeps anything.
     pub(super) fn check_empty(&mut self) -> Result<(), Violation> {
-        // A rank that died does not know which notices were not acknowledged yet: a client that has not
-        // heard where a file went claims it where it was, and gives it back where it is.
-        // So may one that reconnects while its region moves.
-        let lost = self.deaths > 0 || self.settings.breaks > 0 && self.settings.exports > 0;
-        let nothing = |left: &Leftovers| Leftovers {
-            pins: if lost { left.pins } else { 0 },
-            ..Leftovers::default()
-        };
-        self.leftovers_until(|left| *left == nothing(left))?;
+        self.leftovers_until(|left| *left == Leftovers::default())?;
         if self.data.is_empty() {
             return Ok(());
         }

@@ -154,6 +154,7 @@ impl Received {
     /// The import is finished: what came is ours, pins count, and nothing is to be swept.
     pub fn adopt(&mut self, cx: &mut Cx<'_>) {
         for frag in &self.touched {
+            cx.own.namespace.supersede(frag.ino);
             cx.out.delete(Key::Copied(self.id, *frag));
         }
         for (ino, (dir, holders)) in std::mem::take(&mut self.pins) {
@@ -181,6 +182,9 @@ impl Received {
     /// The import is undone: what came is swept, in slices.
     pub fn sweep(&mut self, cx: &mut Cx<'_>) {
         let touched = std::mem::take(&mut self.touched);
+        for frag in &touched {
+            cx.own.namespace.supersede(frag.ino);
+        }
         crate::migration::sweep::begin(self.id, touched, cx);
     }
 }
