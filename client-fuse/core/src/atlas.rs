@@ -148,7 +148,10 @@ impl Atlas {
     /// Somebody else did something to an inode the kernel refers to.
     pub(crate) fn noticed(&mut self, notice: &Notice) {
         match notice {
-            Notice::Moved { ino, place, rank } => {
+            Notice::Moved { ino, place, rank, moves } => {
+                if !self.inodes.heard(*ino, *moves) {
+                    return;
+                }
                 self.inodes.moved(*ino, place.clone(), *rank);
                 if let Place::Entry { dir, .. } = place
                     && self.inodes.get(*dir).is_some()

@@ -172,7 +172,11 @@ impl ClientCore {
         }
         self.atlas.noticed(notice);
         match notice {
-            Notice::Moved { ino, place, rank } => self.give_back.moved(*ino, place, *rank),
+            Notice::Moved { ino, place, rank, .. } => {
+                self.give_back.moved(*ino, place, *rank);
+                // It counts us among those it waits for, should it have to start anew.
+                let _it_will_open = self.sessions.want(*rank, self.atlas.map.as_ref(), out);
+            }
             Notice::Unlinked { ino, rank } => {
                 self.give_back.moved(*ino, &Place::Orphan { rank: *rank }, *rank);
             }

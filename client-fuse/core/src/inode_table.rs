@@ -32,6 +32,8 @@ pub(crate) struct Inode {
     handles: u64,
     /// Replies that named it, each of which pins it at its authority.
     pins: u64,
+    /// How often it had been moved, as of the last that was heard.
+    moves: u32,
 }
 
 /// Pins to be given back.
@@ -79,6 +81,7 @@ impl InodeTable {
             lookups: 0,
             handles: 0,
             pins: 0,
+            moves: 0,
         });
         inode.named = Some(name);
         inode.place = place;
@@ -164,6 +167,14 @@ impl InodeTable {
 
     pub(crate) fn is_at(&self, ino: Ino) -> Option<Rank> {
         self.inodes.get(&ino)?.at
+    }
+
+    /// Somebody says that it was moved for the `moves`th time. False: that is old, it has been moved on.
+    pub(crate) fn heard(&mut self, ino: Ino, moves: u32) -> bool {
+        let Some(inode) = self.inodes.get_mut(&ino) else { return false };
+        let is_later = moves > inode.moves && !matches!(inode.place, Place::Orphan { .. });
+        inode.moves = inode.moves.max(moves);
+        is_later
     }
 
     /// Somebody, or we, moved it.

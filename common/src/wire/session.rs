@@ -103,6 +103,9 @@ pub enum Notice {
         ino: Ino,
         place: Place,
         rank: Rank,
+        /// How often it has been moved. Both ranks of a move tell of it, over links of their own: what
+        /// is not later than what was heard before is old.
+        moves: u32,
     },
     Unlinked {
         ino: Ino,

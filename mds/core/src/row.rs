@@ -9,9 +9,12 @@
 use std::collections::BTreeMap;
 
 use common::attr::{Attr, FileKind, Times};
-use common::id::{ClientId, DirFragId, Epoch, Ino, InoRange, MigrationId, Rank, RequestId};
+use common::id::{
+    ClientId, DirFragId, Epoch, Ino, InoRange, MigrationId, NoticeId, Rank, RequestId,
+};
 use common::name::{Name, NameHash};
 use common::wire::request::Xattrs;
+use common::wire::session::Notice;
 use serde::{Deserialize, Serialize};
 
 /// A row with its key.
@@ -34,6 +37,9 @@ pub enum Row {
     InoReserved(u64),
     /// The highest epoch this rank has seen.
     Clock(Epoch),
+    /// What became of an inode the client refers to. Until the client has acknowledged it, nobody else
+    /// may know: it must outlive this process.
+    Notice(ClientId, NoticeId, Notice),
 }
 
 /// The key of a [`Row`].
@@ -50,6 +56,7 @@ pub enum Key {
     Drop(MigrationId, DirFragId),
     InoReserved,
     Clock,
+    Notice(ClientId, NoticeId),
 }
 
 impl Row {
@@ -67,6 +74,7 @@ impl Row {
             Self::Drop(migration, id, _) => Key::Drop(*migration, *id),
             Self::InoReserved(_) => Key::InoReserved,
             Self::Clock(_) => Key::Clock,
+            Self::Notice(client, id, _) => Key::Notice(*client, *id),
         }
     }
 
@@ -82,7 +90,8 @@ impl Row {
             | Self::Copied(..)
             | Self::Drop(..)
             | Self::InoReserved(_)
-            | Self::Clock(_) => true,
+            | Self::Clock(_)
+            | Self::Notice(..) => true,
         }
     }
 }
@@ -145,6 +154,8 @@ pub struct Inode {
     pub xattrs: Xattrs,
     /// A symlink's target; else empty.
     pub symlink: Box<[u8]>,
+    /// How often it was given another place: its clients are told of each in a notice.
+    pub moves: u32,
 }
 
 /// A directory's own attributes, with its contents.

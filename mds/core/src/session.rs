@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use common::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, RequestId, Seq};
+use common::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, Rank, RequestId, Seq};
 use common::id_set::IdSet;
+use common::wire::request::Place;
 use common::wire::session::{Notice, ToClient};
 
 use crate::effect::Effects;
@@ -19,7 +20,7 @@ pub struct Session {
     conn: Option<ConnId>,
     /// Requests that were applied, exactly. Never a watermark: ids complete in any order.
     completed: IdSet,
-    /// Sent, and not yet acknowledged. Sent again on a new connection.
+    /// Sent, and not yet acknowledged. Sent again on a new connection, also by the next life.
     notices: BTreeMap<NoticeId, Notice>,
     /// The highest position this client was told to be applied, and to be durable.
     applied: Seq,
@@ -79,6 +80,12 @@ impl Session {
 }
 
 impl SessionTable {
+    /// `first`: no notice of an earlier life has a number from there on.
+    #[must_use]
+    pub fn new(first: Seq) -> Self {
+        Self { sessions: BTreeMap::new(), last_notice: first.0 }
+    }
+
     #[must_use]
     pub fn get(&self, client: ClientId) -> Option<&Session> {
         self.sessions.get(&client)
@@ -141,6 +148,11 @@ impl SessionTable {
     /// Ends a session: nothing of it remains.
     pub fn remove(&mut self, client: ClientId, out: &mut Effects) -> Option<Session> {
         let session = self.sessions.remove(&client)?;
+        for (id, notice) in &session.notices {
+            if outlives(notice) {
+                out.delete(Key::Notice(client, *id));
+            }
+        }
         out.delete(Key::Session(client));
         out.push(Effect::Write(Change::DeleteCompleted(client)));
         out.push(Effect::StopTimer(Timer::Lease(client)));
@@ -240,6 +252,9 @@ impl SessionTable {
         self.last_notice += 1;
         let id = NoticeId(self.last_notice);
         session.notices.insert(id, notice.clone());
+        if outlives(&notice) {
+            out.put(Row::Notice(client, id, notice.clone()));
+        }
         if let Some(conn) = session.conn {
             out.tell(conn, ToClient::Notice { id, notice });
         }
@@ -256,8 +271,25 @@ impl SessionTable {
     }
 
     /// Tells whether such a notice was outstanding.
-    pub fn acked(&mut self, client: ClientId, id: NoticeId) -> bool {
-        self.sessions.get_mut(&client).is_some_and(|session| session.notices.remove(&id).is_some())
+    pub fn acked(&mut self, client: ClientId, id: NoticeId, out: &mut Effects) -> bool {
+        let session = self.sessions.get_mut(&client);
+        let Some(notice) = session.and_then(|session| session.notices.remove(&id)) else {
+            return false;
+        };
+        if outlives(&notice) {
+            out.delete(Key::Notice(client, id));
+        }
+        true
+    }
+
+    /// Where an inode is by now of which the client may not have heard yet.
+    #[must_use]
+    pub fn untold_place(&self, client: ClientId, ino: Ino) -> Option<(&Place, Rank)> {
+        let notices = &self.get(client)?.notices;
+        notices.values().rev().find_map(|notice| match notice {
+            Notice::Moved { ino: moved, place, rank, .. } if *moved == ino => Some((place, *rank)),
+            Notice::Moved { .. } | Notice::Unlinked { .. } | Notice::Expect { .. } => None,
+        })
     }
 
     /// Tells every client whose changes have become durable.
@@ -279,10 +311,24 @@ impl SessionTable {
         session.met = Met::Yes;
     }
 
+    pub fn restore_notice(&mut self, client: ClientId, id: NoticeId, notice: Notice) {
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.notices.insert(id, notice);
+        }
+    }
+
     pub fn restore_completed(&mut self, client: ClientId, id: RequestId) {
         if let Some(session) = self.sessions.get_mut(&client) {
             session.completed.insert(id);
         }
+    }
+}
+
+/// Whether a notice is of use to a client that did not hear of it before this process ended.
+fn outlives(notice: &Notice) -> bool {
+    match notice {
+        Notice::Moved { .. } | Notice::Unlinked { .. } => true,
+        Notice::Expect { .. } => false,
     }
 }
 

@@ -22,11 +22,11 @@ use common::id::{ClientId, Incarnation, Ino, NoticeId, Rank, RequestId, Seq, Two
 use crate::cx::{Cx, Wait};
 use crate::journal::entry::Entry;
 use crate::lock::Operation;
-use crate::message::two_phase::{Item, Part, TwoPhaseMsg};
+use crate::message::two_phase::{Item, TwoPhaseMsg};
 use crate::request::Parked;
 use coordinator::Coordinator;
 use part::Acks;
-use participant::{Looked, Participant};
+use participant::{Looked, Participant, Promise};
 use post::{Ended, Post};
 use rename_lock::RenameLock;
 
@@ -64,8 +64,8 @@ impl TwoPhase {
             let coordinator = Coordinator::restore(id, decision, participants);
             two_phase.coordinating.insert(id, coordinator);
         }
-        for (operation, (prepare, part)) in open.promises {
-            let participant = Participant::restore(cx, operation, prepare, part);
+        for (operation, promise) in open.promises {
+            let participant = Participant::restore(cx, operation, promise);
             two_phase.taking_part.insert(operation, participant);
         }
         // They are durable: what is on record when a rank starts has been synced.
@@ -321,7 +321,7 @@ impl TwoPhase {
 #[derive(Debug, Default)]
 struct Open {
     decisions: BTreeMap<TwoPhaseId, (Seq, Vec<Rank>)>,
-    promises: BTreeMap<Operation, (Seq, Part)>,
+    promises: BTreeMap<Operation, Promise>,
     /// Entries of operations that are over.
     closed: Vec<Seq>,
 }
@@ -338,14 +338,15 @@ impl Open {
                     open.closed.extend(open.decisions.remove(id).map(|(decision, _)| decision));
                     open.closed.push(*seq);
                 }
-                Entry::PeerPrepare { id, coordinator, part } => {
+                Entry::PeerPrepare { id, coordinator, part, held } => {
                     let operation = Operation { coordinator: *coordinator, id: *id };
-                    open.promises.insert(operation, (*seq, part.clone()));
+                    let (part, held) = (part.clone(), held.clone());
+                    open.promises.insert(operation, Promise { prepare: *seq, part, held });
                 }
                 Entry::PeerCommit { id, coordinator } | Entry::PeerRollback { id, coordinator } => {
                     let operation = Operation { coordinator: *coordinator, id: *id };
                     open.closed
-                        .extend(open.promises.remove(&operation).map(|(prepare, _)| prepare));
+                        .extend(open.promises.remove(&operation).map(|promise| promise.prepare));
                     open.closed.push(*seq);
                 }
                 Entry::SubtreeMap(_)

@@ -113,6 +113,9 @@ impl BatchBuilder {
                 put(Family::Meta, superblock::INO_RESERVED, &counter.to_be_bytes());
             }
             Row::Clock(epoch) => put(Family::Meta, superblock::CLOCK, &epoch.0.to_be_bytes()),
+            Row::Notice(client, id, notice) => {
+                put(Family::Notices, &key::notice(*client, *id), &wire::encode(notice));
+            }
         }
     }
 
@@ -136,6 +139,7 @@ impl BatchBuilder {
             }
             Key::InoReserved => delete(Family::Meta, superblock::INO_RESERVED),
             Key::Clock => delete(Family::Meta, superblock::CLOCK),
+            Key::Notice(client, id) => delete(Family::Notices, &key::notice(*client, *id)),
         }
     }
 

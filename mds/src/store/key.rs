@@ -9,6 +9,7 @@
 //! | `orphans` | ino 8 | `Orphan` |
 //! | `sessions` | client 8 | `StoredSession` |
 //! | `completed` | client 8 · request 8 | empty |
+//! | `notices` | client 8 · notice 8 | `Notice` |
 //! | `held` | fragment 17 | migration 14 |
 //! | `copied` | migration: exporter 2, incarnation 8, number 4 · fragment 17 | empty |
 //! | `drop` | migration 14 · fragment 17 | empty, or the migration that held it 14 |
@@ -18,7 +19,9 @@
 //! Values are `common::wire::encode` (postcard) of the type named, unless bytes are given.
 
 use common::frag::Frag;
-use common::id::{ClientId, DirFragId, Incarnation, Ino, MigrationId, Rank, RequestId, Seq};
+use common::id::{
+    ClientId, DirFragId, Incarnation, Ino, MigrationId, NoticeId, Rank, RequestId, Seq,
+};
 use common::name::{Name, NameHash};
 use mds_core::row::EntryKey;
 
@@ -31,6 +34,7 @@ pub enum Family {
     Orphans,
     Sessions,
     Completed,
+    Notices,
     Held,
     Copied,
     Drop,
@@ -39,13 +43,14 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Dentries,
         Self::Dirs,
         Self::Inodes,
         Self::Orphans,
         Self::Sessions,
         Self::Completed,
+        Self::Notices,
         Self::Held,
         Self::Copied,
         Self::Drop,
@@ -62,6 +67,7 @@ impl Family {
             Self::Orphans => "orphans",
             Self::Sessions => "sessions",
             Self::Completed => "completed",
+            Self::Notices => "notices",
             Self::Held => "held",
             Self::Copied => "copied",
             Self::Drop => "drop",
@@ -169,6 +175,18 @@ pub fn completed(client: ClientId, id: RequestId) -> [u8; 16] {
 pub fn parse_completed(bytes: &[u8]) -> Result<(ClientId, RequestId), MalformedKey> {
     let (client, rest) = take_u64(bytes)?;
     Ok((ClientId(client), RequestId(whole_u64(rest)?)))
+}
+
+#[must_use]
+pub fn notice(client: ClientId, id: NoticeId) -> [u8; 16] {
+    completed(client, RequestId(id.0))
+}
+
+/// # Errors
+/// The bytes are no such key.
+pub fn parse_notice(bytes: &[u8]) -> Result<(ClientId, NoticeId), MalformedKey> {
+    let (client, id) = parse_completed(bytes)?;
+    Ok((client, NoticeId(id.0)))
 }
 
 #[must_use]

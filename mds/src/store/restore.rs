@@ -45,6 +45,11 @@ fn row(family: Family, key: &[u8], value: &[u8]) -> Result<Option<Row>, StoreErr
             let (client, id) = key::parse_completed(key)?;
             Some(Row::Completed(client, id))
         }
+        Family::Notices => {
+            let notice = wire::decode(value).map_err(damaged)?;
+            let (client, id) = key::parse_notice(key)?;
+            Some(Row::Notice(client, id, notice))
+        }
         Family::Orphans => {
             let orphan = wire::decode(value).map_err(damaged)?;
             Some(Row::Orphan(key::parse_ino(key)?, orphan))

@@ -3,10 +3,11 @@ use std::fs;
 use common::attr::{Attr, FileKind, Times};
 use common::frag::Frag;
 use common::id::{
-    ClientId, ClusterId, DirFragId, Epoch, Incarnation, Ino, MigrationId, Rank, RequestId, Seq,
-    Slot,
+    ClientId, ClusterId, DirFragId, Epoch, Incarnation, Ino, MigrationId, NoticeId, Rank,
+    RequestId, Seq, Slot,
 };
 use common::name::{Name, NameHash, NameHashKey};
+use common::wire::session::Notice;
 use mds_core::input::{FETCH_ENTRIES_MAX, Fetch, FetchEnd, Fetched};
 use mds_core::journal::entry::Entry;
 use mds_core::row::{Change, Dir, EntryKey, Inode, Linkage, Orphan, Row, StoredSession};
@@ -91,7 +92,7 @@ fn inode(ino: u64) -> Inode {
         size: 0,
         times: Times::default(),
     };
-    Inode { attr, xattrs: common::wire::request::Xattrs::new(), symlink: Box::default() }
+    Inode { attr, xattrs: common::wire::request::Xattrs::new(), symlink: Box::default(), moves: 0 }
 }
 
 fn file(ino: u64) -> Linkage {
@@ -144,6 +145,7 @@ fn small_tables_and_the_journal_are_restored() {
     let rows = [
         Row::Session(ClientId(8), StoredSession::default()),
         Row::Completed(ClientId(8), RequestId(1)),
+        Row::Notice(ClientId(8), NoticeId(3), Notice::Unlinked { ino: Ino(4), rank: Rank(0) }),
         Row::Orphan(Ino(4), Orphan { inode: inode(4), holders: [].into() }),
         Row::Held(frag, MIGRATION),
         Row::Copied(MIGRATION, frag),

@@ -303,7 +303,7 @@ impl World {
                 size: 0,
                 times: Times::all(NOW.wall),
             };
-            let inode = Inode { attr, xattrs: BTreeMap::new(), symlink: Box::default() };
+            let inode = Inode { attr, xattrs: BTreeMap::new(), symlink: Box::default(), moves: 0 };
             (key(&name("f")), Linkage::Primary(Box::new(inode)))
         });
         subdirs.chain(file).collect()

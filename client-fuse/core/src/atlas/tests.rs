@@ -75,7 +75,7 @@ fn our_rename_moves_what_we_know() {
 fn an_answer_that_was_overtaken_by_a_notice_moves_nothing() {
     let mut atlas = atlas();
     let place = entry(D, "h");
-    atlas.noticed(&Notice::Moved { ino: F, place: place.clone(), rank: R1 });
+    atlas.noticed(&Notice::Moved { ino: F, place: place.clone(), rank: R1, moves: 1 });
     let renamed = Renamed { moved: moved(F, FileKind::File, R2), exchanged: None };
     atlas.learn(&rename(RenameMode::Replace), &Answer::Renamed(renamed), R2);
     assert_eq!(atlas.inodes.place(F), place);
@@ -86,8 +86,8 @@ fn an_answer_that_was_overtaken_by_a_notice_moves_nothing() {
 fn an_answer_that_was_overtaken_by_the_way_back_moves_nothing() {
     let mut atlas = atlas();
     assert!(atlas.inodes.pin(F));
-    atlas.noticed(&Notice::Moved { ino: F, place: entry(E, "g"), rank: R1 });
-    atlas.noticed(&Notice::Moved { ino: F, place: entry(D, "f"), rank: R1 });
+    atlas.noticed(&Notice::Moved { ino: F, place: entry(E, "g"), rank: R1, moves: 1 });
+    atlas.noticed(&Notice::Moved { ino: F, place: entry(D, "f"), rank: R1, moves: 2 });
     let renamed = Renamed { moved: moved(F, FileKind::File, R1), exchanged: None };
     atlas.learn(&rename(RenameMode::Replace), &Answer::Renamed(renamed), R1);
     assert_eq!(atlas.inodes.place(F), entry(D, "f"));
@@ -122,12 +122,24 @@ fn a_renamed_directory_keeps_its_authority() {
     assert_eq!(atlas.rank_of_dir(D), R1);
 }
 
+/// It went from R0 over R1 to R2. What R0 has to say comes last, over a slow link.
+#[test]
+fn an_old_notice_moves_nothing() {
+    let mut atlas = atlas();
+    atlas.noticed(&Notice::Moved { ino: F, place: entry(E, "y"), rank: R2, moves: 2 });
+    atlas.noticed(&Notice::Moved { ino: F, place: entry(E, "x"), rank: R1, moves: 1 });
+    assert_eq!(atlas.inodes.place(F), entry(E, "y"));
+    atlas.noticed(&Notice::Unlinked { ino: F, rank: R2 });
+    atlas.noticed(&Notice::Moved { ino: F, place: entry(E, "x"), rank: R1, moves: 3 });
+    assert_eq!(atlas.inodes.place(F), Place::Orphan { rank: R2 });
+}
+
 #[test]
 fn notices_say_where_things_went() {
     let mut atlas = atlas();
-    atlas.noticed(&Notice::Moved { ino: F, place: entry(E, "x"), rank: R2 });
+    atlas.noticed(&Notice::Moved { ino: F, place: entry(E, "x"), rank: R2, moves: 1 });
     assert_eq!(atlas.rank_of(&atlas.target(F), atlas.inodes.is_at(F)), R2);
-    atlas.noticed(&Notice::Moved { ino: F, place: Place::Home, rank: R0 });
+    atlas.noticed(&Notice::Moved { ino: F, place: Place::Home, rank: R0, moves: 2 });
     assert_eq!(atlas.rank_of(&atlas.target(F), atlas.inodes.is_at(F)), R0);
     atlas.noticed(&Notice::Unlinked { ino: F, rank: R1 });
     assert_eq!(atlas.inodes.place(F), Place::Orphan { rank: R1 });

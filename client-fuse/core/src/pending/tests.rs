@@ -161,7 +161,7 @@ fn a_file_that_was_moved_meanwhile_is_asked_for_where_it_went() {
     world.look_up(1, "f", R0, here(20));
     let call = world.call(Call::Getattr { ino: Ino(20) });
     let place = Place::Entry { dir: Ino(10), name: name("g") };
-    let moved = common::wire::session::Notice::Moved { ino: Ino(20), place, rank: R1 };
+    let moved = common::wire::session::Notice::Moved { ino: Ino(20), place, rank: R1, moves: 1 };
     world.notice(R0, 1, moved);
     world.serve(R0, gone(20));
     world.serve(R1, Outcome::Done(Answer::Attr(file(20))));

@@ -19,7 +19,7 @@
 
 use std::collections::BTreeMap;
 
-use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, TwoPhaseId};
+use common::id::{ClientId, DirFragId, Epoch, Ino, MigrationId, Rank, TwoPhaseId};
 use common::migration::MigrationRecord;
 use common::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,9 @@ pub enum Entry {
         id: TwoPhaseId,
         coordinator: Rank,
         part: Part,
+        /// Who refers to the inodes that it moves or lets go: after a restart it may be carried out
+        /// before any client has said so again.
+        held: Vec<Held>,
     },
     PeerCommit {
         id: TwoPhaseId,
@@ -78,6 +81,15 @@ pub enum Entry {
         id: TwoPhaseId,
     },
     Step(Step),
+}
+
+/// The pins of one inode, as they were.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Held {
+    pub ino: Ino,
+    /// The directory in whose entry it is embedded.
+    pub dir: Option<Ino>,
+    pub holders: BTreeMap<ClientId, u64>,
 }
 
 /// Everything this rank is the authority for, and what it knows of those beyond.

@@ -157,7 +157,7 @@ impl Mds {
             ToMds::Request(request) => self.on_request(now, Parked { client, request }, out),
             ToMds::Renew { inos_left } => self.on_renew(now, client, inos_left, out),
             ToMds::Acked(notice) => {
-                if self.own.sessions.acked(client, notice) {
+                if self.own.sessions.acked(client, notice, out) {
                     let (mut cx, requests) = self.split(now, out);
                     requests.on_acked(client, notice, &mut cx);
                     self.two_phase_acked(now, client, Some(notice), out);
@@ -230,7 +230,13 @@ impl Mds {
     /// What lies elsewhere is counted elsewhere: the client did not hear that its region moved.
     fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>, out: &mut Effects) {
         for PinClaim { target, count } in pins {
-            let dir = match target.place {
+            let place = match self.own.sessions.untold_place(client, target.ino) {
+                // The other rank has kept its pin.
+                Some((_, rank)) if rank != self.params.me => continue,
+                Some((place, _)) => place.clone(),
+                None => target.place,
+            };
+            let dir = match place {
                 Place::Entry { dir, .. } => Some(dir),
                 Place::Dir | Place::Home | Place::Orphan { .. } => None,
             };

@@ -135,10 +135,10 @@ pub enum Act {
         notice: Notice,
         requester: ClientId,
     },
-    /// The inode lies here from here on, held by these.
+    /// The inode lies here from here on, held by these. They hear of it from here as well, should the
+    /// rank that gave it away not be there any more.
     Arrived {
-        ino: Ino,
-        dir: Option<Ino>,
+        notice: Notice,
         holders: BTreeMap<ClientId, u64>,
     },
     /// An answer names this inode.

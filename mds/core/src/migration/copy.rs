@@ -155,7 +155,8 @@ impl Copy {
                 | Key::Copied(..)
                 | Key::Drop(..)
                 | Key::InoReserved
-                | Key::Clock => continue,
+                | Key::Clock
+                | Key::Notice(..) => continue,
             };
             if self.is_inside(dir, cx) {
                 self.visit(dir, cx);
@@ -247,7 +248,8 @@ impl Copy {
             | Key::Copied(..)
             | Key::Drop(..)
             | Key::InoReserved
-            | Key::Clock => None,
+            | Key::Clock
+            | Key::Notice(..) => None,
         })
     }
 

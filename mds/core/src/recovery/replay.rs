@@ -39,7 +39,7 @@ pub fn replay(params: &Params, restored: Restored) -> Replayed {
     let own = Holdings {
         namespace: Namespace::new(params.name_hash_key),
         subtrees: SubtreeMap::new(params.me),
-        sessions: SessionTable::default(),
+        sessions: SessionTable::new(seq),
         pins: PinTable::default(),
         spine: Spine::default(),
         locks: LockTable::default(),
@@ -89,11 +89,12 @@ struct Lists {
 impl Replay {
     fn rows(&mut self, params: &Params, rows: Vec<Row>) {
         let own = &mut self.own;
-        let mut completed = Vec::new();
+        let (mut completed, mut notices) = (Vec::new(), Vec::new());
         for row in rows {
             match row {
                 Row::Session(client, stored) => own.sessions.restore(client, stored),
                 Row::Completed(client, id) => completed.push((client, id)),
+                Row::Notice(client, id, notice) => notices.push((client, id, notice)),
                 Row::Orphan(ino, orphan) => {
                     // Until their holders claim again, or have had their time to.
                     own.pins.add(ino, None, &orphan.holders);
@@ -113,6 +114,9 @@ impl Replay {
         }
         for (client, id) in completed {
             own.sessions.restore_completed(client, id);
+        }
+        for (client, id, notice) in notices {
+            own.sessions.restore_notice(client, id, notice);
         }
     }
 

@@ -68,7 +68,7 @@ pub(super) fn new_inode(create: &Create, parent: &Dir, request: &Request) -> Ste
         size: symlink.len() as u64,
         times: Times::all(request.at),
     };
-    Ok(Inode { attr, xattrs: create.xattrs.clone(), symlink: symlink.into() })
+    Ok(Inode { attr, xattrs: create.xattrs.clone(), symlink: symlink.into(), moves: 0 })
 }
 
 /// In a set-group-id directory everything belongs to the directory's group (inode(7)).

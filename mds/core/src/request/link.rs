@@ -55,7 +55,9 @@ pub fn link(
     let mut awaited = Vec::new();
     if let Some((dir, name)) = old {
         cx.own.namespace.put_entry(dir, name, remote.clone(), cx.out);
-        let notice = Notice::Moved { ino: attr.ino, place: Place::Home, rank: home };
+        inode.moves += 1;
+        let (place, moves) = (Place::Home, inode.moves);
+        let notice = Notice::Moved { ino: attr.ino, place, rank: home, moves };
         let tell = Tell::All { but_wait_not_for: client };
         awaited = cx.own.notify_holders(attr.ino, &notice, tell, cx.out);
     }

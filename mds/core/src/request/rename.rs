@@ -176,10 +176,11 @@ fn put_moved(
     match &mut linkage {
         Linkage::Primary(inode) => {
             inode.attr.times.ctime = request.at;
+            inode.moves += 1;
             let ino = inode.attr.ino;
             cx.own.pins.relocate(ino, Some(to.dir));
             let place = Place::Entry { dir: to.dir, name: to.name.clone() };
-            let notice = Notice::Moved { ino, place, rank: cx.me() };
+            let notice = Notice::Moved { ino, place, rank: cx.me(), moves: inode.moves };
             // Also whoever asked: another of its requests may be on its way to the old place.
             let tell = Tell::All { but_wait_not_for: client };
             awaited = cx.own.notify_holders(ino, &notice, tell, cx.out);

@@ -48,7 +48,7 @@ fn inode() -> Inode {
         size: 1,
         times: Times::all(AT),
     };
-    Inode { attr, xattrs: BTreeMap::new(), symlink: Box::from(*b"t") }
+    Inode { attr, xattrs: BTreeMap::new(), symlink: Box::from(*b"t"), moves: 0 }
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn entries() {
     let primary = Linkage::Primary(Box::new(inode()));
     check_bytes(
         &Row::Entry(key.clone(), primary),
-        expect!["00 10 05 01 66 00 07 02 ff 03 01 01 02 00 01 02 02 02 02 02 02 00 01 74"],
+        expect!["00 10 05 01 66 00 07 02 ff 03 01 01 02 00 01 02 02 02 02 02 02 00 01 74 00"],
         expect!["00 10 05 01 66"],
     );
     check_bytes(
@@ -93,13 +93,13 @@ fn objects() {
     );
     check_bytes(
         &Row::Inode(Ino(7), inode()),
-        expect!["02 07 07 02 ff 03 01 01 02 00 01 02 02 02 02 02 02 00 01 74"],
+        expect!["02 07 07 02 ff 03 01 01 02 00 01 02 02 02 02 02 02 00 01 74 00"],
         expect!["02 07"],
     );
     let orphan = Orphan { inode: inode(), holders: [(A, 2)].into() };
     check_bytes(
         &Row::Orphan(Ino(7), orphan),
-        expect!["03 07 07 02 ff 03 01 01 02 00 01 02 02 02 02 02 02 00 01 74 01 09 02"],
+        expect!["03 07 07 02 ff 03 01 01 02 00 01 02 02 02 02 02 02 00 01 74 00 01 09 02"],
         expect!["03 07"],
     );
 }
@@ -117,6 +117,12 @@ fn clients() {
         expect!["04 09"],
     );
     check_bytes(&Row::Completed(A, RequestId(5)), expect!["05 09 05"], expect!["05 09 05"]);
+    let notice = Notice::Unlinked { ino: Ino(7), rank: Rank(1) };
+    check_bytes(
+        &Row::Notice(A, NoticeId(5), notice),
+        expect!["0b 09 05 01 07 01"],
+        expect!["0b 09 05"],
+    );
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn adopt(
     (dir, name): (Ino, &Name),
 ) -> Planned<(Rank, Inode)> {
     let old = planner.entry(presumed, dir, name)?;
-    let inode = match old.linkage {
+    let mut inode = match old.linkage {
         Some(Linkage::Primary(inode)) if inode.attr.ino == ino => *inode,
         // It is not there any more; its holders were told where it is.
         Some(Linkage::Primary(_) | Linkage::Dir { .. } | Linkage::Remote { .. }) | None => {
@@ -66,10 +66,11 @@ fn adopt(
     let (home, _) = planner.home(ino)?;
     let linkage = Linkage::Remote { ino, kind: inode.attr.kind };
     planner.act(old.rank, Act::PutEntry { dir, name: name.clone(), linkage });
-    let notice = Notice::Moved { ino, place: Place::Home, rank: home };
-    planner.act(old.rank, Act::Moved { notice, requester: planner.client });
+    inode.moves += 1;
+    let notice = Notice::Moved { ino, place: Place::Home, rank: home, moves: inode.moves };
     if home != old.rank {
-        planner.act(home, Act::Arrived { ino, dir: None, holders: old.holders });
+        planner.act(home, Act::Arrived { notice: notice.clone(), holders: old.holders });
     }
+    planner.act(old.rank, Act::Moved { notice, requester: planner.client });
     Ok((home, inode))
 }

@@ -10,11 +10,12 @@ use common::wire::session::Notice;
 use crate::cx::{Cx, Step};
 use crate::effect::Effect;
 use crate::holdings::Tell;
-use crate::journal::entry::SubtreeClaim;
+use crate::journal::entry::{Held, SubtreeClaim};
 use crate::lock::Lock;
 use crate::message::replica::ReplicaMsg;
 use crate::message::two_phase::{Act, Part};
 use crate::namespace::Namespace;
+use crate::pin::PinTable;
 use crate::request::{rename, unlink};
 use crate::subtree::{DirAuth, Freeze, Subtree};
 use crate::timer::Timer;
@@ -58,6 +59,32 @@ impl Part {
                 | Act::DropBase { .. } => None,
             })
             .collect()
+    }
+
+    /// Who refers to the inodes that it moves or lets go.
+    #[must_use]
+    pub fn held(&self, pins: &PinTable) -> Vec<Held> {
+        let inos = self.acts.iter().filter_map(|act| match act {
+            Act::Moved { notice, .. } => Some(told(notice).0),
+            Act::LetGo { inode, .. } => Some(inode.attr.ino),
+            Act::OneNameLess { ino, .. } => Some(*ino),
+            Act::PutEntry { .. }
+            | Act::RemoveEntry { .. }
+            | Act::Count { .. }
+            | Act::PutHome { .. }
+            | Act::Arrived { .. }
+            | Act::Pin { .. }
+            | Act::RemoveDir { .. }
+            | Act::Reparent { .. }
+            | Act::PutBase { .. }
+            | Act::DropBase { .. } => None,
+        });
+        let held = inos.map(|ino| Held {
+            ino,
+            dir: pins.dir_of(ino),
+            holders: pins.holders(ino).collect(),
+        });
+        held.filter(|held| !held.holders.is_empty()).collect()
     }
 
     /// The directories it works in.
@@ -155,9 +182,11 @@ fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
         Act::Moved { notice, requester } => {
             acks.clients.extend(tell_moved(cx, &notice, requester));
         }
-        Act::Arrived { ino, dir, holders } => {
+        Act::Arrived { notice, holders } => {
+            let (ino, dir, _) = told(&notice);
             for client in holders.keys() {
                 expect(cx, *client);
+                let _not_waited_for = cx.own.sessions.notify(*client, notice.clone(), cx.out);
             }
             cx.own.pins.add(ino, dir, &holders);
         }
@@ -197,26 +226,32 @@ fn count(cx: &mut Cx<'_>, ino: Ino, (entries, subdirs): (i64, i64), at: Timestam
 /// Where a file comes from another rank the requester knows from its answer. Where it stays, from its
 /// notice like everybody: in order with what others do to the file before the answer comes.
 fn tell_moved(cx: &mut Cx<'_>, notice: &Notice, requester: ClientId) -> Vec<(ClientId, NoticeId)> {
-    let (ino, place, rank) = match notice {
-        Notice::Moved { ino, place, rank } => (*ino, place, *rank),
-        Notice::Unlinked { .. } | Notice::Expect { .. } => {
-            unreachable!("only a move is told as one")
-        }
-    };
+    let (ino, dir, rank) = told(notice);
     let stays = rank == cx.me();
     let tell =
         if stays { Tell::All { but_wait_not_for: requester } } else { Tell::AllBut(requester) };
     let awaited = cx.own.notify_holders(ino, notice, tell, cx.out);
-    let dir = match place {
-        Place::Entry { dir, .. } => Some(*dir),
-        Place::Dir | Place::Home | Place::Orphan { .. } => None,
-    };
     if stays {
         cx.own.pins.relocate(ino, dir);
     } else {
         let _gone_with_it = cx.own.pins.take(ino);
     }
     awaited
+}
+
+/// The inode that was moved, the directory in whose entry it is now, and that one's rank.
+fn told(notice: &Notice) -> (Ino, Option<Ino>, Rank) {
+    match notice {
+        Notice::Moved { ino, place: Place::Entry { dir, .. }, rank, .. } => {
+            (*ino, Some(*dir), *rank)
+        }
+        Notice::Moved {
+            ino, place: Place::Dir | Place::Home | Place::Orphan { .. }, rank, ..
+        } => (*ino, None, *rank),
+        Notice::Unlinked { .. } | Notice::Expect { .. } => {
+            unreachable!("only a move is told as one")
+        }
+    }
 }
 
 /// A client that holds something here has a session here, and a lease to come and take it up.

@@ -20,7 +20,7 @@ use super::look::{self, Unseen};
 use super::part::{self, Acks};
 use super::post::Post;
 use crate::cx::{Cx, Stop, Wait};
-use crate::journal::entry::Entry;
+use crate::journal::entry::{Entry, Held};
 use crate::kill_point::KillPoint;
 use crate::lock::Operation;
 use crate::message::two_phase::{Item, Part, TwoPhaseMsg};
@@ -70,6 +70,14 @@ pub enum Looked {
     Busy(Wait),
 }
 
+/// What the journal says of a promise that was not settled.
+#[derive(Clone, Debug)]
+pub struct Promise {
+    pub prepare: Seq,
+    pub part: Part,
+    pub held: Vec<Held>,
+}
+
 impl Participant {
     #[must_use]
     pub fn new(operation: Operation) -> Self {
@@ -78,8 +86,13 @@ impl Participant {
 
     /// After a restart: a promise that was not settled.
     #[must_use]
-    pub fn restore(cx: &mut Cx<'_>, operation: Operation, prepare: Seq, part: Part) -> Self {
+    pub fn restore(cx: &mut Cx<'_>, operation: Operation, promise: Promise) -> Self {
+        let Promise { prepare, part, held } = promise;
         let mut participant = Self::new(operation);
+        for Held { ino, dir, mut holders } in held {
+            holders.retain(|client, _| cx.own.sessions.get(*client).is_some());
+            cx.own.pins.add(ino, dir, &holders);
+        }
         for lock in part.locks(&cx.own.namespace) {
             cx.own.locks.take(lock, operation);
         }
@@ -170,7 +183,8 @@ impl Participant {
     pub fn on_prepare(&mut self, cx: &mut Cx<'_>, post: &mut Post, part: Part) {
         let Operation { coordinator, id } = self.operation;
         if matches!(self.state, State::Locked) {
-            let entry = Entry::PeerPrepare { id, coordinator, part: part.clone() };
+            let held = part.held(&cx.own.pins);
+            let entry = Entry::PeerPrepare { id, coordinator, part: part.clone(), held };
             self.state = State::Promising { prepare: post.journal(cx, entry), part };
         }
     }

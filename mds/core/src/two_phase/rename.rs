@@ -118,14 +118,15 @@ fn relocate(
     match &mut linkage {
         Linkage::Primary(inode) => {
             inode.attr.times.ctime = planner.request.at;
-            let ino = inode.attr.ino;
-            let entry = Place::Entry { dir: to.dir, name: to.name.clone() };
-            let notice = Notice::Moved { ino, place: entry, rank: to.rank };
-            planner.act(from.rank, Act::Moved { notice, requester: planner.client });
+            inode.moves += 1;
+            let (ino, moves) = (inode.attr.ino, inode.moves);
+            let place = Place::Entry { dir: to.dir, name: to.name.clone() };
+            let notice = Notice::Moved { ino, place, rank: to.rank, moves };
             if from.rank != to.rank {
                 let holders = old.holders.clone();
-                planner.act(to.rank, Act::Arrived { ino, dir: Some(to.dir), holders });
+                planner.act(to.rank, Act::Arrived { notice: notice.clone(), holders });
             }
+            planner.act(from.rank, Act::Moved { notice, requester: planner.client });
         }
         Linkage::Dir { ino } => {
             let parent = Parent { dir: to.dir, name: to.name.clone() };

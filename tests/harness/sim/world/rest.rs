@@ -206,7 +206,8 @@ impl World {
                 | Row::Copied(..)
                 | Row::Drop(..)
                 | Row::InoReserved(_)
-                | Row::Clock(_) => (),
+                | Row::Clock(_)
+                | Row::Notice(..) => (),
             }
         }
         let expected = self.history.totals();

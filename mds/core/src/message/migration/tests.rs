@@ -125,11 +125,11 @@ fn content() {
         size: 3,
         times: Times::all(AT),
     };
-    let inode = Inode { attr, xattrs: BTreeMap::new(), symlink: Box::default() };
+    let inode = Inode { attr, xattrs: BTreeMap::new(), symlink: Box::default(), moves: 0 };
     check_content(
         Content::Entry(key(), Linkage::Primary(Box::new(inode))),
         expect![
-            "01 02 03 10 00 00 03 01 01 00 10 05 01 66 00 07 00 a4 03 01 01 02 00 03 02 02 02 02 02 02 00 00"
+            "01 02 03 10 00 00 03 01 01 00 10 05 01 66 00 07 00 a4 03 01 01 02 00 03 02 02 02 02 02 02 00 00 00"
         ],
     );
     check_content(

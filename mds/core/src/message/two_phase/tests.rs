@@ -29,7 +29,7 @@ fn inode() -> Box<Inode> {
         size: 3,
         times: Times::all(AT),
     };
-    Box::new(Inode { attr, xattrs: BTreeMap::new(), symlink: Box::default() })
+    Box::new(Inode { attr, xattrs: BTreeMap::new(), symlink: Box::default(), moves: 0 })
 }
 
 #[track_caller]
@@ -77,7 +77,7 @@ fn looking() {
     check_bytes(
         &TwoPhaseMsg::Looked { id: ID, clock: Epoch(4), sights },
         expect![
-            "03 ac 02 04 04 00 10 01 66 00 01 01 10 01 09 01 01 01 01 07 01 01 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 02 10 02 02 03 10 03"
+            "03 ac 02 04 04 00 10 01 66 00 01 01 10 01 09 01 01 01 01 07 01 01 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 00 02 10 02 02 03 10 03"
         ],
     );
     check_bytes(
@@ -121,7 +121,7 @@ fn acts_on_names() {
 fn acts_on_inodes() {
     check_act(
         Act::LetGo { inode: inode(), at: AT, requester: A },
-        expect!["07 ac 02 01 03 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 02 02 09"],
+        expect!["07 ac 02 01 03 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 00 02 02 09"],
     );
     check_act(
         Act::OneNameLess { ino: Ino(7), at: AT, requester: A },
@@ -129,15 +129,15 @@ fn acts_on_inodes() {
     );
     check_act(
         Act::PutHome { inode: inode() },
-        expect!["07 ac 02 01 05 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00"],
+        expect!["07 ac 02 01 05 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 00"],
     );
-    let notice = Notice::Moved { ino: Ino(7), place: Place::Home, rank: Rank(1) };
-    check_act(Act::Moved { notice, requester: A }, expect!["07 ac 02 01 06 00 07 02 01 09"]);
-    let holders = [(A, 2)].into();
+    let notice = Notice::Moved { ino: Ino(7), place: Place::Home, rank: Rank(1), moves: 3 };
     check_act(
-        Act::Arrived { ino: Ino(7), dir: Some(DIR), holders },
-        expect!["07 ac 02 01 07 07 01 10 01 09 02"],
+        Act::Moved { notice: notice.clone(), requester: A },
+        expect!["07 ac 02 01 06 00 07 02 01 03 09"],
     );
+    let holders = [(A, 2)].into();
+    check_act(Act::Arrived { notice, holders }, expect!["07 ac 02 01 07 00 07 02 01 03 01 09 02"]);
     check_act(Act::Pin { ino: Ino(7), requester: A }, expect!["07 ac 02 01 08 07 09"]);
 }
 
