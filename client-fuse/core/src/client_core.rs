@@ -171,6 +171,7 @@ impl ClientCore {
             out.push(Effect::DropName { dir, name });
         }
         self.atlas.noticed(notice);
+        self.pending.noticed(notice);
         match notice {
             Notice::Moved { ino, place, rank, .. } => {
                 self.give_back.moved(*ino, place, *rank);

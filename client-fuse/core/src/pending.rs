@@ -24,7 +24,7 @@ use common::id::{Ino, Rank, RequestId, Seq};
 use common::time::Timestamp;
 use common::wire::reply::{Answer, Outcome, Reply};
 use common::wire::request::{Caller, Forget, Op, Place};
-use common::wire::session::ToMds;
+use common::wire::session::{Notice, ToMds};
 
 use crate::cx::Cx;
 use crate::input::{CallId, LinkId};
@@ -39,6 +39,8 @@ pub(crate) struct Pending {
     finished: VecDeque<Finished>,
     /// Answered, while other copies are still with that rank: each answer pins what it names.
     answered_again: BTreeMap<RequestId, (Rank, Op)>,
+    /// What became of files of whose making we have not been told yet.
+    overtaken: BTreeMap<Ino, Notice>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -256,6 +258,10 @@ impl Pending {
         if pended.owner != Owner::Replay {
             // What was answered before says nothing about where things are by now.
             cx.atlas.learn(&pended.op, &answer, rank);
+            if let Some(notice) = pended.made().and_then(|ino| self.overtaken.remove(&ino)) {
+                cov_mark::hit!(a_notice_overtakes_the_answer);
+                cx.atlas.noticed(&notice);
+            }
         }
         match applied {
             Some(seq) if pended.op.is_change() => {
@@ -278,6 +284,9 @@ impl Pending {
     /// A request was answered by that rank, for good.
     fn take_out(&mut self, id: RequestId, rank: Rank) -> Option<Pended> {
         let pended = self.requests.remove(&id)?;
+        if let Some(ino) = pended.made() {
+            self.overtaken.remove(&ino);
+        }
         if pended.unanswered > 0 {
             self.answered_again.insert(id, (rank, pended.op.clone()));
         }
@@ -404,6 +413,14 @@ impl Pending {
             self.requests.remove(&id);
         } else {
             pended.owner = Owner::Nobody;
+        }
+    }
+
+    /// Somebody else did something to a file before we were told that it was made.
+    pub(crate) fn noticed(&mut self, notice: &Notice) {
+        let (Notice::Moved { ino, .. } | Notice::Unlinked { ino, .. }) = notice else { return };
+        if self.makes().any(|(made, _)| made == *ino) {
+            self.overtaken.insert(*ino, notice.clone());
         }
     }
 

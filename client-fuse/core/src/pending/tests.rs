@@ -415,3 +415,26 @@ fn a_second_answer_pins_what_it_names() {
     let Op::Forget { items } = forget.op else { panic!("{forget:?}") };
     assert_eq!(items.iter().map(|item| item.count).collect::<Vec<_>>(), [2]);
 }
+
+/// The connection broke before we were told that it was made; somebody has renamed it since.
+#[test]
+fn what_we_made_may_be_elsewhere_before_we_are_told() {
+    cov_mark::check!(a_notice_overtakes_the_answer);
+    let mut world = Fixture::new();
+    let made = world.call(create(1, "f"));
+    world.no_acl(R0);
+    let (_, request) = world.request();
+    let Op::Create(op) = &request.op else { panic!("{request:?}") };
+    let (ino, place) = (op.ino, Place::Entry { dir: Ino(1), name: name("g") });
+    world.break_link(R0);
+    world.pass(SOON);
+    world.notice(R0, 1, Notice::Moved { ino, place: place.clone(), rank: R0, moves: 1 });
+    world.apply(R0, 7, here(ino.0));
+    assert!(world.answer(made).is_ok());
+    world.sent.clear();
+
+    world.call(Call::Getattr { ino });
+    let (_, asked) = world.request();
+    let Op::Getattr { target } = asked.op else { panic!("{asked:?}") };
+    assert_eq!(target.place, place);
+}

@@ -1,6 +1,6 @@
 //! How an operation finds its way: what it is about, and which rank that leads to.
 
-use common::id::{Rank, RequestId, Seq};
+use common::id::{Ino, Rank, RequestId, Seq};
 use common::limit::INO_RANGE_LOW;
 use common::wire::request::{Create, Op, Request, Target};
 
@@ -72,6 +72,12 @@ impl Pended {
         {
             target.place = cx.atlas.inodes.place(target.ino);
         }
+    }
+
+    /// The number of the file that it makes.
+    pub(super) fn made(&self) -> Option<Ino> {
+        let Op::Create(create) = &self.op else { return None };
+        Some(create.ino)
     }
 
     /// Whether it concerns one rank and no other.
