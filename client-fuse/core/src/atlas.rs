@@ -81,7 +81,7 @@ impl Atlas {
     /// last one, but a kernel may know it from a listing, and so become a holder later.
     fn learn_orphan(&mut self, attr: &Attr, rank: Rank) {
         if attr.kind != FileKind::Dir && attr.nlink == 0 {
-            self.inodes.moved(attr.ino, Place::Orphan { rank }, rank);
+            self.inodes.orphaned(attr.ino, rank);
         }
     }
 
@@ -160,7 +160,7 @@ impl Atlas {
                 }
             }
             Notice::Unlinked { ino, rank } => {
-                self.inodes.moved(*ino, Place::Orphan { rank: *rank }, *rank);
+                self.inodes.orphaned(*ino, *rank);
             }
             Notice::Expect { .. } => {}
         }

@@ -143,6 +143,7 @@ impl ClientCore {
         for range in &opened.ranges {
             self.numbers.add(rank, *range);
         }
+        self.atlas.inodes.forget_moves();
         let claims = self.give_back.claims(rank, &self.atlas, &self.pending);
         for pins in claims.chunks(CLAIMS_MAX) {
             out.send(link, ToMds::Claim { pins: pins.to_vec() });

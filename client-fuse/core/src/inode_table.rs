@@ -34,6 +34,8 @@ pub(crate) struct Inode {
     pins: u64,
     /// How often it had been moved, as of the last that was heard.
     moves: u32,
+    /// Where it was before the last move: if that was lost with its rank's power, it is there again.
+    before: Option<(Place, Option<Rank>)>,
 }
 
 /// Pins to be given back.
@@ -82,6 +84,7 @@ impl InodeTable {
             handles: 0,
             pins: 0,
             moves: 0,
+            before: None,
         });
         inode.named = Some(name);
         inode.place = place;
@@ -172,9 +175,33 @@ impl InodeTable {
     /// Somebody says that it was moved for the `moves`th time. False: that is old, it has been moved on.
     pub(crate) fn heard(&mut self, ino: Ino, moves: u32) -> bool {
         let Some(inode) = self.inodes.get_mut(&ino) else { return false };
-        let is_later = moves > inode.moves && !matches!(inode.place, Place::Orphan { .. });
+        let is_later = moves > inode.moves;
         inode.moves = inode.moves.max(moves);
         is_later
+    }
+
+    /// Its last name is gone. What is said of earlier moves is old, whenever it comes.
+    pub(crate) fn orphaned(&mut self, ino: Ino, rank: Rank) {
+        self.moved(ino, Place::Orphan { rank }, rank);
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.moves = u32::MAX;
+        }
+    }
+
+    /// A rank may have lost, with its power, moves that were told: they count anew.
+    pub(crate) fn forget_moves(&mut self) {
+        for inode in self.inodes.values_mut() {
+            inode.moves = 0;
+        }
+    }
+
+    /// It is not where it was moved to. Tells whether it can be where it was before.
+    pub(crate) fn move_back(&mut self, ino: Ino) -> bool {
+        let Some((place, at)) = self.inodes.get(&ino).and_then(|inode| inode.before.clone()) else {
+            return false;
+        };
+        self.moved(ino, place, at.unwrap_or(Rank::ROOT));
+        true
     }
 
     /// Somebody, or we, moved it.
@@ -190,8 +217,13 @@ impl InodeTable {
                 inode.named = Some(name);
             }
         }
-        if let Some(inode) = self.inodes.get_mut(&ino) {
-            inode.place = place;
+        if let Some(inode) = self.inodes.get_mut(&ino)
+            && inode.place != place
+        {
+            let was = std::mem::replace(&mut inode.place, place);
+            inode.before = Some((was, inode.at));
+            inode.at = Some(at);
+        } else if let Some(inode) = self.inodes.get_mut(&ino) {
             inode.at = Some(at);
         }
     }

@@ -57,6 +57,8 @@ struct Pended {
     redirects: u32,
     /// How often its inode was looked up again.
     found_again: u32,
+    /// How often it was looked for where it was before, and where it should be, in turns.
+    moved_back: u32,
     /// Ranks that were asked for a directory to which no name leads any more.
     sought: BTreeSet<Rank>,
 }
@@ -159,6 +161,7 @@ impl Pending {
             unanswered: 0,
             redirects: 0,
             found_again: 0,
+            moved_back: 0,
             sought: BTreeSet::new(),
         };
         self.requests.insert(id, pended);

@@ -21,6 +21,8 @@ use crate::timer::Timer;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often one request's inode is looked up again before it is taken to be gone.
 const FOUND_AGAIN_MAX: u32 = 32;
+/// How often an inode is looked for where it was before it was moved, and where it was moved to.
+const MOVED_BACK_MAX: u32 = 8;
 
 impl Pending {
     pub(super) fn on_redirect(&mut self, id: RequestId, from: Rank, route: Route, cx: &mut Cx<'_>) {
@@ -112,8 +114,21 @@ impl Pending {
                 self.begin_at(rank, owner, Op::Getattr { target: Target::dir(ino) }, cx);
             }
             Some(_) | None if self.we_move(ino, id, cx) => self.pause(id, cx),
+            Some(_) | None if self.move_back(id, ino, cx) => self.pause(id, cx),
             Some(_) | None => self.finish(id, from, Err(gone(&place))),
         }
+    }
+
+    /// What moved it may have been lost with its rank's power: then it is where it was before, until
+    /// that is done again.
+    fn move_back(&mut self, id: RequestId, ino: Ino, cx: &mut Cx<'_>) -> bool {
+        let Some(pended) = self.requests.get_mut(&id) else { return false };
+        if pended.moved_back >= MOVED_BACK_MAX || !cx.atlas.inodes.move_back(ino) {
+            return false;
+        }
+        cov_mark::hit!(a_move_was_lost);
+        pended.moved_back += 1;
+        true
     }
 
     /// Whether another request of ours is under way that gives the inode another place. Of an operation of

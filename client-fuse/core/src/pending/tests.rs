@@ -161,7 +161,7 @@ fn a_file_that_was_moved_meanwhile_is_asked_for_where_it_went() {
     world.look_up(1, "f", R0, here(20));
     let call = world.call(Call::Getattr { ino: Ino(20) });
     let place = Place::Entry { dir: Ino(10), name: name("g") };
-    let moved = common::wire::session::Notice::Moved { ino: Ino(20), place, rank: R1, moves: 1 };
+    let moved = Notice::Moved { ino: Ino(20), place, rank: R1, moves: 1 };
     world.notice(R0, 1, moved);
     world.serve(R0, gone(20));
     world.serve(R1, Outcome::Done(Answer::Attr(file(20))));
@@ -437,4 +437,20 @@ fn what_we_made_may_be_elsewhere_before_we_are_told() {
     let (_, asked) = world.request();
     let Op::Getattr { target } = asked.op else { panic!("{asked:?}") };
     assert_eq!(target.place, place);
+}
+
+/// It was told, and then lost with its rank's power.
+#[test]
+fn a_move_may_be_undone() {
+    cov_mark::check!(a_move_was_lost);
+    let mut world = Fixture::new();
+    world.look_up(1, "f", R0, here(20));
+    world.notice(R0, 1, Notice::Unlinked { ino: Ino(20), rank: R0 });
+    let call = world.call(Call::Getattr { ino: Ino(20) });
+    world.serve(R0, gone(20));
+    world.pass(SOON);
+    let again = world.serve(R0, Outcome::Done(Answer::Attr(file(20))));
+    let Op::Getattr { target } = again.op else { panic!("{again:?}") };
+    assert_eq!(target.place, Place::Entry { dir: Ino(1), name: name("f") });
+    assert_eq!(world.answer(call), Ok(Done::Attr(file(20))));
 }
