@@ -90,7 +90,9 @@ impl Importer {
         self.set_base(DirAuth::Sole(cx.me()), Freeze::Live, cx);
         self.forget_inner_bases(cx);
         for (bound, claim) in &self.import.bounds {
-            if claim.auth != cx.me() {
+            // It may have moved on since the exporter spoke of it, even to here.
+            let known = cx.own.subtrees.get(*bound).is_some_and(|it| it.epoch >= claim.epoch);
+            if claim.auth != cx.me() && !known {
                 cx.own.subtrees.restore(*bound, claim);
             }
         }

@@ -1,10 +1,10 @@
 //! The importer, in each of its states: deaths, cancelling, and messages out of order.
 
-use common::id::Epoch;
+use common::id::{DirFragId, Epoch};
 use common::migration::{EndReason, MigrationOutcome};
 use common::wire::admin::{AdminError, AdminReply, Settlement};
 
-use crate::journal::entry::{Entry, ImportOutcome};
+use crate::journal::entry::{Entry, ImportOutcome, SubtreeClaim};
 use crate::message::PeerMsg;
 use crate::message::migration::{MigrationMsg, Payload, Step};
 use crate::message::replica::ReplicaMsg;
@@ -313,7 +313,7 @@ fn an_overlapping_region_is_refused() {
     let (dir, mut id) = (story.dir, story.id);
     id.number += 1;
     let parent = crate::row::Parent { dir: story.dir, name: crate::fixture::name("x") };
-    let base = common::id::DirFragId::whole(common::id::Ino(0xffff));
+    let base = DirFragId::whole(common::id::Ino(0xffff));
     let step = Step::Discover { parent, ask: [(dir, E)].into() };
     story.cluster.tell(E, I, PeerMsg::Migration(MigrationMsg { id, base, step }));
     story.id = id;
@@ -404,4 +404,17 @@ fn who_aborts_tells_bystanders_again() {
     assert_eq!(story.importer(), "Over");
     story.revive(E);
     story.assert_owner(E);
+}
+
+/// The bound was given away while the region around it was on its way: what the exporter said of it
+/// is old by then (simulator, `links_are_cut_during_moves` 4221).
+#[test]
+fn what_is_known_of_a_bound_is_not_overwritten_by_what_was() {
+    let mut story = Story::at(Half::Importer, "Acking", Neighbor::BoundOwner);
+    let bound = DirFragId::whole(story.bound());
+    let newer = SubtreeClaim { auth: E, epoch: Epoch(99), parent: Some(story.dir) };
+    story.cluster.at(I).mds.holdings_for_test().subtrees.restore(bound, &newer);
+    story.cluster.run();
+    let known = story.cluster.at(I).mds.holdings().subtrees.get(bound).cloned();
+    assert_eq!(known.map(|it| (it.auth, it.epoch)), Some((DirAuth::Sole(E), Epoch(99))));
 }
