@@ -41,15 +41,6 @@ pub struct Holdings {
     pub durable: Seq,
 }
 
-/// Whom of an inode's holders to tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tell {
-    /// Everybody, and wait for all but this one: its answer cannot depend on itself.
-    All { but_wait_not_for: ClientId },
-    /// This one knows from its own answer.
-    AllBut(ClientId),
-}
-
 impl Holdings {
     /// A new position for a change.
     pub fn advance(&mut self) -> Seq {
@@ -73,22 +64,20 @@ impl Holdings {
         out.put(Row::Clock(self.subtrees.clock()));
     }
 
-    /// Tells an inode's holders, and names the acknowledgements to wait for.
+    /// Tells an inode's holders, and names the acknowledgements to wait for. Also whoever asked for it:
+    /// others of its requests may be on their way to the old place. Its answer cannot wait for itself.
     pub fn notify_holders(
         &mut self,
         ino: Ino,
         notice: &Notice,
-        tell: Tell,
+        requester: ClientId,
         out: &mut Effects,
     ) -> Vec<(ClientId, NoticeId)> {
         let holders: Vec<ClientId> = self.pins.holders(ino).map(|(client, _)| client).collect();
         let mut awaited = Vec::new();
         for client in holders {
-            if tell == Tell::AllBut(client) {
-                continue;
-            }
             let Some(id) = self.sessions.notify(client, notice.clone(), out) else { continue };
-            if tell != (Tell::All { but_wait_not_for: client }) {
+            if client != requester {
                 awaited.push((client, id));
             }
         }

@@ -12,7 +12,6 @@ use common::wire::session::Notice;
 use super::create::{Subdirs, enter};
 use super::{Changed, Done, target};
 use crate::cx::{Cx, Step, Stop};
-use crate::holdings::Tell;
 use crate::row::{Inode, Linkage};
 use crate::subtree::Intent;
 
@@ -58,8 +57,7 @@ pub fn link(
         inode.moves += 1;
         let (place, moves) = (Place::Home, inode.moves);
         let notice = Notice::Moved { ino: attr.ino, place, rank: home, moves };
-        let tell = Tell::All { but_wait_not_for: client };
-        awaited = cx.own.notify_holders(attr.ino, &notice, tell, cx.out);
+        awaited = cx.own.notify_holders(attr.ino, &notice, client, cx.out);
     }
     cx.own.pins.relocate(attr.ino, None);
     cx.own.namespace.put_inode(attr.ino, inode, cx.out);

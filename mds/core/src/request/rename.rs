@@ -12,7 +12,6 @@ use common::wire::session::Notice;
 use super::create::{Subdirs, touch};
 use super::{Changed, Done, rmdir, unlink};
 use crate::cx::{Cx, Step, Stop};
-use crate::holdings::Tell;
 use crate::lock::Lock;
 use crate::row::{Linkage, Parent};
 use crate::subtree::Intent;
@@ -136,8 +135,7 @@ fn replace(
         rmdir::remove_empty(cx, ino, rename.to_dir)?;
         Subdirs::OneLess
     } else {
-        let tell = Tell::All { but_wait_not_for: client };
-        awaited = unlink::drop_link(cx, target, at, tell)?;
+        awaited = unlink::drop_link(cx, target, at, client)?;
         Subdirs::Same
     };
     cx.own.namespace.remove_entry(rename.to_dir, &rename.to, cx.out);
@@ -181,9 +179,7 @@ fn put_moved(
             cx.own.pins.relocate(ino, Some(to.dir));
             let place = Place::Entry { dir: to.dir, name: to.name.clone() };
             let notice = Notice::Moved { ino, place, rank: cx.me(), moves: inode.moves };
-            // Also whoever asked: another of its requests may be on its way to the old place.
-            let tell = Tell::All { but_wait_not_for: client };
-            awaited = cx.own.notify_holders(ino, &notice, tell, cx.out);
+            awaited = cx.own.notify_holders(ino, &notice, client, cx.out);
         }
         Linkage::Dir { ino } => reparent(cx, *ino, to.clone(), request.at),
         Linkage::Remote { .. } => {}

@@ -11,7 +11,6 @@ use common::wire::session::Notice;
 use super::create::{Subdirs, dir_and_entry, leave};
 use super::{Changed, Done};
 use crate::cx::{Cx, Step, Stop};
-use crate::holdings::Tell;
 use crate::row::{Inode, Linkage};
 use crate::subtree::Intent;
 
@@ -30,9 +29,7 @@ pub fn unlink(
     if matches!(linkage, Linkage::Dir { .. }) {
         return Err(FsError::IsDirectory.into());
     }
-    // Also whoever asked: what it hears from others while its answer is held comes in order.
-    let tell = Tell::All { but_wait_not_for: client };
-    let awaited = drop_link(cx, linkage, request.at, tell)?;
+    let awaited = drop_link(cx, linkage, request.at, client)?;
     cx.own.namespace.remove_entry(dir, name, cx.out);
     leave(cx, dir, parent, request.at, Subdirs::Same);
     Ok(Done { answer: Answer::Done, effect: Changed::Something, awaited })
@@ -46,16 +43,16 @@ pub(super) fn drop_link(
     cx: &mut Cx<'_>,
     linkage: Linkage,
     at: Timestamp,
-    tell: Tell,
+    requester: ClientId,
 ) -> Step<Vec<(ClientId, NoticeId)>> {
     match linkage {
-        Linkage::Primary(inode) => Ok(last_name_gone(cx, *inode, at, tell)),
+        Linkage::Primary(inode) => Ok(last_name_gone(cx, *inode, at, requester)),
         Linkage::Remote { ino, .. } => {
             if cx.home_rank(ino)? != cx.me() {
                 return Err(Stop::TwoPhase);
             }
             let inode = cx.home_inode(ino)?.cloned();
-            Ok(inode.map(|inode| one_name_less(cx, inode, at, tell)).unwrap_or_default())
+            Ok(inode.map(|inode| one_name_less(cx, inode, at, requester)).unwrap_or_default())
         }
         Linkage::Dir { .. } => unreachable!("callers handle directories"),
     }
@@ -66,12 +63,12 @@ pub fn one_name_less(
     cx: &mut Cx<'_>,
     mut inode: Inode,
     at: Timestamp,
-    tell: Tell,
+    requester: ClientId,
 ) -> Vec<(ClientId, NoticeId)> {
     let ino = inode.attr.ino;
     if inode.attr.nlink <= 1 {
         cx.own.namespace.remove_inode(ino, cx.out);
-        return last_name_gone(cx, inode, at, tell);
+        return last_name_gone(cx, inode, at, requester);
     }
     inode.attr.nlink -= 1;
     inode.attr.times.ctime = at;
@@ -84,13 +81,13 @@ pub fn last_name_gone(
     cx: &mut Cx<'_>,
     mut inode: Inode,
     at: Timestamp,
-    tell: Tell,
+    requester: ClientId,
 ) -> Vec<(ClientId, NoticeId)> {
     let ino = inode.attr.ino;
     inode.attr.nlink = 0;
     inode.attr.times.ctime = at;
     let notice = Notice::Unlinked { ino, rank: cx.me() };
-    let awaited = cx.own.notify_holders(ino, &notice, tell, cx.out);
+    let awaited = cx.own.notify_holders(ino, &notice, requester, cx.out);
     cx.own.let_go(inode, cx.out);
     awaited
 }

@@ -9,7 +9,6 @@ use common::wire::session::Notice;
 
 use crate::cx::{Cx, Step};
 use crate::effect::Effect;
-use crate::holdings::Tell;
 use crate::journal::entry::{Held, SubtreeClaim};
 use crate::lock::Lock;
 use crate::message::replica::ReplicaMsg;
@@ -168,14 +167,12 @@ fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
         Act::RemoveEntry { dir, name } => cx.own.namespace.remove_entry(dir, &name, cx.out),
         Act::Count { dir, entries, subdirs, at } => count(cx, dir, (entries, subdirs), at),
         Act::LetGo { inode, at, requester } => {
-            let tell = Tell::All { but_wait_not_for: requester };
-            acks.clients.extend(unlink::last_name_gone(cx, *inode, at, tell));
+            acks.clients.extend(unlink::last_name_gone(cx, *inode, at, requester));
         }
         Act::OneNameLess { ino, at, requester } => {
-            let tell = Tell::All { but_wait_not_for: requester };
             if let Ok(Some(inode)) = cx.own.namespace.inode(ino) {
                 let inode = inode.clone();
-                acks.clients.extend(unlink::one_name_less(cx, inode, at, tell));
+                acks.clients.extend(unlink::one_name_less(cx, inode, at, requester));
             }
         }
         Act::PutHome { inode } => cx.own.namespace.put_inode(inode.attr.ino, *inode, cx.out),
@@ -223,14 +220,12 @@ fn count(cx: &mut Cx<'_>, ino: Ino, (entries, subdirs): (i64, i64), at: Timestam
     cx.own.namespace.put_dir(ino, dir, cx.out);
 }
 
-/// Where a file comes from another rank the requester knows from its answer. Where it stays, from its
-/// notice like everybody: in order with what others do to the file before the answer comes.
+/// Also the requester, which knows it from its answer, hears it in order with what others do to the
+/// file: and while it has not, what it claims here is not taken for true.
 fn tell_moved(cx: &mut Cx<'_>, notice: &Notice, requester: ClientId) -> Vec<(ClientId, NoticeId)> {
     let (ino, dir, rank) = told(notice);
     let stays = rank == cx.me();
-    let tell =
-        if stays { Tell::All { but_wait_not_for: requester } } else { Tell::AllBut(requester) };
-    let awaited = cx.own.notify_holders(ino, notice, tell, cx.out);
+    let awaited = cx.own.notify_holders(ino, notice, requester, cx.out);
     if stays {
         cx.own.pins.relocate(ino, dir);
     } else {
