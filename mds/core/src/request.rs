@@ -139,6 +139,11 @@ impl Requests {
     fn run(&mut self, parked: Parked, cx: &mut Cx<'_>) -> Verdict {
         let Parked { client, request } = &parked;
         let Some(session) = cx.own.sessions.get(*client) else { return Verdict::Kept };
+        if session.is_past(request.id) {
+            // A copy that waited while another one was answered: carried out it would be done twice.
+            cov_mark::hit!(a_copy_outlives_its_answer);
+            return Verdict::Kept;
+        }
         let done = session.has_completed(request.id)
             || (mutated!(cx.params, CompletedAsWatermark)
                 && session.completed().iter().last() > Some(request.id));

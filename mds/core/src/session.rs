@@ -20,6 +20,8 @@ pub struct Session {
     conn: Option<ConnId>,
     /// Requests that were applied, exactly. Never a watermark: ids complete in any order.
     completed: IdSet,
+    /// The client asks about nothing below: what still comes of that are copies it has done with.
+    oldest: RequestId,
     /// Sent, and not yet acknowledged. Sent again on a new connection, also by the next life.
     notices: BTreeMap<NoticeId, Notice>,
     /// The highest position this client was told to be applied, and to be durable.
@@ -61,6 +63,12 @@ impl Session {
     #[must_use]
     pub fn has_completed(&self, id: RequestId) -> bool {
         self.completed.contains(id)
+    }
+
+    /// Whether its client has done with a request. Whether it was applied is not known any more.
+    #[must_use]
+    pub fn is_past(&self, id: RequestId) -> bool {
+        id < self.oldest
     }
 
     #[must_use]
@@ -227,6 +235,7 @@ impl SessionTable {
     pub fn trim_completed(&mut self, client: ClientId, oldest: RequestId, out: &mut Effects) {
         let Some(session) = self.sessions.get_mut(&client) else { return };
         session.completed.trim_below(oldest);
+        session.oldest = session.oldest.max(oldest);
         // A deletion by range for each request would cost more than the rows it removes.
         if oldest.0 >= session.stored.oldest.0 + COMPLETED_TRIM_STEP {
             session.stored.oldest = oldest;
@@ -307,6 +316,7 @@ impl SessionTable {
 
     pub fn restore(&mut self, client: ClientId, stored: StoredSession) {
         let session = self.sessions.entry(client).or_insert_with(Session::new);
+        session.oldest = stored.oldest;
         session.stored = stored;
         session.met = Met::Yes;
     }
@@ -341,6 +351,7 @@ impl Session {
             stored: StoredSession::default(),
             conn: None,
             completed: IdSet::default(),
+            oldest: RequestId(0),
             notices: BTreeMap::new(),
             applied: Seq(0),
             durable_told: Seq(0),

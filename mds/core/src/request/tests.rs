@@ -169,6 +169,29 @@ fn an_inode_number_that_was_not_lent_is_refused() {
     assert_eq!(mds.ask(A, op), refused(FsError::Stale));
 }
 
+/// Two connections broke: one copy was answered while the other waited to be durable, and the client has
+/// gone on (simulator, `links_are_cut_during_moves` 4062).
+#[test]
+fn a_copy_that_waited_too_long_is_not_carried_out_again() {
+    cov_mark::check!(a_copy_outlives_its_answer);
+    let mut mds = Fixture::new();
+    let ino = mds.new_ino(A);
+    let op = Op::Mkdir { dir: ROOT, name: name("d"), ino, mode: 0o755, xattrs: [].into() };
+    let made = mds.request(op);
+    mds.say(A, conn(A, 1), ToMds::Request(made.clone()));
+    assert!(mds.reply(A, made.id).is_some());
+    let copy = Request { replay: Some(Seq(1)), ..made.clone() };
+    mds.say(A, conn(A, 1), ToMds::Request(copy));
+    let next = mds.request(Op::Rmdir { dir: ROOT, name: name("d") });
+    let next = Request { oldest: next.id, ..next };
+    mds.say(A, conn(A, 1), ToMds::Request(next.clone()));
+    assert!(mds.reply(A, next.id).is_some());
+
+    mds.make_durable();
+    assert_eq!(mds.reply(A, made.id), None);
+    assert_eq!(mds.ask(A, Op::Lookup { dir: ROOT, name: name("d") }), refused(FsError::NotFound));
+}
+
 /// Its connection broke before it heard of it: it claims the file where it was. What is pinned there
 /// would go with the directory when that moves (simulator, `links_are_cut_during_moves` 1742).
 #[test]
