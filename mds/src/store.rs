@@ -200,6 +200,7 @@ fn family_options(family: Family, cache: &Cache) -> Options {
         | Family::Orphans
         | Family::Sessions
         | Family::Completed
+        | Family::Notices
         | Family::Held
         | Family::Copied
         | Family::Drop
