@@ -43,6 +43,12 @@ impl Name {
         Ok(Self(bytes.into()))
     }
 
+    /// No name is before this one.
+    #[must_use]
+    pub fn least() -> Self {
+        Self([1].into())
+    }
+
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

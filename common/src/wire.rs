@@ -39,6 +39,13 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
         .expect("our types encode: no maps of unknown length, no failing impl")
 }
 
+/// How many bytes a value takes, encoded: for those who fill a frame with several.
+#[must_use]
+pub fn encoded_bytes<T: Serialize + ?Sized>(value: &T) -> usize {
+    postcard::serialize_with_flavor(value, postcard::ser_flavors::Size::default())
+        .expect("our types encode: no maps of unknown length, no failing impl")
+}
+
 /// Decodes a value that fills `bytes` whole.
 ///
 /// # Errors

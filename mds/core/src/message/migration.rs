@@ -34,6 +34,7 @@ pub enum Step {
     /// importer → exporter. Not now, or not here.
     Nack { reason: EndReason },
     /// exporter → importer, bulk. Content of the region as it is now; later rows overwrite earlier.
+    /// While frozen: what the `Export` that follows has no room for.
     Rows { number: u32, content: Vec<Content> },
     /// importer → exporter. Those rows were written.
     RowsAck { number: u32 },
@@ -46,7 +47,7 @@ pub enum Step {
     Notify { auth: DirAuth, epoch: Epoch, dirs: Vec<Ino> },
     /// bystander → sender. That notice took effect before anything sent after this.
     NotifyAck { auth: DirAuth },
-    /// exporter → importer. The last delta.
+    /// exporter → importer, bulk: after the rows sent before it. The last delta.
     Export(Box<Payload>),
     /// importer → exporter. `ImportStart` is durable.
     ExportAck,

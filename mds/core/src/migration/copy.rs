@@ -1,20 +1,58 @@
 //! The live copy: the region streams to the importer while clients go on working in it.
 //!
-//! A walk visits every directory below the base, down to the bounds. Whatever changes meanwhile is
-//! remembered by key (for pins, by inode); rounds send the changed keys' present values until few
-//! are left. Rows need no snapshot: one that is read before it changes is sent again.
+//! A walk visits every directory below the base, down to the bounds, and takes pins along with the
+//! entries they are on. Whatever changes meanwhile is remembered by key (for pins, by inode); rounds
+//! send the changed keys' present values until few are left. Rows need no snapshot: one that is read
+//! before it changes is sent again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::id::{DirFragId, Ino, MigrationId};
+use common::limit::BULK_CHUNK_BYTES;
 use common::name::NameHash;
+use common::wire::encoded_bytes;
 
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::message::migration::Content;
 use crate::row::{EntryKey, Key, Linkage, Row};
 
-/// Rows in one bulk message.
-const ROWS_PER_MESSAGE: usize = 1024;
+/// Pieces in one bulk message.
+const PIECES_PER_MESSAGE: usize = 1024;
+
+/// What one message carries. The piece that makes it full is still in it: a frame has room for that.
+#[derive(Clone, Debug, Default)]
+struct Load {
+    pieces: Vec<Content>,
+    bytes: usize,
+}
+
+impl Load {
+    fn push(&mut self, piece: Content) {
+        self.bytes += encoded_bytes(&piece);
+        self.pieces.push(piece);
+    }
+
+    fn is_full(&self) -> bool {
+        self.pieces.len() >= PIECES_PER_MESSAGE || self.bytes >= BULK_CHUNK_BYTES
+    }
+}
+
+/// Shares content out over as many messages as it needs.
+#[must_use]
+pub fn loads(content: Vec<Content>) -> Vec<Vec<Content>> {
+    let mut all = Vec::new();
+    let mut load = Load::default();
+    for piece in content {
+        load.push(piece);
+        if load.is_full() {
+            all.push(std::mem::take(&mut load).pieces);
+        }
+    }
+    if !load.pieces.is_empty() {
+        all.push(load.pieces);
+    }
+    all
+}
 
 /// What changed at this rank, wherever: keys of rows, and inodes whose pins did.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +75,8 @@ pub struct Copy {
     dirty: BTreeSet<Key>,
     dirty_pins: BTreeSet<Ino>,
     pins_sent: BTreeSet<Ino>,
+    /// The number of the last bulk message.
+    last: u32,
     /// Rounds begun: 1 is the walk.
     pub rounds: u32,
     pub rows: u64,
@@ -54,14 +94,18 @@ impl Copy {
             dirty: BTreeSet::new(),
             dirty_pins: BTreeSet::new(),
             pins_sent: BTreeSet::new(),
+            last: 0,
             rounds: 1,
             rows: 0,
         };
         copy.visit(base.ino, cx);
-        let pinned: Vec<(Ino, Ino)> = cx.own.pins.embedded().collect();
-        let inside = pinned.into_iter().filter(|(_, dir)| copy.is_inside(*dir, cx));
-        copy.dirty_pins = inside.map(|(ino, _)| ino).collect();
         copy
+    }
+
+    /// The number of the next bulk message.
+    pub fn next_number(&mut self) -> u32 {
+        self.last += 1;
+        self.last
     }
 
     /// Puts a directory on the way, and on the list of what is deleted here once the importer is the
@@ -81,25 +125,25 @@ impl Copy {
     /// # Errors
     /// What to wait for.
     pub fn next(&mut self, cx: &mut Cx<'_>) -> Step<Option<Vec<Content>>> {
-        let mut content = Vec::new();
-        while content.len() < ROWS_PER_MESSAGE {
+        let mut load = Load::default();
+        while !load.is_full() {
             let Some(dir) = self.walk.front().copied() else { break };
-            match self.walk_dir(dir, &mut content, cx) {
+            match self.walk_dir(dir, &mut load, cx) {
                 Ok(()) => {}
                 // Send what there is; the rest comes when it was fetched.
-                Err(Stop::Wait(Wait::Fetch(fetch))) if !content.is_empty() => {
+                Err(Stop::Wait(Wait::Fetch(fetch))) if !load.pieces.is_empty() => {
                     cx.own.namespace.fetch(fetch, cx.out);
                     break;
                 }
                 Err(stop) => return Err(stop),
             }
         }
-        self.rows += content.len() as u64;
-        Ok(if content.is_empty() { None } else { Some(content) })
+        self.rows += load.pieces.len() as u64;
+        Ok(if load.pieces.is_empty() { None } else { Some(load.pieces) })
     }
 
     /// Some of one directory, or the rest of it.
-    fn walk_dir(&mut self, dir: Ino, content: &mut Vec<Content>, cx: &mut Cx<'_>) -> Step<()> {
+    fn walk_dir(&mut self, dir: Ino, load: &mut Load, cx: &mut Cx<'_>) -> Step<()> {
         let frag = DirFragId::whole(dir);
         let Some(row) = cx.own.namespace.dir(dir)?.cloned() else {
             // Removed since it was put on the way; its key is dirty.
@@ -107,38 +151,52 @@ impl Copy {
             self.walked_to = None;
             return Ok(());
         };
-        let room = ROWS_PER_MESSAGE - content.len();
         let from = self.walked_to.as_ref().map_or(NameHash(0), |key| key.hash);
-        let mut entries = Vec::new();
+        let entries = cx.own.namespace.entries_from(dir, from)?;
+        if self.walked_to.is_none() {
+            load.push(Content::Dir(frag, row));
+        }
+        let mut subdirs = Vec::new();
         let mut complete = true;
-        for (hash, name, linkage) in cx.own.namespace.entries_from(dir, from)? {
+        for (hash, name, linkage) in entries {
             let key = EntryKey { dir, hash, name: name.clone() };
             if self.walked_to.as_ref().is_some_and(|walked| key <= *walked) {
                 continue;
             }
-            if entries.len() >= room {
+            if load.is_full() {
                 complete = false;
                 break;
             }
-            entries.push((key, linkage.clone()));
-        }
-        if self.walked_to.is_none() {
-            content.push(Content::Dir(frag, row));
-        }
-        for (key, linkage) in entries {
-            if let Linkage::Dir { ino } = linkage
-                && cx.own.subtrees.get(DirFragId::whole(ino)).is_none()
-            {
-                self.visit(ino, cx);
+            match linkage {
+                Linkage::Dir { ino } => subdirs.push(*ino),
+                Linkage::Primary(inode) => {
+                    let ino = inode.attr.ino;
+                    let holders: BTreeMap<_, _> = cx.own.pins.holders(ino).collect();
+                    if !holders.is_empty() {
+                        self.pins_sent.insert(ino);
+                        load.push(Content::Pins { ino, dir, holders });
+                    }
+                }
+                Linkage::Remote { .. } => {}
             }
             self.walked_to = Some(key.clone());
-            content.push(Content::Entry(key, linkage));
+            load.push(Content::Entry(key, linkage.clone()));
         }
         if complete {
             self.walk.pop_front();
             self.walked_to = None;
         }
+        self.visit_all(subdirs, cx);
         Ok(())
+    }
+
+    /// Puts those on the way that are not subtrees of their own.
+    fn visit_all(&mut self, dirs: Vec<Ino>, cx: &mut Cx<'_>) {
+        for dir in dirs {
+            if cx.own.subtrees.get(DirFragId::whole(dir)).is_none() {
+                self.visit(dir, cx);
+            }
+        }
     }
 
     /// Takes over what changed since the last look: inside the region, it is dirty.
@@ -200,11 +258,11 @@ impl Copy {
         (self.dirty.len() + self.dirty_pins.len()) as u64
     }
 
-    /// The present values of everything dirty; nothing is dirty then.
+    /// The present values of everything dirty, in messages; nothing is dirty then.
     ///
     /// # Errors
     /// What to wait for; nothing is lost then.
-    pub fn take_dirty(&mut self, cx: &mut Cx<'_>) -> Step<Vec<Content>> {
+    pub fn take_dirty(&mut self, cx: &mut Cx<'_>) -> Step<Vec<Vec<Content>>> {
         let mut content = Vec::with_capacity(self.dirty.len());
         for key in &self.dirty {
             content.extend(self.value(key, cx)?);
@@ -221,7 +279,7 @@ impl Copy {
         self.pins_sent.append(&mut self.dirty_pins);
         self.dirty.clear();
         self.rows += content.len() as u64;
-        Ok(content)
+        Ok(loads(content))
     }
 
     fn value(&self, key: &Key, cx: &mut Cx<'_>) -> Step<Option<Content>> {
@@ -265,3 +323,6 @@ impl Copy {
         &self.sent
     }
 }
+
+#[cfg(test)]
+mod tests;

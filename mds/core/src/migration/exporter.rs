@@ -113,7 +113,6 @@ pub enum State {
 pub struct Copying {
     copy: Copy,
     unacked: BTreeSet<u32>,
-    last: u32,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -217,8 +216,11 @@ impl Exporter {
             (state, Event::Deadline) => self.on_deadline(state, cx),
             (state, Event::Cancel(reason)) => self.undo(state, reason, Undone::Awaited, cx),
             (state, Event::RankDown(rank)) => failure::on_rank_down(self, state, rank, cx),
-            // Not yet; of a state that is past; or of no interest to it.
-            (state, Event::Poke | Event::Durable(_)) => state,
+            // Not yet; of a state that is past; or of no interest to it: what was sent when frozen is
+            // acknowledged by `ExportAck`.
+            (state, Event::Poke | Event::Durable(_) | Event::Message(Step::RowsAck { .. })) => {
+                state
+            }
             (state, Event::Message(step)) => {
                 tracing::warn!(migration = %self.export.id, state = name(&state), ?step, "unexpected");
                 state

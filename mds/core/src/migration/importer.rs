@@ -181,6 +181,11 @@ impl Importer {
                 self.open_bounds(cx)
             }
             (State::Prepping, Event::Poke) => self.open_bounds(cx),
+            (State::Prepped, Event::Message(Step::Rows { content, .. })) => {
+                self.received.begin(self.import.base, cx);
+                self.received.write(content, cx);
+                State::Prepped
+            }
             (State::Prepped, Event::Message(Step::Export(payload))) => self.log_start(payload, cx),
             (State::LoggingStart(payload, seq), Event::Durable(through)) if seq <= through => {
                 self.ack(payload, cx)

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::limit::OUTBOX_MESSAGES_MAX;
+use common::limit::{BULK_FRAME_BYTES_MAX, FRAME_BYTES_MAX, OUTBOX_MESSAGES_MAX};
 use common::wire::encode_frame;
 use common::wire::hello::Hello;
 use mds_core::message::PeerMsg;
@@ -53,7 +53,8 @@ pub(super) async fn run(
     control: mpsc::Receiver<PeerMsg>,
     bulk: mpsc::Receiver<PeerMsg>,
 ) {
-    let (mut control, mut bulk) = (Lane::new(control), Lane::new(bulk));
+    let mut control = Lane::new(control, FRAME_BYTES_MAX);
+    let mut bulk = Lane::new(bulk, BULK_FRAME_BYTES_MAX);
     let mut wait = RETRY_FIRST;
     loop {
         match connect(&dialler).await {
@@ -122,6 +123,8 @@ async fn next_taken(recv: &mut FramedRecv) -> Result<Taken, Broken> {
 /// Messages of one kind, numbered over all connections to one incarnation.
 struct Lane {
     messages: mpsc::Receiver<PeerMsg>,
+    /// The listener ends the connection at a longer frame, and would again after each new one.
+    frame_bytes_max: usize,
     /// Of the last message that was numbered.
     last: u64,
     /// Encoded messages that the listener has not yet counted; the newest is `last`.
@@ -129,8 +132,8 @@ struct Lane {
 }
 
 impl Lane {
-    fn new(messages: mpsc::Receiver<PeerMsg>) -> Self {
-        Self { messages, last: 0, kept: VecDeque::new() }
+    fn new(messages: mpsc::Receiver<PeerMsg>, frame_bytes_max: usize) -> Self {
+        Self { messages, frame_bytes_max, last: 0, kept: VecDeque::new() }
     }
 
     /// Whether the incarnation is over for the core: what still waits is for nobody.
@@ -145,10 +148,14 @@ impl Lane {
         self.kept.drain(..count.min(self.kept.len()));
     }
 
+    /// # Panics
+    /// If the core has made a message that no frame holds: it bounds what it puts into one.
     fn number(&mut self, msg: PeerMsg, send: &mut FramedSend) {
         self.last += 1;
         let mut frame = Vec::new();
         encode_frame(&Numbered { number: self.last, msg }, &mut frame);
+        let (bytes, max) = (frame.len(), self.frame_bytes_max);
+        assert!(bytes <= max, "a message to a rank takes {bytes} bytes; a frame holds {max}");
         send.queue_encoded(&frame);
         self.kept.push_back(frame);
     }

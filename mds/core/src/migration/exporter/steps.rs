@@ -15,16 +15,13 @@ use crate::effect::Effect;
 use crate::journal::entry::{Entry, Release, SubtreeClaim};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{Content, MigrationMsg, Payload, Step, TravelSession};
-use crate::migration::copy::Copy;
+use crate::migration::copy::{self, Copy};
 use crate::migration::sweep;
 use crate::mutant::mutated;
 use crate::replica;
 use crate::row::Parent;
 use crate::spine::Replica;
 use crate::subtree::{DirAuth, Freeze};
-
-/// Rows of a round that follows the walk, in one message.
-const ROWS_PER_MESSAGE: usize = 1024;
 
 impl Exporter {
     pub(super) fn discover(&mut self, cx: &mut Cx<'_>) -> State {
@@ -64,7 +61,7 @@ impl Exporter {
             cx.own.sessions.notify(client, notice.clone(), cx.out);
         }
         let copy = Copy::begin(self.export.id, self.export.base, cx);
-        self.copy_on(Copying { copy, unacked: BTreeSet::new(), last: 0 }, cx)
+        self.copy_on(Copying { copy, unacked: BTreeSet::new() }, cx)
     }
 
     /// Sends what may be sent; when everything has arrived, begins another round or freezes.
@@ -74,7 +71,10 @@ impl Exporter {
             (params.copy_window as usize, params.copy_rest_max, params.copy_rounds_max);
         while copying.unacked.len() < window && !copying.copy.walk_is_over() {
             match copying.copy.next(cx) {
-                Ok(Some(content)) => self.send_rows(&mut copying, content, cx),
+                Ok(Some(content)) => {
+                    let number = self.send_rows(&mut copying.copy, content, cx);
+                    copying.unacked.insert(number);
+                }
                 Ok(None) => break,
                 Err(stop) => {
                     await_locally(stop, cx);
@@ -90,10 +90,11 @@ impl Exporter {
             return self.freeze(copying.copy, cx);
         }
         match copying.copy.take_dirty(cx) {
-            Ok(content) => {
+            Ok(changed) => {
                 copying.copy.rounds += 1;
-                for part in content.chunks(ROWS_PER_MESSAGE) {
-                    self.send_rows(&mut copying, part.to_vec(), cx);
+                for content in changed {
+                    let number = self.send_rows(&mut copying.copy, content, cx);
+                    copying.unacked.insert(number);
                 }
             }
             Err(stop) => await_locally(stop, cx),
@@ -101,10 +102,14 @@ impl Exporter {
         State::Copying(copying)
     }
 
-    fn send_rows(&self, copying: &mut Copying, content: Vec<Content>, cx: &mut Cx<'_>) {
-        copying.last += 1;
-        copying.unacked.insert(copying.last);
-        let step = Step::Rows { number: copying.last, content };
+    fn send_rows(&self, copy: &mut Copy, content: Vec<Content>, cx: &mut Cx<'_>) -> u32 {
+        let number = copy.next_number();
+        self.send_bulk(Step::Rows { number, content }, cx);
+        number
+    }
+
+    /// Bulk messages keep their order among themselves, and may be overtaken by others.
+    fn send_bulk(&self, step: Step, cx: &mut Cx<'_>) {
         let msg = MigrationMsg { id: self.export.id, base: self.export.base, step };
         cx.out.push(Effect::SendBulk { to: self.export.importer, msg: msg.into() });
     }
@@ -214,8 +219,14 @@ impl Exporter {
                 return State::Warning(warning);
             }
         }
-        let Warning { copy, delta, .. } = warning;
+        let Warning { mut copy, delta, .. } = warning;
         self.record.rows_in_last_delta = delta.len() as u64;
+        // What one frame cannot hold goes ahead.
+        let mut loads = copy::loads(delta);
+        let delta = loads.pop().unwrap_or_default();
+        for content in loads {
+            self.send_rows(&mut copy, content, cx);
+        }
         self.set_subtree(self.in_doubt(cx.me()), Freeze::ReadOnly, cx);
         let payload = Payload {
             delta,
@@ -226,7 +237,7 @@ impl Exporter {
                 self.registrations(&copy, cx)
             },
         };
-        self.send(Step::Export(Box::new(payload)), cx);
+        self.send_bulk(Step::Export(Box::new(payload)), cx);
         cx.out.reached(KillPoint::ExportSent);
         State::Exporting(copy)
     }
@@ -403,7 +414,7 @@ fn gather_delta(warning: &mut Warning, cx: &mut Cx<'_>) -> Result<(), Stop> {
     debug_assert!(warning.copy.walk_is_over(), "nothing more to send means the walk is over");
     let changed = warning.copy.take_dirty(cx)?;
     if !mutated!(cx.params, DeltaForgotten) {
-        warning.delta.extend(changed);
+        warning.delta.extend(changed.into_iter().flatten());
     }
     Ok(())
 }

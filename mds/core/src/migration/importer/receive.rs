@@ -158,6 +158,10 @@ impl Received {
             cx.out.delete(Key::Copied(self.id, *frag));
         }
         for (ino, (dir, holders)) in std::mem::take(&mut self.pins) {
+            if !self.touched.contains(&DirFragId::whole(dir)) {
+                // Its directory was renamed out of the region after it was sent.
+                continue;
+            }
             for (client, count) in holders {
                 // What the exporter has counted, and what the client claims here if it has come
                 // already, are the same pins.
