@@ -48,6 +48,10 @@ pub const INO_RANGE_LOW: u64 = 1024;
 /// Inode numbers a rank records as used at a time.
 pub const INO_RESERVE: u64 = 1 << 20;
 
+/// The least number of rows a rank may be told to keep in memory: what requests under way look at
+/// together must fit several times over, or they would drive each other's rows out for ever.
+pub const CACHE_ROWS_MIN: u64 = 100_000;
+
 /// Entries in one answer to `readdir`.
 pub const PAGE_ENTRIES_MAX: usize = 1024;
 /// Bytes of names and attributes in one answer to `readdir`.

@@ -101,7 +101,7 @@ impl Mds {
         self.continue_replay(now, out);
         self.poke_migrations(now, out);
         self.tell_of_ends(out);
-        self.own.namespace.trim(self.params.cache_entries_max);
+        self.own.namespace.trim(self.params.cache_rows_max);
     }
 
     /// # Errors

@@ -27,6 +27,8 @@ pub struct Namespace {
     /// All of them, always: there are as many as open unlinked files.
     orphans: BTreeMap<Ino, Orphan>,
     cached_entries: u64,
+    /// What was left when something was last dropped; see [`Self::trim`].
+    trimmed_to: u64,
     /// Counts uses, to tell which directories were not used for long.
     clock: u64,
     /// Asked of the store, not answered yet.
@@ -74,6 +76,7 @@ impl Namespace {
             inodes: BTreeMap::new(),
             orphans: BTreeMap::new(),
             cached_entries: 0,
+            trimmed_to: 0,
             clock: 0,
             fetching: BTreeSet::new(),
             superseded: BTreeSet::new(),
@@ -131,8 +134,7 @@ impl Namespace {
             Listing::Until(key) => Err(Fetch::Entries { frag, after: Some(key.clone()) }),
             Listing::Complete => Ok(cached
                 .entries
-                .iter()
-                .skip_while(move |((hash, _), _)| *hash < from)
+                .range((from, Name::least())..)
                 .filter_map(|((hash, name), linkage)| Some((*hash, name, linkage.as_ref()?)))),
         }
     }
@@ -384,6 +386,12 @@ impl Namespace {
     #[must_use]
     pub fn cached_entries(&self) -> u64 {
         self.cached_entries
+    }
+
+    /// Rows in memory that may be dropped: entries, directories, inodes at home.
+    #[must_use]
+    pub fn cached_rows(&self) -> u64 {
+        self.cached_entries + (self.dirs.len() + self.inodes.len()) as u64
     }
 
     /// The root directory's row, as `grove-mds --format` writes it.

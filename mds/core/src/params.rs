@@ -16,8 +16,8 @@ pub struct Params {
     pub name_hash_key: NameHashKey,
     pub lease: Duration,
     pub reconnect_window: Duration,
-    /// Entries kept in memory before whole directories are dropped from the cache.
-    pub cache_entries_max: u64,
+    /// Rows of the tree kept in memory: entries, directories, inodes of several names.
+    pub cache_rows_max: u64,
     pub migration: MigrationParams,
     pub balancer: BalancerParams,
     /// The mistake that is made.
@@ -73,7 +73,7 @@ impl Params {
             name_hash_key: key,
             lease: limit::LEASE,
             reconnect_window: limit::RECONNECT_WINDOW,
-            cache_entries_max: 2_000_000,
+            cache_rows_max: 2_000_000,
             migration: MigrationParams::default(),
             balancer: BalancerParams::default(),
             #[cfg(feature = "mutants")]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::id::{ClusterId, Incarnation, Rank};
+use common::limit::CACHE_ROWS_MIN;
 use mds_core::params::{BalancerParams, MigrationParams, Params};
 use serde::Deserialize;
 use transport::{Credentials, Role};
@@ -43,8 +44,9 @@ struct File {
     /// What is logged, as `RUST_LOG` (which wins) would say it.
     #[serde(default = "log")]
     log: String,
-    /// Entries kept in memory.
-    cache_entries_max: Option<u64>,
+    /// Rows of the tree kept in memory, at least [`CACHE_ROWS_MIN`]: entries, directories, inodes of
+    /// several names. Some 400 bytes each.
+    cache_rows_max: Option<u64>,
     #[serde(default)]
     migration: MigrationTable,
     #[serde(default)]
@@ -104,7 +106,7 @@ pub struct MdsConfig {
     /// The directory of the data store.
     pub data_store: Option<PathBuf>,
     pub log: String,
-    cache_entries_max: Option<u64>,
+    cache_rows_max: Option<u64>,
     migration: MigrationParams,
     balancer: BalancerParams,
 }
@@ -114,6 +116,10 @@ impl MdsConfig {
     /// Names the file or key that is wrong.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let file: File = load(path)?;
+        if let Some(max) = file.cache_rows_max.filter(|max| *max < CACHE_ROWS_MIN) {
+            let reason = format!("{max} rows are too few; at least {CACHE_ROWS_MIN} are needed");
+            return Err(ConfigError::Value { key: "cache_rows_max", reason });
+        }
         let files = [file.ca.as_path(), &file.cert, &file.key];
         let credentials = credentials(path, files, &file.name, Role::Mds)?;
         let cluster = file.cluster.parse().map_err(|_| ConfigError::Value {
@@ -138,7 +144,7 @@ impl MdsConfig {
             shared_dirs: file.shared_dirs,
             data_store: file.data_store.as_deref().map(store_directory).transpose()?,
             log: file.log,
-            cache_entries_max: file.cache_entries_max,
+            cache_rows_max: file.cache_rows_max,
             migration: migration_params(&file.migration),
             balancer: balancer_params(&file.balancer),
             name: file.name,
@@ -166,8 +172,8 @@ impl MdsConfig {
         );
         params.migration = self.migration.clone();
         params.balancer = self.balancer.clone();
-        if let Some(max) = self.cache_entries_max {
-            params.cache_entries_max = max;
+        if let Some(max) = self.cache_rows_max {
+            params.cache_rows_max = max;
         }
         params
     }

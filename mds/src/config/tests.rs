@@ -62,6 +62,12 @@ fn a_missing_certificate_is_named_relative_to_the_file() {
 }
 
 #[test]
+fn a_cache_of_a_few_rows_is_refused() {
+    let error = refusal(&format!("{MDS}cache_rows_max = 99999\n"), MdsConfig::load);
+    assert!(error.contains("cache_rows_max") && error.contains("100000"), "{error}");
+}
+
+#[test]
 fn grace_and_ranks_have_bounds() {
     for wrong in ["grace_ms = 100", "grace_ms = 60000", "ranks_wanted = 0"] {
         let error = refusal(&format!("{MONITOR}{wrong}\n"), MonitorConfig::load);

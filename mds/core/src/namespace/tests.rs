@@ -63,9 +63,71 @@ fn a_directory_of_which_something_is_fetched_is_not_trimmed() {
     namespace.on_fetched(Fetched::Entry(key.clone(), Some(linkage(7))));
     assert_eq!(namespace.entry(DIR, &name("a")), Ok(None));
 
+    namespace.put_entry(DIR, &name("b"), linkage(8), &mut out);
     namespace.trim(0);
     assert_eq!(namespace.cached_entries(), 0);
     assert_eq!(namespace.entry(DIR, &name("a")), Err(Fetch::Entry(key)));
+}
+
+fn below(parent: Ino) -> Dir {
+    let parent = Parent { dir: parent, name: name("d") };
+    Dir { parent: Some(parent), ..Namespace::root(Timestamp::default()) }
+}
+
+/// `DIR`, its child 0x101, and that one's child 0x102, made in this order.
+fn three_generations(out: &mut Effects) -> Namespace {
+    let mut namespace = namespace();
+    namespace.make_dir(DIR, below(Ino::ROOT), out);
+    namespace.make_dir(Ino(0x101), below(DIR), out);
+    namespace.make_dir(Ino(0x102), below(Ino(0x101)), out);
+    namespace
+}
+
+#[test]
+fn directories_are_dropped_from_the_leaves_up() {
+    let mut out = Effects::default();
+    for (rows_max, left) in [(3, 3), (2, 0)] {
+        let mut namespace = three_generations(&mut out);
+        namespace.trim(rows_max);
+        assert_eq!(namespace.cached_dirs(), left, "of 3 rows at most {rows_max} stay");
+    }
+    let mut namespace = three_generations(&mut out);
+    for number in 0..6 {
+        namespace.make_dir(Ino(0x200 + number), below(Ino(0x102)), &mut out);
+    }
+    namespace.trim(8);
+    assert_eq!(namespace.cached_dirs(), 7);
+    for dir in [DIR, Ino(0x101), Ino(0x102)] {
+        assert!(namespace.dir(dir).is_ok(), "{dir} is above what is left");
+    }
+}
+
+#[test]
+fn while_somebody_copies_directories_stay() {
+    let mut out = Effects::default();
+    let mut namespace = three_generations(&mut out);
+    namespace.put_entry(DIR, &name("a"), linkage(1), &mut out);
+    namespace.watch_changes();
+    namespace.trim(1);
+    assert_eq!((namespace.cached_dirs(), namespace.cached_entries()), (3, 0));
+    namespace.stop_watching();
+    namespace.trim(1);
+    assert_eq!(namespace.cached_dirs(), 3, "nothing has come since");
+    namespace.make_dir(Ino(0x300), below(DIR), &mut out);
+    namespace.trim(1);
+    assert_eq!(namespace.cached_rows(), 0);
+}
+
+#[test]
+fn inodes_at_home_are_dropped_unless_they_are_being_fetched() {
+    let (mut namespace, mut out) = (namespace(), Effects::default());
+    for number in 0..4 {
+        namespace.on_fetched(Fetched::Inode(Ino(number), None));
+    }
+    namespace.fetch(Fetch::Inode(Ino(2)), &mut out);
+    namespace.trim(0);
+    assert_eq!(namespace.cached_rows(), 1);
+    assert_eq!(namespace.inode(Ino(2)), Ok(None));
 }
 
 #[test]
