@@ -36,6 +36,10 @@ pub fn link(
         Err(Stop::Gone(gone)) if gone != target.ino || target.place == Place::Home => {
             return Err(Stop::TwoPhase);
         }
+        // That it is not among our orphans says nothing of another rank's.
+        Err(Stop::Gone(_)) if matches!(target.place, Place::Orphan { rank } if rank != cx.me()) => {
+            return Err(FsError::NotFound.into());
+        }
         step => step?,
     };
     let (old, mut inode) = match found {

@@ -1,5 +1,5 @@
 use common::error::FsError;
-use common::id::{ClientId, Ino, RequestId, Seq};
+use common::id::{ClientId, Ino, Rank, RequestId, Seq};
 use common::wire::reply::{Answer, Found, Outcome, PageEnd};
 use common::wire::request::{
     Create, Forget, IfExists, Node, Op, Place, RenameMode, Request, Target, XattrName, XattrSet,
@@ -363,6 +363,16 @@ fn readdir_pages_show_every_entry_once() {
     listed.sort();
     made.sort();
     assert_eq!(listed, made);
+}
+
+/// "Gone" would make the client believe that the unlink was lost, and look where the file was before
+/// (simulator, `ranks_lose_power_between_moves` 1131).
+#[test]
+fn an_orphan_of_another_rank_cannot_be_linked() {
+    let mut mds = Fixture::new();
+    let target = Target { ino: Ino(0x1_0000_0000_0100), place: Place::Orphan { rank: Rank(1) } };
+    let op = Op::Link { target, rank: Rank(1), dir: ROOT, name: name("again") };
+    assert_eq!(mds.ask(A, op), refused(FsError::NotFound));
 }
 
 #[test]
