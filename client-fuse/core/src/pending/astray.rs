@@ -96,16 +96,21 @@ impl Pending {
     }
 
     /// Somebody else renamed the directory, or one above it, and its new parent is with another rank:
-    /// no name we know leads to it, but a process may still work in it. Whoever has it knows it.
+    /// no name we know leads to it, but a process may still work in it, or with a file that was moved
+    /// there. Whoever has it knows it.
     fn seek(&mut self, id: RequestId, ino: Ino, from: Rank, cx: &mut Cx<'_>) {
         let Some(pended) = self.requests.get_mut(&id) else { return };
         let place = cx.atlas.inodes.place(ino);
+        let holds_file = pended.target().is_some_and(|target| {
+            let is_there = matches!(&target.place, Place::Entry { dir, .. } if *dir == ino);
+            is_there && cx.atlas.inodes.is_referred(target.ino)
+        });
         let ranks = cx.atlas.map.iter().flat_map(|map| map.ranks.keys());
         let next = ranks.copied().find(|rank| !pended.sought.contains(rank));
         match next {
             Some(rank)
                 if place == Place::Dir
-                    && cx.atlas.inodes.is_referred(ino)
+                    && (holds_file || cx.atlas.inodes.is_referred(ino))
                     && pended.found_again <= FOUND_AGAIN_MAX =>
             {
                 pended.state = State::Finding;

@@ -154,6 +154,21 @@ fn a_directory_no_name_leads_to_is_found_at_whoever_has_it() {
     assert_eq!(world.answer(call), Ok(Done::Nothing));
 }
 
+/// We know that directory from the notice alone (simulator, `links_are_cut_during_moves` 1682).
+#[test]
+fn a_directory_a_file_was_moved_to_is_found_at_whoever_has_it() {
+    let mut world = Fixture::new();
+    world.look_up(1, "f", R0, here(20));
+    let place = Place::Entry { dir: Ino(10), name: name("g") };
+    world.notice(R0, 1, Notice::Moved { ino: Ino(20), place, rank: R0, moves: 1 });
+    let call = world.call(Call::Getattr { ino: Ino(20) });
+    world.serve(R0, gone(10));
+    world.serve(R0, gone(10));
+    world.serve(R1, Outcome::Done(Answer::Attr(attr(10, FileKind::Dir))));
+    world.serve(R1, Outcome::Done(Answer::Attr(file(20))));
+    assert!(world.answer(call).is_ok());
+}
+
 #[test]
 fn a_file_that_was_moved_meanwhile_is_asked_for_where_it_went() {
     let mut world = Fixture::new();
