@@ -88,54 +88,43 @@ impl Mds {
         request: &AdminRequest,
         out: &mut Effects,
     ) -> Step<AdminReply> {
-        match request {
-            AdminRequest::Status => return Ok(AdminReply::Status(self.status())),
-            AdminRequest::Leftovers => return Ok(AdminReply::Leftovers(self.leftovers())),
-            AdminRequest::EvictSession { client } => {
-                return Ok(self.evict_by_order(now, *client, out));
+        match (request, self.recovery.is_serving()) {
+            (AdminRequest::Status, _) => Ok(AdminReply::Status(self.status())),
+            (AdminRequest::Leftovers, _) => Ok(AdminReply::Leftovers(self.leftovers())),
+            (AdminRequest::EvictSession { client }, _) => {
+                Ok(self.evict_by_order(now, *client, out))
             }
-            AdminRequest::Subtrees
-            | AdminRequest::Locate { .. }
-            | AdminRequest::Export { .. }
-            | AdminRequest::Migrations
-            | AdminRequest::CancelMigration { .. }
-            | AdminRequest::SettleMigration { .. }
-            | AdminRequest::AwaitMigration { .. } => {}
-        }
-        if !self.recovery.is_serving() {
-            return Ok(AdminReply::Refused(AdminError::NotActive));
-        }
-        match request {
-            AdminRequest::Export { dir, to } => {
+            (AdminRequest::AwaitMigration { .. }, _) => {
+                unreachable!("whoever waits for an end is told when it has come")
+            }
+            (AdminRequest::Export { dir, to }, true) => {
                 let order = Order { dir: *dir, to: *to, cause: MigrationCause::Operator };
-                return self.export(now, &order, out);
+                self.export(now, &order, out)
             }
-            AdminRequest::CancelMigration { id } => return Ok(self.cancel_migration(now, *id, out)),
-            AdminRequest::Migrations => return Ok(AdminReply::Migrations(self.migrator.records())),
-            AdminRequest::SettleMigration { id, verdict } => {
-                return Ok(self.settle_migration(now, *id, *verdict, out));
+            (AdminRequest::CancelMigration { id }, true) => {
+                Ok(self.cancel_migration(now, *id, out))
             }
-            AdminRequest::Subtrees
-            | AdminRequest::Locate { .. }
-            | AdminRequest::Status
-            | AdminRequest::Leftovers
-            | AdminRequest::EvictSession { .. }
-            | AdminRequest::AwaitMigration { .. } => {}
-        }
-        let (mut cx, _) = self.split(now, out);
-        match request {
-            AdminRequest::Subtrees => Ok(AdminReply::Subtrees(subtrees(&cx)?)),
-            AdminRequest::Locate { dir, names } => {
+            (AdminRequest::Migrations, true) => Ok(AdminReply::Migrations(self.migrator.records())),
+            (AdminRequest::SettleMigration { id, verdict }, true) => {
+                Ok(self.settle_migration(now, *id, *verdict, out))
+            }
+            (AdminRequest::Subtrees, true) => {
+                let (cx, _) = self.split(now, out);
+                Ok(AdminReply::Subtrees(subtrees(&cx)?))
+            }
+            (AdminRequest::Locate { dir, names }, true) => {
+                let (mut cx, _) = self.split(now, out);
                 Ok(AdminReply::Located(locate(&mut cx, *dir, names)?))
             }
-            AdminRequest::Status
-            | AdminRequest::Leftovers
-            | AdminRequest::Export { .. }
-            | AdminRequest::CancelMigration { .. }
-            | AdminRequest::AwaitMigration { .. }
-            | AdminRequest::EvictSession { .. }
-            | AdminRequest::SettleMigration { .. }
-            | AdminRequest::Migrations => unreachable!("answered above"),
+            (
+                AdminRequest::Export { .. }
+                | AdminRequest::CancelMigration { .. }
+                | AdminRequest::Migrations
+                | AdminRequest::SettleMigration { .. }
+                | AdminRequest::Subtrees
+                | AdminRequest::Locate { .. },
+                false,
+            ) => Ok(AdminReply::Refused(AdminError::NotActive)),
         }
     }
 
