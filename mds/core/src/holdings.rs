@@ -15,7 +15,7 @@ use crate::lock::LockTable;
 use crate::namespace::Namespace;
 use crate::pin::{Left, PinTable};
 use crate::row::{Inode, Orphan, Row};
-use crate::session::SessionTable;
+use crate::session::{Requester, SessionTable, Tell};
 use crate::spine::Spine;
 use crate::subtree::SubtreeMap;
 use crate::sweep::SweepList;
@@ -66,18 +66,22 @@ impl Holdings {
 
     /// Tells an inode's holders, and names the acknowledgements to wait for. Also whoever asked for it:
     /// others of its requests may be on their way to the old place. Its answer cannot wait for itself.
+    /// The change that is told has the next position.
     pub fn notify_holders(
         &mut self,
         ino: Ino,
         notice: &Notice,
-        requester: ClientId,
+        requester: Requester,
         out: &mut Effects,
     ) -> Vec<(ClientId, NoticeId)> {
         let holders: Vec<ClientId> = self.pins.holders(ino).map(|(client, _)| client).collect();
         let mut awaited = Vec::new();
         for client in holders {
-            let Some(id) = self.sessions.notify(client, notice.clone(), out) else { continue };
-            if client != requester {
+            let asked = client == requester.client;
+            let tell = if asked { requester.tell } else { Tell::Durable(self.seq.next()) };
+            let id = self.sessions.notify(client, notice.clone(), tell, out);
+            let Some(id) = id else { continue };
+            if !asked {
                 awaited.push((client, id));
             }
         }

@@ -190,6 +190,7 @@ impl Mds {
     fn on_durable(&mut self, now: Now, through: Seq, out: &mut Effects) {
         self.own.durable = self.own.durable.max(through);
         self.own.inos.on_durable(through);
+        self.own.sessions.tell_notices(through, out);
         self.own.sessions.tell_durable(through, out);
         self.own.sessions.tell_lent(through, self.map.epoch, out);
         let (mut cx, requests) = self.split(now, out);

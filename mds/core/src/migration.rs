@@ -459,6 +459,12 @@ impl Migrator {
         self.ended.iter().cloned().chain(running).collect()
     }
 
+    /// Whether a region that this rank is about to get comes with its pins.
+    #[must_use]
+    pub fn brings_pins(&self, base: DirFragId) -> bool {
+        self.imports.values().any(|import| import.base() == base && import.brings_pins())
+    }
+
     #[must_use]
     pub fn running(&self) -> u64 {
         (self.exports.len() + self.imports.len()) as u64

@@ -156,7 +156,7 @@ impl Requests {
             Ok(done) => self.finish(&parked, done, cx),
             Err(Stop::Refuse(error)) => self.reply(&parked, None, Outcome::Refused(error), cx),
             Err(Stop::Redirect(route)) => self.reply(&parked, None, Outcome::Redirect(route), cx),
-            Err(Stop::Gone(ino)) => self.reply(&parked, None, Outcome::Gone { ino }, cx),
+            Err(Stop::Gone(ino)) => self.gone(parked, ino, cx),
             Err(Stop::Wait(wait)) => self.park(parked, wait, cx),
             Err(Stop::TwoPhase) => {
                 self.handed_over.insert((parked.client, parked.request.id));
@@ -164,6 +164,18 @@ impl Requests {
             }
         }
         Verdict::Kept
+    }
+
+    /// What it names is not where the client believes it to be. If a notice that is still to be told says
+    /// where it is, the answer comes after that: or the client would look for it in vain.
+    fn gone(&mut self, parked: Parked, ino: Ino, cx: &mut Cx<'_>) {
+        match cx.own.sessions.hears_at(parked.client, ino) {
+            Some(seq) => {
+                cov_mark::hit!(gone_comes_after_the_notice);
+                self.park(parked, Wait::Durable(seq), cx);
+            }
+            None => self.reply(&parked, None, Outcome::Gone { ino }, cx),
+        }
     }
 
     fn park(&mut self, parked: Parked, wait: Wait, cx: &mut Cx<'_>) {
@@ -205,7 +217,7 @@ impl Requests {
         match stop {
             Stop::Refuse(error) => self.reply(&parked, None, Outcome::Refused(error), cx),
             Stop::Redirect(route) => self.reply(&parked, None, Outcome::Redirect(route), cx),
-            Stop::Gone(ino) => self.reply(&parked, None, Outcome::Gone { ino }, cx),
+            Stop::Gone(ino) => self.gone(parked, ino, cx),
             Stop::Wait(wait) => self.park(parked, wait, cx),
             Stop::TwoPhase => unreachable!("the coordinator is where such operations end up"),
         }

@@ -1,6 +1,6 @@
 //! `Session`: a client's standing with this rank, alive by its lease; what it has completed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, Rank, RequestId, Seq};
 use common::id_set::IdSet;
@@ -22,7 +22,7 @@ pub struct Session {
     completed: IdSet,
     /// The client asks about nothing below: what still comes of that are copies it has done with.
     oldest: RequestId,
-    /// Sent, and not yet acknowledged. Sent again on a new connection, also by the next life.
+    /// Not yet acknowledged. Sent again on a new connection, also by the next life.
     notices: BTreeMap<NoticeId, Notice>,
     /// The highest position this client was told to be applied, and to be durable.
     applied: Seq,
@@ -47,6 +47,32 @@ enum Met {
 pub struct SessionTable {
     sessions: BTreeMap<ClientId, Session>,
     last_notice: u64,
+    /// Notices of what is not durable yet, by the position at which it is.
+    undurable: BTreeSet<(Seq, ClientId, NoticeId)>,
+}
+
+/// Whoever asked for what others are told of, and when it is told of that itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requester {
+    pub client: ClientId,
+    pub tell: Tell,
+}
+
+impl Requester {
+    /// A change of this rank alone: its answer goes out at once, and if power loss undoes it, the client
+    /// does it again before anything else.
+    #[must_use]
+    pub fn of_one_rank(client: ClientId) -> Self {
+        Self { client, tell: Tell::Now }
+    }
+}
+
+/// When a client may hear of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tell {
+    Now,
+    /// Once it is durable up to there: what a client knows of another's doing is never undone.
+    Durable(Seq),
 }
 
 impl Session {
@@ -91,7 +117,8 @@ impl SessionTable {
     /// `first`: no notice of an earlier life has a number from there on.
     #[must_use]
     pub fn new(first: Seq) -> Self {
-        Self { sessions: BTreeMap::new(), last_notice: first.0 }
+        let last_notice = first.0;
+        Self { sessions: BTreeMap::new(), last_notice, undurable: BTreeSet::new() }
     }
 
     #[must_use]
@@ -255,6 +282,7 @@ impl SessionTable {
         &mut self,
         client: ClientId,
         notice: Notice,
+        tell: Tell,
         out: &mut Effects,
     ) -> Option<NoticeId> {
         let session = self.sessions.get_mut(&client)?;
@@ -264,17 +292,54 @@ impl SessionTable {
         if outlives(&notice) {
             out.put(Row::Notice(client, id, notice.clone()));
         }
-        if let Some(conn) = session.conn {
-            out.tell(conn, ToClient::Notice { id, notice });
+        match (tell, session.conn) {
+            (Tell::Now, Some(conn)) => out.tell(conn, ToClient::Notice { id, notice }),
+            (Tell::Now, None) => {}
+            (Tell::Durable(seq), _) => {
+                self.undurable.insert((seq, client, id));
+                out.push(Effect::SyncSoon);
+            }
         }
         Some(id)
+    }
+
+    /// What was noticed up to there cannot be lost any more.
+    pub fn tell_notices(&mut self, through: Seq, out: &mut Effects) {
+        while let Some(&(seq, client, id)) = self.undurable.first()
+            && seq <= through
+        {
+            self.undurable.pop_first();
+            let Some(session) = self.sessions.get(&client) else { continue };
+            if let (Some(conn), Some(notice)) = (session.conn, session.notices.get(&id)) {
+                out.tell(conn, ToClient::Notice { id, notice: notice.clone() });
+            }
+        }
+    }
+
+    /// Where it is durable what a client is about to hear of an inode.
+    #[must_use]
+    pub fn hears_at(&self, client: ClientId, ino: Ino) -> Option<Seq> {
+        let notices = &self.get(client)?.notices;
+        let of_client = self.undurable.iter().filter(|(_, of, _)| *of == client);
+        let mut about = of_client.filter(|(_, _, id)| match notices.get(id) {
+            Some(Notice::Moved { ino: told, .. } | Notice::Unlinked { ino: told, .. }) => {
+                *told == ino
+            }
+            Some(Notice::Expect { .. }) | None => false,
+        });
+        about.next_back().map(|(seq, _, _)| *seq)
     }
 
     /// Sends again what a broken connection may have lost.
     pub fn repeat_notices(&self, client: ClientId, out: &mut Effects) {
         let Some(session) = self.get(client) else { return };
         let Some(conn) = session.conn else { return };
-        for (id, notice) in &session.notices {
+        let undurable: BTreeSet<NoticeId> = self
+            .undurable
+            .iter()
+            .filter_map(|(_, of, id)| (*of == client).then_some(*id))
+            .collect();
+        for (id, notice) in session.notices.iter().filter(|(id, _)| !undurable.contains(id)) {
             out.tell(conn, ToClient::Notice { id: *id, notice: notice.clone() });
         }
     }

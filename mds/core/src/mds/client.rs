@@ -247,6 +247,9 @@ impl Mds {
                     self.own.sessions.tell(client, ToClient::Route(route), out);
                 }
                 Some(Ok(Access::Unknown)) => {}
+                Some(Ok(Access::Frozen { base })) if self.migrator.brings_pins(base) => {
+                    cov_mark::hit!(the_exporter_counts_pins);
+                }
                 Some(Ok(Access::Granted { .. } | Access::Frozen { .. }) | Err(_)) | None => {
                     let claims = self.clients.claims.entry(client).or_default();
                     claims.made.insert(target.ino, (dir, count));
@@ -265,20 +268,26 @@ impl Mds {
         }
         for claim in std::mem::take(&mut self.clients.unverified) {
             match self.own.subtrees.access(claim.dir, Intent::Read, &self.own.namespace) {
+                Ok(Access::Frozen { base }) if self.migrator.brings_pins(base) => {
+                    self.unclaim(claim, out);
+                }
                 Ok(Access::Frozen { base }) if self.own.subtrees.is_in_doubt(base) => {
                     self.clients.in_doubt.entry(base).or_default().push(claim);
                 }
                 Ok(Access::Granted { .. } | Access::Frozen { .. }) => {}
-                Ok(Access::Elsewhere(_) | Access::Unknown) => {
-                    if self.own.pins.dir_of(claim.ino) == Some(claim.dir) {
-                        self.own.give_back(claim.ino, claim.client, u64::MAX, out);
-                    }
-                }
+                Ok(Access::Elsewhere(_) | Access::Unknown) => self.unclaim(claim, out),
                 Err(fetch) => {
                     self.own.namespace.fetch(fetch, out);
                     self.clients.unverified.push(claim);
                 }
             }
+        }
+    }
+
+    /// What was claimed is counted elsewhere, unless it has come here since.
+    fn unclaim(&mut self, claim: Unverified, out: &mut Effects) {
+        if self.own.pins.dir_of(claim.ino) == Some(claim.dir) {
+            self.own.give_back(claim.ino, claim.client, u64::MAX, out);
         }
     }
 

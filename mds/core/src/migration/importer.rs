@@ -354,6 +354,12 @@ impl Importer {
         self.import.exporter == rank
     }
 
+    /// See [`Received::brings_pins`].
+    #[must_use]
+    pub fn brings_pins(&self) -> bool {
+        self.received.brings_pins()
+    }
+
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         matches!(self.state, State::Acking(_))

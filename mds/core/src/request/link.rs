@@ -13,6 +13,7 @@ use super::create::{Subdirs, enter};
 use super::{Changed, Done, target};
 use crate::cx::{Cx, Step, Stop};
 use crate::row::{Inode, Linkage};
+use crate::session::Requester;
 use crate::subtree::Intent;
 
 /// # Errors
@@ -61,7 +62,7 @@ pub fn link(
         inode.moves += 1;
         let (place, moves) = (Place::Home, inode.moves);
         let notice = Notice::Moved { ino: attr.ino, place, rank: home, moves };
-        awaited = cx.own.notify_holders(attr.ino, &notice, client, cx.out);
+        awaited = cx.own.notify_holders(attr.ino, &notice, Requester::of_one_rank(client), cx.out);
     }
     cx.own.pins.relocate(attr.ino, None);
     cx.own.namespace.put_inode(attr.ino, inode, cx.out);

@@ -14,6 +14,7 @@ use super::{Changed, Done, rmdir, unlink};
 use crate::cx::{Cx, Step, Stop};
 use crate::lock::Lock;
 use crate::row::{Linkage, Parent};
+use crate::session::Requester;
 use crate::subtree::Intent;
 
 /// # Errors
@@ -135,7 +136,7 @@ fn replace(
         rmdir::remove_empty(cx, ino, rename.to_dir)?;
         Subdirs::OneLess
     } else {
-        awaited = unlink::drop_link(cx, target, at, client)?;
+        awaited = unlink::drop_link(cx, target, at, Requester::of_one_rank(client))?;
         Subdirs::Same
     };
     cx.own.namespace.remove_entry(rename.to_dir, &rename.to, cx.out);
@@ -179,7 +180,7 @@ fn put_moved(
             cx.own.pins.relocate(ino, Some(to.dir));
             let place = Place::Entry { dir: to.dir, name: to.name.clone() };
             let notice = Notice::Moved { ino, place, rank: cx.me(), moves: inode.moves };
-            awaited = cx.own.notify_holders(ino, &notice, client, cx.out);
+            awaited = cx.own.notify_holders(ino, &notice, Requester::of_one_rank(client), cx.out);
         }
         Linkage::Dir { ino } => reparent(cx, *ino, to.clone(), request.at),
         Linkage::Remote { .. } => {}

@@ -237,15 +237,21 @@ fn an_unlinked_file_lives_until_the_last_pin_is_given_back() {
     let id = request.id;
     mds.say(A, conn(A, 1), ToMds::Request(request));
     assert_eq!(mds.reply(A, id), None, "the answer waits until B knows");
-    let told = mds.told(conn(B, 1));
-    let notice = told.iter().find_map(|msg| match msg {
-        ToClient::Notice { id, notice: Notice::Unlinked { ino, .. } } if *ino == file => Some(*id),
-        _ => None,
-    });
+    let notice_of = |told: Vec<ToClient>| {
+        told.into_iter().find_map(|msg| match msg {
+            ToClient::Notice { id, notice: Notice::Unlinked { ino, .. } } if ino == file => {
+                Some(id)
+            }
+            _ => None,
+        })
+    };
+    assert_eq!(notice_of(mds.told(conn(B, 1))), None, "it may still be lost");
+    mds.make_durable();
+    let notice = notice_of(mds.told(conn(B, 1)));
     mds.say(B, conn(B, 1), ToMds::Acked(notice.unwrap()));
     assert_eq!(mds.reply(A, id).unwrap().outcome, Outcome::Done(Answer::Done));
 
-    let orphan = Target { ino: file, place: Place::Orphan { rank: common::id::Rank(0) } };
+    let orphan = Target { ino: file, place: Place::Orphan { rank: Rank(0) } };
     match mds.truncate(B, orphan.clone(), 5) {
         Outcome::Done(Answer::Attr(attr)) => assert_eq!((attr.size, attr.nlink), (5, 0)),
         outcome => panic!("{outcome:?}"),
@@ -258,16 +264,34 @@ fn an_unlinked_file_lives_until_the_last_pin_is_given_back() {
     assert_eq!(mds.row(&Key::Orphan(file)), None);
 }
 
+/// Or it would look the file up under a name that is gone, and take it to be gone itself.
+#[test]
+fn who_asks_in_the_old_place_hears_first_where_the_file_went() {
+    cov_mark::check!(gone_comes_after_the_notice);
+    let mut mds = Fixture::new();
+    let file = mds.create(A, ROOT, "f");
+    mds.ask(B, Op::Lookup { dir: ROOT, name: name("f") });
+    let rename = mds.request(rename_op((ROOT, "f"), (ROOT, "g"), RenameMode::Replace));
+    mds.say(A, conn(A, 1), ToMds::Request(rename));
+    let old_place = mds.request(Op::Getattr { target: in_entry(file, ROOT, "f") });
+    let id = old_place.id;
+    mds.say(B, conn(B, 1), ToMds::Request(old_place));
+    assert_eq!(mds.reply(B, id), None);
+    mds.make_durable();
+    let told = mds.told(conn(B, 1));
+    let notice = told.iter().position(|msg| matches!(msg, ToClient::Notice { .. }));
+    let gone = told.iter().position(
+        |msg| matches!(msg, ToClient::Reply(reply) if reply.outcome == Outcome::Gone { ino: file }),
+    );
+    assert!(notice.is_some() && notice < gone, "{told:?}");
+}
+
 #[test]
 fn a_second_name_moves_the_inode_to_its_home() {
     let mut mds = Fixture::new();
     let file = mds.create(A, ROOT, "f");
-    let link = Op::Link {
-        target: in_entry(file, ROOT, "f"),
-        rank: common::id::Rank(0),
-        dir: ROOT,
-        name: name("g"),
-    };
+    let link =
+        Op::Link { target: in_entry(file, ROOT, "f"), rank: Rank(0), dir: ROOT, name: name("g") };
     match mds.ask(A, link) {
         Outcome::Done(Answer::Found(Found::Remote { ino, attr: Some(attr), .. })) => {
             assert_eq!((ino, attr.nlink), (file, 2));

@@ -12,6 +12,7 @@ use super::create::{Subdirs, dir_and_entry, leave};
 use super::{Changed, Done};
 use crate::cx::{Cx, Step, Stop};
 use crate::row::{Inode, Linkage};
+use crate::session::Requester;
 use crate::subtree::Intent;
 
 /// # Errors
@@ -29,7 +30,7 @@ pub fn unlink(
     if matches!(linkage, Linkage::Dir { .. }) {
         return Err(FsError::IsDirectory.into());
     }
-    let awaited = drop_link(cx, linkage, request.at, client)?;
+    let awaited = drop_link(cx, linkage, request.at, Requester::of_one_rank(client))?;
     cx.own.namespace.remove_entry(dir, name, cx.out);
     leave(cx, dir, parent, request.at, Subdirs::Same);
     Ok(Done { answer: Answer::Done, effect: Changed::Something, awaited })
@@ -43,7 +44,7 @@ pub(super) fn drop_link(
     cx: &mut Cx<'_>,
     linkage: Linkage,
     at: Timestamp,
-    requester: ClientId,
+    requester: Requester,
 ) -> Step<Vec<(ClientId, NoticeId)>> {
     match linkage {
         Linkage::Primary(inode) => Ok(last_name_gone(cx, *inode, at, requester)),
@@ -63,7 +64,7 @@ pub fn one_name_less(
     cx: &mut Cx<'_>,
     mut inode: Inode,
     at: Timestamp,
-    requester: ClientId,
+    requester: Requester,
 ) -> Vec<(ClientId, NoticeId)> {
     let ino = inode.attr.ino;
     if inode.attr.nlink <= 1 {
@@ -81,7 +82,7 @@ pub fn last_name_gone(
     cx: &mut Cx<'_>,
     mut inode: Inode,
     at: Timestamp,
-    requester: ClientId,
+    requester: Requester,
 ) -> Vec<(ClientId, NoticeId)> {
     let ino = inode.attr.ino;
     inode.attr.nlink = 0;

@@ -342,8 +342,6 @@ impl Coordinator {
             cx.own.sessions.complete(parked.client, parked.request.id, decision, cx.out);
         }
         cx.out.reached(KillPoint::DecisionSubmitted);
-        // This rank's own part is done: the locks it took for itself end.
-        post.send(cx, cx.me(), TwoPhaseMsg::Rollback { id: self.id });
         let done = Done::changed(plan.answer);
         let answer =
             if tells_clients { Answering::Settled(done) } else { Answering::Decided(done) };

@@ -16,6 +16,7 @@ use crate::message::two_phase::{Act, Part};
 use crate::namespace::Namespace;
 use crate::pin::PinTable;
 use crate::request::{rename, unlink};
+use crate::session::{Requester, Tell};
 use crate::subtree::{DirAuth, Freeze, Subtree};
 use crate::timer::Timer;
 
@@ -167,12 +168,12 @@ fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
         Act::RemoveEntry { dir, name } => cx.own.namespace.remove_entry(dir, &name, cx.out),
         Act::Count { dir, entries, subdirs, at } => count(cx, dir, (entries, subdirs), at),
         Act::LetGo { inode, at, requester } => {
-            acks.clients.extend(unlink::last_name_gone(cx, *inode, at, requester));
+            acks.clients.extend(unlink::last_name_gone(cx, *inode, at, asked_by(cx, requester)));
         }
         Act::OneNameLess { ino, at, requester } => {
             if let Ok(Some(inode)) = cx.own.namespace.inode(ino) {
                 let inode = inode.clone();
-                acks.clients.extend(unlink::one_name_less(cx, inode, at, requester));
+                acks.clients.extend(unlink::one_name_less(cx, inode, at, asked_by(cx, requester)));
             }
         }
         Act::PutHome { inode } => cx.own.namespace.put_inode(inode.attr.ino, *inode, cx.out),
@@ -181,9 +182,10 @@ fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
         }
         Act::Arrived { notice, holders } => {
             let (ino, dir, _) = told(&notice);
+            let tell = Tell::Durable(cx.own.seq.next());
             for client in holders.keys() {
                 expect(cx, *client);
-                let _not_waited_for = cx.own.sessions.notify(*client, notice.clone(), cx.out);
+                let _not_waited_for = cx.own.sessions.notify(*client, notice.clone(), tell, cx.out);
             }
             cx.own.pins.add(ino, dir, &holders);
         }
@@ -220,12 +222,17 @@ fn count(cx: &mut Cx<'_>, ino: Ino, (entries, subdirs): (i64, i64), at: Timestam
     cx.own.namespace.put_dir(ino, dir, cx.out);
 }
 
+/// Of an operation of several ranks its client hears when it cannot be lost any more.
+fn asked_by(cx: &Cx<'_>, client: ClientId) -> Requester {
+    Requester { client, tell: Tell::Durable(cx.own.seq.next()) }
+}
+
 /// Also the requester, which knows it from its answer, hears it in order with what others do to the
 /// file: and while it has not, what it claims here is not taken for true.
 fn tell_moved(cx: &mut Cx<'_>, notice: &Notice, requester: ClientId) -> Vec<(ClientId, NoticeId)> {
     let (ino, dir, rank) = told(notice);
     let stays = rank == cx.me();
-    let awaited = cx.own.notify_holders(ino, notice, requester, cx.out);
+    let awaited = cx.own.notify_holders(ino, notice, asked_by(cx, requester), cx.out);
     if stays {
         cx.own.pins.relocate(ino, dir);
     } else {

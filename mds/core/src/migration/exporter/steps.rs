@@ -20,6 +20,7 @@ use crate::migration::sweep;
 use crate::mutant::mutated;
 use crate::replica;
 use crate::row::Parent;
+use crate::session::Tell;
 use crate::spine::Replica;
 use crate::subtree::{DirAuth, Freeze};
 
@@ -58,7 +59,7 @@ impl Exporter {
         let notice = common::wire::session::Notice::Expect { rank: self.export.importer };
         let clients: Vec<_> = cx.own.sessions.iter().map(|(client, _)| client).collect();
         for client in clients {
-            cx.own.sessions.notify(client, notice.clone(), cx.out);
+            cx.own.sessions.notify(client, notice.clone(), Tell::Now, cx.out);
         }
         let copy = Copy::begin(self.export.id, self.export.base, cx);
         self.copy_on(Copying { copy, unacked: BTreeSet::new() }, cx)

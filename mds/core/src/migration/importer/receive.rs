@@ -21,8 +21,9 @@ pub struct Received {
     touched: BTreeSet<DirFragId>,
     /// Of those, the ones a pin policy is on.
     pinned_dirs: BTreeSet<Ino>,
-    /// Pins of the region's inodes; they count once the import is finished.
-    pins: BTreeMap<Ino, (Ino, BTreeMap<ClientId, u64>)>,
+    /// Pins of the region's inodes; they count once the import is finished. `None`: an earlier life had
+    /// them, and the clients claim them anew.
+    pins: Option<BTreeMap<Ino, (Ino, BTreeMap<ClientId, u64>)>>,
     /// Rows that wait for a fetch under way.
     pub stalled: Vec<(u32, Vec<Content>)>,
 }
@@ -35,7 +36,7 @@ impl Received {
             begun: false,
             touched: BTreeSet::new(),
             pinned_dirs: BTreeSet::new(),
-            pins: BTreeMap::new(),
+            pins: Some(BTreeMap::new()),
             stalled: Vec::new(),
         }
     }
@@ -43,7 +44,13 @@ impl Received {
     /// As the store leaves it: the rows are there.
     #[must_use]
     pub fn restored(id: MigrationId, touched: BTreeSet<DirFragId>) -> Self {
-        Self { begun: true, touched, ..Self::new(id) }
+        Self { begun: true, touched, pins: None, ..Self::new(id) }
+    }
+
+    /// Whether the exporter has counted the region's pins, so that what clients claim here is not more.
+    #[must_use]
+    pub fn brings_pins(&self) -> bool {
+        self.pins.is_some()
     }
 
     /// From here on there may be rows to sweep.
@@ -115,10 +122,11 @@ impl Received {
                     }
                 }
                 Content::Pins { ino, dir, holders } => {
+                    let Some(pins) = &mut self.pins else { continue };
                     if holders.is_empty() || mutated!(cx.params, PinNotCarried) {
-                        self.pins.remove(&ino);
+                        pins.remove(&ino);
                     } else {
-                        self.pins.insert(ino, (dir, holders));
+                        pins.insert(ino, (dir, holders));
                     }
                 }
             }
@@ -157,7 +165,7 @@ impl Received {
             cx.own.namespace.supersede(frag.ino);
             cx.out.delete(Key::Copied(self.id, *frag));
         }
-        for (ino, (dir, holders)) in std::mem::take(&mut self.pins) {
+        for (ino, (dir, holders)) in self.pins.take().unwrap_or_default() {
             if !self.touched.contains(&DirFragId::whole(dir)) {
                 // Its directory was renamed out of the region after it was sent.
                 continue;

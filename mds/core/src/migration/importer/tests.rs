@@ -1,9 +1,11 @@
 //! The importer, in each of its states: deaths, cancelling, and messages out of order.
 
-use common::id::{DirFragId, Epoch};
+use common::id::{DirFragId, Epoch, Ino, RequestId};
 use common::migration::{EndReason, MigrationOutcome};
 use common::wire::admin::{AdminError, AdminReply, Settlement};
+use common::wire::session::{PinClaim, ToMds};
 
+use crate::fixture::{A, conn, in_entry};
 use crate::journal::entry::{Entry, ImportOutcome, SubtreeClaim};
 use crate::message::PeerMsg;
 use crate::message::migration::{MigrationMsg, Payload, Step};
@@ -313,7 +315,7 @@ fn an_overlapping_region_is_refused() {
     let (dir, mut id) = (story.dir, story.id);
     id.number += 1;
     let parent = crate::row::Parent { dir: story.dir, name: crate::fixture::name("x") };
-    let base = DirFragId::whole(common::id::Ino(0xffff));
+    let base = DirFragId::whole(Ino(0xffff));
     let step = Step::Discover { parent, ask: [(dir, E)].into() };
     story.cluster.tell(E, I, PeerMsg::Migration(MigrationMsg { id, base, step }));
     story.id = id;
@@ -417,4 +419,22 @@ fn what_is_known_of_a_bound_is_not_overwritten_by_what_was() {
     story.cluster.run();
     let known = story.cluster.at(I).mds.holdings().subtrees.get(bound).cloned();
     assert_eq!(known.map(|it| (it.auth, it.epoch)), Some((DirAuth::Sole(E), Epoch(99))));
+}
+
+/// Its name is another by now, of which the client has not heard (simulator, `links_are_cut_during_moves`
+/// 80): the exporter's count is the one that holds.
+#[test]
+fn what_clients_claim_of_a_region_that_is_about_to_come_is_not_counted() {
+    cov_mark::check!(the_exporter_counts_pins);
+    let mut story = Story::importer_at("Prepped");
+    let gone = Ino(0x777);
+    let target = in_entry(gone, story.dir, "older");
+    let importer = story.cluster.at(I);
+    importer.say(A, conn(A, 9), ToMds::Open { client: A, oldest: RequestId(0) });
+    importer.say(A, conn(A, 9), ToMds::Claim { pins: vec![PinClaim { target, count: 1 }] });
+    importer.say(A, conn(A, 9), ToMds::ClaimsDone);
+    importer.say(A, conn(A, 9), ToMds::ReplayDone);
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+    assert!(!story.cluster.at(I).mds.holdings().pins.is_pinned(gone));
 }

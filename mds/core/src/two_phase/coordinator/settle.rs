@@ -28,6 +28,9 @@ impl Coordinator {
         let state = std::mem::replace(&mut self.state, State::Over);
         let State::Deciding { decision, participants, mut acks, answer } = state else { return };
         cx.out.reached(KillPoint::DecisionDurable);
+        // This rank's own part is done, and cannot be lost: the locks it took for itself end. Had
+        // anybody seen it before, power loss would have left clients with pins that nobody gave.
+        post.send(cx, cx.me(), TwoPhaseMsg::Rollback { id: self.id });
         for rank in &participants {
             post.send(cx, *rank, TwoPhaseMsg::Commit { id: self.id });
         }
