@@ -14,7 +14,7 @@ use common::wire::reply::{Answer, Found, Route};
 use common::wire::request::{Caller, Op, Place, Target};
 
 use crate::cx::Cx;
-use crate::pending::{Owner, Pending, State};
+use crate::pending::{Owner, Pended, Pending, State};
 use crate::timer::Timer;
 
 /// How long a request rests that goes in circles.
@@ -72,10 +72,8 @@ impl Pending {
         if pended.is_bound() || matches!(pended.owner, Owner::Seeker { .. }) {
             return self.finish(id, from, Err(FsError::NotFound));
         }
-        let sent = pended.target().filter(|target| target.ino == ino).map(|t| t.place.clone());
         let place = cx.atlas.inodes.place(ino);
-        if place != Place::Dir && sent.is_some_and(|sent| sent != place) {
-            // We were told where it went while the request was under way.
+        if was_moved(pended, ino, &place) {
             return self.dispatch(id, cx);
         }
         pended.forced = None;
@@ -183,7 +181,7 @@ impl Pending {
         from: Rank,
         cx: &mut Cx<'_>,
     ) {
-        let Some(pended) = self.requests.get(&id) else { return };
+        let Some(pended) = self.requests.get_mut(&id) else { return };
         if pended.state != State::Finding {
             return;
         }
@@ -193,7 +191,9 @@ impl Pending {
             Ok(_) | Err(_) => None,
         };
         let is_first = pended.found_again == 1;
-        if found != Some(ino) {
+        if was_moved(pended, ino, &cx.atlas.inodes.place(ino)) {
+            self.dispatch(id, cx);
+        } else if found != Some(ino) {
             self.seek(id, ino, from, cx);
         } else if is_first {
             self.dispatch(id, cx);
@@ -201,6 +201,12 @@ impl Pending {
             self.pause(id, cx);
         }
     }
+}
+
+/// Whether we were told, while the request was under way, that its inode is elsewhere.
+fn was_moved(pended: &mut Pended, ino: Ino, place: &Place) -> bool {
+    let sent = pended.target().filter(|target| target.ino == ino).map(|target| &target.place);
+    *place != Place::Dir && sent.is_some_and(|sent| sent != place)
 }
 
 /// What the caller hears of an inode that is nowhere: a directory was removed; a file we refer to

@@ -154,6 +154,28 @@ fn a_directory_no_name_leads_to_is_found_at_whoever_has_it() {
     assert_eq!(world.answer(call), Ok(Done::Nothing));
 }
 
+/// Another call has found it under its new name (simulator, `ranks_die_during_moves` 3053).
+#[test]
+fn a_file_that_is_found_elsewhere_while_its_old_name_is_looked_up_is_asked_for_there() {
+    let mut world = Fixture::new();
+    world.look_up(1, "f", R0, here(20));
+    let call = world.call(Call::Getattr { ino: Ino(20) });
+    world.serve(R0, gone(20));
+    world.notice(
+        R0,
+        1,
+        Notice::Moved {
+            ino: Ino(20),
+            place: Place::Entry { dir: Ino::ROOT, name: name("g") },
+            rank: R0,
+            moves: 1,
+        },
+    );
+    world.serve(R0, Outcome::Refused(FsError::NotFound));
+    world.serve(R0, Outcome::Done(Answer::Attr(file(20))));
+    assert!(world.answer(call).is_ok());
+}
+
 /// We know that directory from the notice alone (simulator, `links_are_cut_during_moves` 1682).
 #[test]
 fn a_directory_a_file_was_moved_to_is_found_at_whoever_has_it() {
