@@ -28,6 +28,8 @@ impl Coordinator {
         let state = std::mem::replace(&mut self.state, State::Over);
         let State::Deciding { decision, participants, mut acks, answer } = state else { return };
         cx.out.reached(KillPoint::DecisionDurable);
+        let participants: BTreeSet<Rank> =
+            participants.into_iter().filter(|rank| !cx.map.lost.contains(rank)).collect();
         for rank in &participants {
             post.send(cx, *rank, TwoPhaseMsg::Commit { id: self.id });
         }
@@ -43,6 +45,29 @@ impl Coordinator {
         };
         let awaited = participants;
         self.over_when_settled(cx, post, Committing { decision, awaited, acks, answer });
+    }
+
+    /// What a lost rank had promised is lost with it, and nobody waits for that.
+    pub fn on_rank_lost(&mut self, cx: &mut Cx<'_>, post: &mut Post, lost: Rank) {
+        match &mut self.state {
+            State::Deciding { participants, .. } => {
+                participants.remove(&lost);
+            }
+            State::Committing { awaited, .. } if awaited.contains(&lost) => {
+                cov_mark::hit!(participant_is_lost_in_committing);
+                self.on_settled(cx, post, lost);
+            }
+            // Promised by all; it is left out when that is decided.
+            State::Applying { .. } => {}
+            // What it has to do with these ended with its life.
+            State::Locking
+            | State::Pathfinding { .. }
+            | State::Looking { .. }
+            | State::Preparing { .. }
+            | State::Committing { .. }
+            | State::Blocked { .. }
+            | State::Over => {}
+        }
     }
 
     pub fn on_settled(&mut self, cx: &mut Cx<'_>, post: &mut Post, from: Rank) {
