@@ -24,7 +24,7 @@ pub(crate) const LAYERS: &[Layer] = &[
     Layer::Together(&["cx", "holdings", "spine"]),
     Layer::Apart(&["replica"]),
     // Verbs: they meet in nouns, never in each other.
-    Layer::Apart(&["balancer", "migration", "recovery", "request", "two_phase"]),
+    Layer::Apart(&["balancer", "lost", "migration", "recovery", "request", "two_phase"]),
     Layer::Apart(&["check"]),
     Layer::Apart(&["mds"]),
 ];
@@ -39,6 +39,7 @@ pub(crate) enum Layer {
 /// Uses that the table forbids, each with its reason.
 const LAYERS_EXCEPTED: &[(&str, &str, &str)] = &[
     ("message", "subtree", "`DirAuth` is a plain value that notices carry"),
+    ("lost", "request", "a directory that gets another name is renamed"),
     ("two_phase", "request", "an operation of several ranks does the steps of one of one rank"),
 ];
 

@@ -39,6 +39,11 @@ impl Atlas {
         }
     }
 
+    /// Whether a rank's store is destroyed, so that it will never answer.
+    pub(crate) fn is_lost(&self, rank: Rank) -> bool {
+        self.map.as_ref().is_some_and(|map| map.lost.contains(&rank))
+    }
+
     /// Whether anything is known of the way to a directory.
     fn leads_to(&self, dir: Ino) -> bool {
         dir == Ino::ROOT || self.routes.is_known(dir) || self.inodes.get(dir).is_some()

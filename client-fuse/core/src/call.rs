@@ -8,9 +8,11 @@ mod listing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::attr::{Attr, FileKind, Times};
 use common::error::FsError;
 use common::id::{Ino, RequestId};
 use common::name::Name;
+use common::time::Timestamp;
 use common::wire::reply::{Answer, Found};
 use common::wire::request::{Caller, Op, Place, Target};
 
@@ -191,6 +193,9 @@ impl Active {
         match result {
             Ok(Answer::Attr(attr)) if attr.ino == ino => Next::Answer(Ok(Done::Entry(attr))),
             Ok(_) => Next::Answer(Err(FsError::Io)),
+            Err(FsError::Io) if matches!(self.call, Call::Lookup { .. }) => {
+                Next::Answer(lost_inode(ino, cx).map(Done::Entry).ok_or(FsError::Io))
+            }
             Err(FsError::NotFound | FsError::Stale) if self.lookups < LOOKUPS_MAX => {
                 let Some((dir, name)) = self.name() else {
                     return Next::Answer(Err(FsError::NotFound));
@@ -224,6 +229,25 @@ impl Active {
             Ok(_) => Next::Step(Step::Syncing),
         }
     }
+}
+
+/// A file whose home was lost with its rank. It can be neither read nor changed, but the kernel must know
+/// something under its name, or nobody could remove that.
+fn lost_inode(ino: Ino, cx: &Cx<'_>) -> Option<Attr> {
+    let known = cx.atlas.inodes.get(ino)?;
+    let lost = cx.atlas.map.as_ref().is_some_and(|map| !map.lost.is_empty());
+    let times = Times::all(Timestamp::from_secs(0));
+    (lost && known.kind != FileKind::Dir).then_some(Attr {
+        ino,
+        kind: known.kind,
+        mode: 0,
+        nlink: 1,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        size: 0,
+        times,
+    })
 }
 
 #[cfg(test)]

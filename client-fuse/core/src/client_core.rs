@@ -214,6 +214,20 @@ impl ClientCore {
         );
     }
 
+    /// A rank's store is destroyed. What it did for us and may not have been repeated elsewhere is lost.
+    fn on_rank_lost(&mut self, rank: Rank, out: &mut Effects) {
+        for (from, notice) in self.sessions.on_lost(rank, out) {
+            if let Some(link) = self.sessions.open_link(from) {
+                out.send(link, ToMds::Acked(notice));
+            }
+        }
+        let lost = self.pending.on_evicted(rank);
+        self.numbers.drop_rank(rank);
+        self.calls.note_lost(lost);
+        self.atlas.routes.lost(rank);
+        tracing::error!(rank = rank.0, changes_in_doubt = lost, "a rank's store is destroyed");
+    }
+
     fn on_map(&mut self, map: MdsMap, now: Now, out: &mut Effects) {
         if self.atlas.map.as_ref().is_some_and(|known| known.epoch >= map.epoch) {
             return;
@@ -221,7 +235,13 @@ impl ClientCore {
         for lost in self.sessions.on_map(&map, out) {
             self.pending.on_lost(lost);
         }
-        self.atlas.map = Some(map);
+        let known = self.atlas.map.replace(map);
+        let known = known.map(|map| map.lost).unwrap_or_default();
+        let lost = self.atlas.map.iter().flat_map(|map| &map.lost);
+        let lost: Vec<Rank> = lost.copied().filter(|rank| !known.contains(rank)).collect();
+        for rank in lost {
+            self.on_rank_lost(rank, out);
+        }
         self.pending.on_map(cx!(self, now, out));
     }
 

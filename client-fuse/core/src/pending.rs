@@ -183,7 +183,15 @@ impl Pending {
     fn dispatch(&mut self, id: RequestId, cx: &mut Cx<'_>) {
         let Some(pended) = self.requests.get_mut(&id) else { return };
         pended.refresh(cx);
-        let rank = pended.goes_to(cx);
+        let mut rank = pended.goes_to(cx);
+        if cx.atlas.is_lost(rank) {
+            if let Some(error) = pended.lost_with_its_rank() {
+                return self.finish(id, rank, Err(error));
+            }
+            // Who sent us there has not heard yet.
+            pended.forced = None;
+            rank = Rank::ROOT;
+        }
         pended.state = State::Waiting(rank);
         match cx.sessions.want(rank, cx.atlas.map.as_ref(), cx.out) {
             Readiness::Open(link) => self.send(id, rank, link, cx),
@@ -447,5 +455,7 @@ impl Pending {
 /// Stands for the number of what is made until the rank is known that lends one.
 pub(crate) const UNNUMBERED: Ino = Ino(0);
 
+#[cfg(test)]
+mod lost_tests;
 #[cfg(test)]
 mod tests;

@@ -68,6 +68,11 @@ impl RouteTable {
         }
     }
 
+    /// A rank's store is destroyed: whoever holds what is above knows what became of it.
+    pub(crate) fn lost(&mut self, rank: Rank) {
+        self.routes.retain(|_, known| known.rank != rank);
+    }
+
     /// The directory is not referred to any more.
     pub(crate) fn forget(&mut self, dir: Ino) {
         self.routes.remove(&dir);

@@ -315,6 +315,17 @@ impl SessionTable {
             .unwrap_or_default()
     }
 
+    /// Its store is destroyed: nobody will take the session up. Returns who waited for that.
+    pub(crate) fn on_lost(&mut self, rank: Rank, out: &mut Effects) -> BTreeSet<(Rank, NoticeId)> {
+        let Some(session) = self.sessions.remove(&rank) else { return BTreeSet::new() };
+        self.stop_timers(rank, out);
+        out.push(Effect::StopTimer(Timer::Reconnect(rank)));
+        if let Some(link) = session.state.link() {
+            out.push(Effect::Disconnect { link: link.id });
+        }
+        session.expected_by
+    }
+
     /// Ends all sessions; their pins are given back by that.
     pub(crate) fn close(&mut self, out: &mut Effects) {
         for (rank, session) in std::mem::take(&mut self.sessions) {

@@ -85,7 +85,10 @@ pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()
     }
     if !status.lost.is_empty() {
         let ranks: Vec<String> = status.lost.iter().map(u16::to_string).collect();
-        output::line(format!("lost ranks: {}", ranks.join(", ")))?;
+        output::line(format!(
+            "lost ranks: {}; `grove subtree ls` shows what they held as `lost`, empty",
+            ranks.join(", ")
+        ))?;
     }
     let headings = [
         "RANK",

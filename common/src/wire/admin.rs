@@ -119,7 +119,7 @@ pub struct SubtreeEntry {
     pub path: String,
     pub auth: Rank,
     pub epoch: Epoch,
-    /// `live`, `freezing`, `frozen` or `in doubt`.
+    /// `live`, `freezing`, `frozen`, `in doubt`, or `lost` until the mark is taken away.
     pub state: String,
     pub pinned: Option<Rank>,
     pub bounds: Vec<Bound>,

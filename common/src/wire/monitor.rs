@@ -145,4 +145,10 @@ pub enum MonitorError {
     NotDown { rank: Rank, state: String },
     #[error("rank 0 holds the root: without its store there is no file system")]
     RootLost,
+    #[error(
+        "rank {0}, whose store this is, was given up as lost (`grove ranks lost`): what it held is \
+         empty directories of other ranks by now, and nothing of it can come back. Keep the folder if \
+         you want to look into it, and format another one (`grove-mds --format`) to add a rank"
+    )]
+    Lost(Rank),
 }

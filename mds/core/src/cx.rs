@@ -126,6 +126,16 @@ impl Cx<'_> {
         self.map.rank_of(ino.slot()).ok_or(Stop::Wait(Wait::Map))
     }
 
+    /// Whether an inode that is not at its home, which is here, may be lost: the store that numbered it
+    /// was a lost rank's, whose homes this rank has inherited.
+    #[must_use]
+    pub fn is_lost(&self, ino: Ino) -> bool {
+        let slot = ino.slot();
+        slot != self.params.slot
+            && !self.map.lost.is_empty()
+            && self.map.rank_of(slot) == Some(self.params.me)
+    }
+
     /// The rank that is the authority for a sub-directory, as this rank knows.
     ///
     /// # Errors

@@ -34,6 +34,8 @@ pub struct Holdings {
     pub released: BTreeMap<MigrationId, Release>,
     /// Which copy brought a fragment here, for those that one did.
     pub held: BTreeMap<DirFragId, MigrationId>,
+    /// How many regions have become this rank's own by a migration, in this life.
+    pub imports: u64,
     /// Fragments that are to be deleted.
     pub sweep: SweepList,
     /// The position of the latest change. Grows with every change of the turn.

@@ -27,6 +27,7 @@ pub mod input;
 pub mod journal;
 pub mod kill_point;
 pub mod lock;
+pub mod lost;
 pub mod mds;
 pub mod message;
 pub mod migration;

@@ -11,6 +11,7 @@ use crate::effect::{AbortReason, Effect, Effects};
 use crate::holdings::Holdings;
 use crate::input::{Input, Restored};
 use crate::journal::entry::Entry;
+use crate::lost::Lost;
 use crate::message::PeerMsg;
 use crate::migration::Migrator;
 use crate::namespace::Namespace;
@@ -25,6 +26,7 @@ mod admin;
 mod balancer;
 mod client;
 mod life;
+mod lost;
 mod migration;
 mod two_phase;
 
@@ -37,6 +39,7 @@ pub struct Mds {
     requests: Requests,
     two_phase: TwoPhase,
     recovery: Recovery,
+    lost: Lost,
     migrator: Migrator,
     balancer: Balancer,
     clients: client::Clients,
@@ -69,6 +72,7 @@ impl Mds {
             map,
             two_phase,
             recovery: Recovery::new(expected),
+            lost: Lost::default(),
             requests: Requests::default(),
             migrator,
             balancer: Balancer::default(),
@@ -91,6 +95,7 @@ impl Mds {
             Input::Fetched(fetched) => {
                 let asked = self.own.namespace.on_fetched(fetched);
                 self.wake(now, &Wait::Fetch(asked), out);
+                self.go_on_after_loss(now, out);
             }
             Input::Purged { ino } => self.on_purged(ino, out),
             Input::Map(map) => self.on_map(now, map, out),
@@ -183,6 +188,7 @@ impl Mds {
             PeerMsg::Replica(msg) => self.on_replica(now, from, msg, out),
             PeerMsg::TwoPhase(msg) => self.on_two_phase(now, (from, incarnation), msg, out),
             PeerMsg::Load(msg) => self.on_load(now, from, msg, out),
+            PeerMsg::Lost(msg) => self.on_lost_msg(now, from, msg, out),
             PeerMsg::Migration(msg) => self.on_migration_msg(now, from, msg, out),
         }
     }
@@ -198,6 +204,7 @@ impl Mds {
         self.begin_two_phase(now, handed_over, out);
         self.two_phase_durable(now, through, out);
         self.on_migrations_durable(now, through, out);
+        self.go_on_after_loss(now, out);
         self.open_waiting(now, out);
         self.advance_life(out);
     }
@@ -248,6 +255,11 @@ impl Mds {
             self.enter(now, state, out);
         }
         self.on_ranks_changed(now, &before, out);
+        if self.map.lost == before.lost {
+            self.look_after_lost(now, out);
+        } else {
+            self.on_loss(now, out);
+        }
         self.wake(now, &Wait::Map, out);
     }
 }

@@ -5,6 +5,7 @@
 //! incarnation had sent may be lost.
 
 pub mod load;
+pub mod lost;
 pub mod migration;
 pub mod replica;
 pub mod two_phase;
@@ -18,11 +19,18 @@ pub enum PeerMsg {
     TwoPhase(two_phase::TwoPhaseMsg),
     Migration(migration::MigrationMsg),
     Load(load::LoadMsg),
+    Lost(lost::LostMsg),
 }
 
 impl From<load::LoadMsg> for PeerMsg {
     fn from(msg: load::LoadMsg) -> Self {
         Self::Load(msg)
+    }
+}
+
+impl From<lost::LostMsg> for PeerMsg {
+    fn from(msg: lost::LostMsg) -> Self {
+        Self::Lost(msg)
     }
 }
 

@@ -33,6 +33,7 @@ mod failure_matrix_tests;
 #[cfg(test)]
 mod fixture;
 pub mod importer;
+mod lost;
 #[cfg(test)]
 mod random_tests;
 pub mod record;

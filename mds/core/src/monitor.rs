@@ -101,8 +101,10 @@ enum SlotStanding {
     /// Its daemon was never heard of.
     Promised(Rank),
     Holds(Rank),
-    /// Formatted anew before it was ever used, or destroyed: nobody may come with it.
+    /// Formatted anew before it was ever used: nobody may come with it.
     Retired,
+    /// Destroyed, an operator has said.
+    Lost(Rank),
 }
 
 impl Stored {
@@ -235,6 +237,7 @@ impl Monitor {
             SlotStanding::Spare => None,
             SlotStanding::Promised(rank) | SlotStanding::Holds(rank) => Some(rank),
             SlotStanding::Retired => return Err(unknown),
+            SlotStanding::Lost(rank) => return Err(MonitorError::Lost(rank)),
         };
         if let Some(rank) = rank {
             slot.standing = SlotStanding::Holds(rank);

@@ -176,6 +176,10 @@ pub struct Dir {
     pub pin: Option<Rank>,
 }
 
+/// Among a directory's attributes: the rank that was lost with what it held. Clients cannot set it; they
+/// can remove it, having seen it.
+pub const DIR_LOST: &[u8] = b"grove.dir.lost";
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Parent {
     pub dir: Ino,

@@ -269,6 +269,24 @@ impl TwoPhase {
         self.tidy(cx);
     }
 
+    /// Nobody will ever say what a lost rank had promised or decided. What it took part in goes on
+    /// without it. What it coordinated, and this rank has only promised, never was: the names it was
+    /// to make were the lost rank's, and those it was to take away stay.
+    pub fn settle_lost(&mut self, cx: &mut Cx<'_>) {
+        for rank in &cx.map.lost.clone() {
+            for coordinator in self.coordinating.values_mut() {
+                coordinator.on_rank_lost(cx, &mut self.post, *rank);
+            }
+            for (operation, participant) in &mut self.taking_part {
+                if operation.coordinator == *rank {
+                    participant.on_coordinator_lost(cx, &mut self.post);
+                }
+            }
+            self.rename_lock.forget_lost(*rank);
+        }
+        self.tidy(cx);
+    }
+
     /// What this rank says to itself is done in the same turn; what is over goes.
     pub fn tidy(&mut self, cx: &mut Cx<'_>) {
         let me = (cx.me(), cx.params.incarnation);

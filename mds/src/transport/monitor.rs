@@ -250,9 +250,9 @@ impl Link {
             }
             FromMonitor::Map(map) => Ok(self.on_map(map, talk)),
             FromMonitor::Refused(error) => match error {
-                MonitorError::StaleIncarnation | MonitorError::UnknownSlot(_) => {
-                    Ok(Some(LinkEnd::Refused(error)))
-                }
+                MonitorError::StaleIncarnation
+                | MonitorError::UnknownSlot(_)
+                | MonitorError::Lost(_) => Ok(Some(LinkEnd::Refused(error))),
                 MonitorError::Role { .. }
                 | MonitorError::Malformed
                 | MonitorError::NoRank(_)

@@ -320,6 +320,7 @@ pub fn brief(msg: &PeerMsg) -> String {
         PeerMsg::Replica(msg) => format!("{msg:?}"),
         PeerMsg::TwoPhase(msg) => format!("{msg:?}"),
         PeerMsg::Load(msg) => format!("{msg:?}"),
+        PeerMsg::Lost(msg) => format!("{msg:?}"),
     };
     whole.chars().take(90).collect()
 }

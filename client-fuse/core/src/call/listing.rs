@@ -11,7 +11,7 @@ use common::id::{Ino, Rank, RequestId};
 use common::wire::reply::{Answer, Found, Page, PageEnd, PageEntry};
 use common::wire::request::{Op, Place, Target};
 
-use crate::call::{Active, Next, Step};
+use crate::call::{Active, Next, Step, lost_inode};
 use crate::cx::Cx;
 use crate::effect::{Done, Entry, Listing};
 use crate::input::{Call, CallId, ListDetail};
@@ -75,6 +75,10 @@ impl Active {
             }
             Ok(Answer::Attr(attr)) => {
                 partial.attrs.insert(attr.ino, attr);
+            }
+            Err(FsError::Io) => {
+                let lost = asked.iter().filter_map(|ino| lost_inode(*ino, cx));
+                partial.attrs.extend(lost.map(|attr| (attr.ino, attr)));
             }
             Ok(_) | Err(_) => {}
         }

@@ -10,7 +10,7 @@ use super::*;
 use crate::fixture::{Fixture, R0, R1, R2, attr, create, dir_here, file, here, name};
 use crate::input::ListDetail;
 
-fn dir_attr(ino: u64) -> common::attr::Attr {
+fn dir_attr(ino: u64) -> Attr {
     attr(ino, FileKind::Dir)
 }
 

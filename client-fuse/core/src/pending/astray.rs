@@ -41,7 +41,10 @@ impl Pending {
             }
             None => pended.forced = Some(route.rank),
         }
-        if route.rank == from || pended.redirects >= REDIRECTS_BEFORE_WARNING {
+        if route.rank == from
+            || cx.atlas.is_lost(route.rank)
+            || pended.redirects >= REDIRECTS_BEFORE_WARNING
+        {
             self.pause(id, cx);
         } else {
             self.dispatch(id, cx);

@@ -1,8 +1,9 @@
 //! How an operation finds its way: what it is about, and which rank that leads to.
 
+use common::error::FsError;
 use common::id::{Ino, Rank, RequestId, Seq};
 use common::limit::INO_RANGE_LOW;
-use common::wire::request::{Create, Op, Request, Target};
+use common::wire::request::{Create, Op, Place, Request, Target};
 
 use crate::cx::Cx;
 use crate::pending::{Owner, Pended, UNNUMBERED};
@@ -83,6 +84,20 @@ impl Pended {
     /// Whether it concerns one rank and no other.
     pub(super) fn is_bound(&self) -> bool {
         matches!(self.op, Op::Stat { .. } | Op::Forget { .. } | Op::Sync)
+    }
+
+    /// What the caller hears if the rank that it concerns, and no other, is lost.
+    pub(super) fn lost_with_its_rank(&mut self) -> Option<FsError> {
+        match (&self.op, self.owner) {
+            (Op::Sync, _) => Some(FsError::Io),
+            (Op::Stat { .. } | Op::Forget { .. }, _) | (_, Owner::Seeker { .. }) => {
+                Some(FsError::NotFound)
+            }
+            (_, _) => {
+                let orphan = |target: &Target| matches!(target.place, Place::Orphan { .. });
+                self.op.subject().is_some_and(orphan).then_some(FsError::Io)
+            }
+        }
     }
 
     pub(super) fn goes_to(&self, cx: &Cx<'_>) -> Rank {

@@ -15,7 +15,7 @@ use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::{Effect, Effects};
 use crate::input::AdminId;
 use crate::migration::Order;
-use crate::row::Linkage;
+use crate::row::{DIR_LOST, Linkage};
 use crate::subtree::{DirAuth, Freeze, Intent, Subtree};
 
 /// Questions that wait for something to be fetched.
@@ -210,8 +210,11 @@ fn subtrees(cx: &Cx<'_>) -> Step<Vec<SubtreeEntry>> {
             .into_iter()
             .filter_map(|base| Some(Bound { base, auth: presumed(cx.own.subtrees.get(base)?) }))
             .collect();
+        let dir = cx.own.namespace.dir(base.ino)?;
+        let is_lost = dir.is_some_and(|dir| dir.xattrs.keys().any(|name| *name.0 == *DIR_LOST));
         let state = match (subtree.auth, subtree.freeze) {
             (DirAuth::Ambiguous { .. }, _) => "in doubt",
+            (DirAuth::Sole(_), Freeze::Live) if is_lost => "lost",
             (DirAuth::Sole(_), Freeze::Live) => "live",
             (DirAuth::Sole(_), Freeze::Freezing) => "freezing",
             (DirAuth::Sole(_), Freeze::ReadOnly | Freeze::Frozen) => "frozen",
@@ -222,7 +225,7 @@ fn subtrees(cx: &Cx<'_>) -> Step<Vec<SubtreeEntry>> {
             auth: presumed(subtree),
             epoch: subtree.epoch,
             state: state.to_owned(),
-            pinned: cx.own.namespace.dir(base.ino)?.and_then(|dir| dir.pin),
+            pinned: dir.and_then(|dir| dir.pin),
             bounds,
             load: 0,
         });

@@ -87,6 +87,7 @@ impl Mds {
         self.set_balancer_timer(now, out);
         self.set_spine_timer(now, out);
         self.resume_migrations(now, out);
+        self.on_loss(now, out);
         self.open_waiting(now, out);
         self.clients.begin_replay(&self.params);
         self.continue_replay(now, out);

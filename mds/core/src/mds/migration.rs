@@ -77,6 +77,13 @@ impl Mds {
         self.wake_thawed(now, out);
     }
 
+    /// What waits for a lost rank to finish is finished without it.
+    pub(super) fn migrations_lost(&mut self, now: Now, out: &mut Effects) {
+        let (mut cx, migrator) = self.split_migrator(now, out);
+        migrator.settle_lost(&mut cx);
+        self.wake_thawed(now, out);
+    }
+
     pub(super) fn on_migration_timer(&mut self, now: Now, timer: Timer, out: &mut Effects) {
         let (mut cx, migrator) = self.split_migrator(now, out);
         match timer {

@@ -53,6 +53,11 @@ impl Mds {
         self.in_two_phase(now, out, |two_phase, cx| two_phase.on_durable(cx, through));
     }
 
+    /// What a lost rank would have to settle is settled without it.
+    pub(super) fn two_phase_lost(&mut self, now: Now, out: &mut Effects) {
+        self.in_two_phase(now, out, TwoPhase::settle_lost);
+    }
+
     /// A client has acknowledged a notice; `None`: its session ended, with all it was told.
     pub(super) fn two_phase_acked(
         &mut self,
@@ -88,6 +93,7 @@ impl Mds {
         relied.paths.extend(self.two_phase.paths());
         let (mut cx, _) = self.split(now, out);
         replica::trim::trim(&mut cx, relied);
+        self.look_after_lost(now, out);
     }
 
     /// Ranks whose life ended, and ranks that have a new one.

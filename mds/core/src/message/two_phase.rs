@@ -68,6 +68,17 @@ pub enum Item {
     Moving { dir: Ino },
 }
 
+impl Item {
+    /// The directory or inode that it is about.
+    #[must_use]
+    pub fn ino(&self) -> Ino {
+        match self {
+            Self::Entry { dir, .. } | Self::Victim { dir } | Self::Moving { dir } => *dir,
+            Self::Home { ino } => *ino,
+        }
+    }
+}
+
 /// What an item was found to be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Sight {

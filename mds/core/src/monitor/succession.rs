@@ -125,8 +125,10 @@ impl Monitor {
         require_mds(asker, daemon)?;
         let unknown = MonitorError::UnknownSlot(slot);
         let entry = self.stored.slots.get_mut(&slot).ok_or_else(|| unknown.clone())?;
-        if entry.standing == SlotStanding::Retired {
-            return Err(unknown);
+        match entry.standing {
+            SlotStanding::Retired => return Err(unknown),
+            SlotStanding::Lost(rank) => return Err(MonitorError::Lost(rank)),
+            SlotStanding::Spare | SlotStanding::Promised(_) | SlotStanding::Holds(_) => {}
         }
         if entry.place.as_ref() != Some(&place) {
             entry.place = Some(place);
@@ -233,7 +235,7 @@ impl Monitor {
         Ok(FromMonitor::Done)
     }
 
-    /// Its numbers lead to the root's authority from now on, which knows none of them.
+    /// Its numbers lead to the root's authority from now on, which answers that they are lost.
     pub(super) fn on_lose(
         &mut self,
         asker: &Asker,
@@ -250,7 +252,7 @@ impl Monitor {
         self.down(rank)?;
         for entry in self.stored.slots.values_mut() {
             if entry.standing == SlotStanding::Holds(rank) {
-                entry.standing = SlotStanding::Retired;
+                entry.standing = SlotStanding::Lost(rank);
             }
         }
         for holder in self.stored.map.slots.values_mut().filter(|holder| **holder == rank) {
@@ -283,7 +285,7 @@ impl Monitor {
             SlotStanding::Holds(rank) | SlotStanding::Promised(rank) => {
                 Some(StoreEntry { slot: *slot, rank, place: entry.place.clone() })
             }
-            SlotStanding::Spare | SlotStanding::Retired => None,
+            SlotStanding::Spare | SlotStanding::Retired | SlotStanding::Lost(_) => None,
         });
         Description { standbys: standbys.collect(), stores: stores.collect() }
     }

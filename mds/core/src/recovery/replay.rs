@@ -47,6 +47,7 @@ pub fn replay(params: &Params, restored: Restored) -> Replayed {
         journal: Journal::default(),
         released: BTreeMap::new(),
         held: BTreeMap::new(),
+        imports: 0,
         sweep: SweepList::default(),
         seq,
         durable: seq,

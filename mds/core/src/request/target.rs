@@ -2,6 +2,7 @@
 //! directory of its own. Reads and changes it wherever that is.
 
 use common::attr::{Attr, FileKind};
+use common::error::FsError;
 use common::id::{ClientId, Ino};
 use common::name::Name;
 use common::wire::request::{Place, Target, Xattrs};
@@ -126,6 +127,10 @@ pub fn find<'a>(cx: &mut Cx<'_>, target: &'a Target, intent: Intent) -> Step<Fou
             }
             match cx.home_inode(ino)?.cloned() {
                 Some(inode) => Ok(Found::Home { inode }),
+                None if cx.is_lost(ino) && cx.own.namespace.orphan(ino).is_none() => {
+                    tracing::warn!(%ino, "asked for a file that was lost with its rank");
+                    Err(FsError::Io.into())
+                }
                 None => orphan(cx, ino),
             }
         }

@@ -10,6 +10,7 @@ use super::Done;
 use super::target::{Found, find};
 use crate::cx::{Cx, Step};
 use crate::effect::Effect;
+use crate::row::DIR_LOST;
 use crate::subtree::Intent;
 use crate::timer::Timer;
 
@@ -36,6 +37,7 @@ fn virtual_value(cx: &Cx<'_>, found: &Found<'_>, name: &XattrName) -> Step<Xattr
     let text = match &*name.0 {
         DIR_AUTH => cx.me().to_string(),
         DIR_PIN => dir.pin.ok_or(FsError::NoAttribute)?.to_string(),
+        DIR_LOST => return Ok(dir.xattrs.get(name).cloned().ok_or(FsError::NoAttribute)?),
         _ => return Err(FsError::NoAttribute.into()),
     };
     Ok(XattrValue(text.into_bytes().into()))
@@ -87,6 +89,9 @@ fn set_virtual(
     match (&*name.0, value) {
         (DIR_PIN, Some(value)) => dir.pin = parse_pin(cx, value)?,
         (DIR_PIN, None) => dir.pin = None,
+        (DIR_LOST, None) => {
+            dir.xattrs.remove(name).ok_or(FsError::NoAttribute)?;
+        }
         (_, Some(_)) => return Err(FsError::NotPermitted.into()),
         (_, None) => return Err(FsError::NoAttribute.into()),
     }

@@ -31,7 +31,13 @@ pub fn plan(
         Place::Entry { dir, name } => adopt(&mut planner, target.ino, presumed, (*dir, name))?,
         Place::Home => {
             let (home, inode) = planner.home(target.ino)?;
-            (home, inode.ok_or(Stop::Gone(target.ino))?)
+            match inode {
+                Some(inode) => (home, inode),
+                None if home == me && planner.cx.is_lost(target.ino) => {
+                    return Err(FsError::Io.into());
+                }
+                None => return Err(Stop::Gone(target.ino).into()),
+            }
         }
     };
     one_name_more(&mut inode, planner.request)?;

@@ -110,6 +110,10 @@ impl Planner<'_, '_> {
     /// # Errors
     /// The look that must be taken first.
     pub fn look(&self, rank: Rank, item: Item) -> Planned<&Sight> {
+        if self.cx.map.lost.contains(&rank) {
+            // Whoever named it has not heard yet. What it had is somebody else's by now, or gone.
+            return Err(Stop::Gone(item.ino()).into());
+        }
         if rank != self.cx.me()
             && !matches!(self.cx.map.state(rank), RankState::Active | RankState::Stopping)
         {

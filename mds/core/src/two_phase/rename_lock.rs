@@ -57,6 +57,12 @@ impl RenameLock {
         self.heard.insert(rank, incarnation);
     }
 
+    /// It will never say that what it held the lock for is settled.
+    pub fn forget_lost(&mut self, rank: Rank) {
+        self.holders.retain(|operation| operation.coordinator != rank);
+        self.queue.retain(|operation| operation.coordinator != rank);
+    }
+
     /// Those that only waited need it no more. Those that held it keep it: their coordinator's next
     /// life knows what became of them.
     pub fn forget_waiting(&mut self, rank: Rank, current: Option<Incarnation>) {

@@ -87,6 +87,7 @@ impl Importer {
     /// The exporter's `Export` is durable: this rank is the authority, and serves.
     pub(super) fn serve(&mut self, payload: &Payload, cx: &mut Cx<'_>) -> State {
         let base = self.import.base;
+        cx.own.imports += 1;
         self.set_base(DirAuth::Sole(cx.me()), Freeze::Live, cx);
         self.forget_inner_bases(cx);
         for (bound, claim) in &self.import.bounds {

@@ -176,7 +176,7 @@ fn a_lost_rank_is_no_rank_and_its_number_is_not_given_again() {
     assert!(!map.is_degraded());
     assert_eq!(map.rank_of(Slot(1)), Some(Rank(0)));
     let answer = cluster.fixture.beacon(1, 2, RankState::Replay);
-    assert_eq!(answer, FromMonitor::Refused(MonitorError::UnknownSlot(Slot(1))));
+    assert_eq!(answer, FromMonitor::Refused(MonitorError::Lost(Rank(1))));
     cluster.standbys.push(("s", HERE));
     assert_eq!(cluster.pass(BEACON_GRACE * 2), []);
     cluster.fixture.ranks_wanted = 3;

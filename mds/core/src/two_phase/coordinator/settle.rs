@@ -31,6 +31,8 @@ impl Coordinator {
         // This rank's own part is done, and cannot be lost: the locks it took for itself end. Had
         // anybody seen it before, power loss would have left clients with pins that nobody gave.
         post.send(cx, cx.me(), TwoPhaseMsg::Rollback { id: self.id });
+        let participants: BTreeSet<Rank> =
+            participants.into_iter().filter(|rank| !cx.map.lost.contains(rank)).collect();
         for rank in &participants {
             post.send(cx, *rank, TwoPhaseMsg::Commit { id: self.id });
         }
@@ -46,6 +48,29 @@ impl Coordinator {
         };
         let awaited = participants;
         self.over_when_settled(cx, post, Committing { decision, awaited, acks, answer });
+    }
+
+    /// What a lost rank had promised is lost with it, and nobody waits for that.
+    pub fn on_rank_lost(&mut self, cx: &mut Cx<'_>, post: &mut Post, lost: Rank) {
+        match &mut self.state {
+            State::Deciding { participants, .. } => {
+                participants.remove(&lost);
+            }
+            State::Committing { awaited, .. } if awaited.contains(&lost) => {
+                cov_mark::hit!(participant_is_lost_in_committing);
+                self.on_settled(cx, post, lost);
+            }
+            // Promised by all; it is left out when that is decided.
+            State::Applying { .. } => {}
+            // What it has to do with these ended with its life.
+            State::Locking
+            | State::Pathfinding { .. }
+            | State::Looking { .. }
+            | State::Preparing { .. }
+            | State::Committing { .. }
+            | State::Blocked { .. }
+            | State::Over => {}
+        }
     }
 
     pub fn on_settled(&mut self, cx: &mut Cx<'_>, post: &mut Post, from: Rank) {

@@ -47,6 +47,27 @@ impl Participant {
         };
     }
 
+    /// The coordinator's journal is destroyed: nobody knows what it had decided.
+    pub fn on_coordinator_lost(&mut self, cx: &mut Cx<'_>, post: &mut Post) {
+        match &self.state {
+            State::InDoubt { .. } => {
+                cov_mark::hit!(coordinator_is_lost_in_in_doubt);
+                tracing::warn!(
+                    coordinator = self.operation.coordinator.0,
+                    operation = self.operation.id.0,
+                    "what a lost rank had begun with this one is taken back"
+                );
+                self.on_rollback(cx, post);
+            }
+            // In doubt once it is durable.
+            State::Promising { .. } => {}
+            // Ended when the coordinator died.
+            State::Looking { .. } | State::Locked | State::Prepared { .. } => {}
+            // It had decided.
+            State::Committing { .. } | State::Settling { .. } | State::Over => {}
+        }
+    }
+
     /// The coordinator can be reached, perhaps again; or this rank has come back itself.
     pub fn ask_for_verdict(&mut self, cx: &mut Cx<'_>, post: &mut Post) {
         match &self.state {
