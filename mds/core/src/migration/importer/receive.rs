@@ -13,6 +13,14 @@ use crate::message::migration::Content;
 use crate::mutant::mutated;
 use crate::row::{Change, Key, Row};
 
+/// The pins of one inode, as the exporter has counted them.
+#[derive(Clone, Debug, Hash)]
+struct Pinned {
+    /// In whose entry the inode is.
+    dir: Ino,
+    holders: BTreeMap<ClientId, u64>,
+}
+
 #[derive(Clone, Debug, Hash)]
 pub struct Received {
     id: MigrationId,
@@ -23,7 +31,7 @@ pub struct Received {
     pinned_dirs: BTreeSet<Ino>,
     /// Pins of the region's inodes; they count once the import is finished. `None`: an earlier life had
     /// them, and the clients claim them anew.
-    pins: Option<BTreeMap<Ino, (Ino, BTreeMap<ClientId, u64>)>>,
+    pins: Option<BTreeMap<Ino, Pinned>>,
     /// Rows that wait for a fetch under way.
     pub stalled: Vec<(u32, Vec<Content>)>,
 }
@@ -126,7 +134,7 @@ impl Received {
                     if holders.is_empty() || mutated!(cx.params, PinNotCarried) {
                         pins.remove(&ino);
                     } else {
-                        pins.insert(ino, (dir, holders));
+                        pins.insert(ino, Pinned { dir, holders });
                     }
                 }
             }
@@ -165,7 +173,7 @@ impl Received {
             cx.own.namespace.supersede(frag.ino);
             cx.out.delete(Key::Copied(self.id, *frag));
         }
-        for (ino, (dir, holders)) in self.pins.take().unwrap_or_default() {
+        for (ino, Pinned { dir, holders }) in self.pins.take().unwrap_or_default() {
             if !self.touched.contains(&DirFragId::whole(dir)) {
                 // Its directory was renamed out of the region after it was sent.
                 continue;
