@@ -21,14 +21,27 @@ pub fn on_notify(
     cx: &mut Cx<'_>,
 ) -> Option<DirFragId> {
     cx.own.subtrees.see_epoch(epoch);
-    for dir in dirs {
-        cx.own.spine.set_authority(*dir, base, auth, epoch);
-    }
-    let thawed = apply(base, auth, epoch, cx);
+    let thawed = if names(auth, cx.me()) {
+        // Who takes part is no bystander.
+        tracing::warn!(migration = %id, %base, from = from.0, "told by another what is ours to know");
+        None
+    } else {
+        for dir in dirs {
+            cx.own.spine.set_authority(*dir, base, auth, epoch);
+        }
+        apply(base, auth, epoch, cx)
+    };
     let step = Step::NotifyAck { auth };
     cx.out.send(from, MigrationMsg { id, base, step });
     cx.out.reached(KillPoint::NotifyAckSent);
     thawed
+}
+
+fn names(auth: DirAuth, rank: Rank) -> bool {
+    match auth {
+        DirAuth::Sole(owner) => owner == rank,
+        DirAuth::Ambiguous { first, second } => first == rank || second == rank,
+    }
 }
 
 /// What must be known to ask how a migration has ended.

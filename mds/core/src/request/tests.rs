@@ -245,7 +245,7 @@ fn an_unlinked_file_lives_until_the_last_pin_is_given_back() {
     mds.say(B, conn(B, 1), ToMds::Acked(notice.unwrap()));
     assert_eq!(mds.reply(A, id).unwrap().outcome, Outcome::Done(Answer::Done));
 
-    let orphan = Target { ino: file, place: Place::Orphan { rank: common::id::Rank(0) } };
+    let orphan = Target { ino: file, place: Place::Orphan { rank: Rank(0) } };
     match mds.truncate(B, orphan.clone(), 5) {
         Outcome::Done(Answer::Attr(attr)) => assert_eq!((attr.size, attr.nlink), (5, 0)),
         outcome => panic!("{outcome:?}"),
@@ -262,12 +262,8 @@ fn an_unlinked_file_lives_until_the_last_pin_is_given_back() {
 fn a_second_name_moves_the_inode_to_its_home() {
     let mut mds = Fixture::new();
     let file = mds.create(A, ROOT, "f");
-    let link = Op::Link {
-        target: in_entry(file, ROOT, "f"),
-        rank: common::id::Rank(0),
-        dir: ROOT,
-        name: name("g"),
-    };
+    let link =
+        Op::Link { target: in_entry(file, ROOT, "f"), rank: Rank(0), dir: ROOT, name: name("g") };
     match mds.ask(A, link) {
         Outcome::Done(Answer::Found(Found::Remote { ino, attr: Some(attr), .. })) => {
             assert_eq!((ino, attr.nlink), (file, 2));

@@ -212,9 +212,12 @@ fn count(cx: &mut Cx<'_>, ino: Ino, (entries, subdirs): (i64, i64), at: Timestam
         unreachable!("an auth pin keeps the directory, and it was seen to be cached");
     };
     let mut dir = dir.clone();
-    dir.entries = dir.entries.checked_add_signed(entries).expect("a directory counts its entries");
-    let subdirs = i64::from(dir.subdirs) + subdirs;
-    dir.subdirs = u32::try_from(subdirs).expect("a directory counts its own");
+    let subdirs = i64::from(dir.subdirs).checked_add(subdirs).map(u32::try_from);
+    match (dir.entries.checked_add_signed(entries), subdirs) {
+        (Some(entries), Some(Ok(subdirs))) => (dir.entries, dir.subdirs) = (entries, subdirs),
+        // The coordinator has decided: a count that cannot be is no reason to be gone.
+        (_, _) => tracing::error!(dir = %ino, "told to count what cannot be"),
+    }
     dir.times.mtime = dir.times.mtime.max(at);
     dir.times.ctime = dir.times.ctime.max(at);
     cx.own.namespace.put_dir(ino, dir, cx.out);
