@@ -35,8 +35,14 @@ fn state(cluster: &Cluster, path: &str) -> anyhow::Result<Option<(u64, String)>>
 #[test]
 fn a_lost_rank_is_given_up_and_the_others_go_on() -> anyhow::Result<()> {
     let cluster = Cluster::start(3, "")?;
-    for text in ["lost", "destroyed", "monitor refuses", "does not settle", "took this incarnation"]
-    {
+    for text in [
+        "lost",
+        "destroyed",
+        "error=input/output error",
+        "monitor refuses",
+        "does not settle",
+        "took this incarnation",
+    ] {
         cluster.expect_log(text);
     }
     let mount = cluster.mount("mount")?;

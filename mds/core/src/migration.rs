@@ -244,7 +244,7 @@ impl Migrator {
     ) {
         let overlaps = !mutated!(cx.params, DiscoverAcceptedTwice)
             && self.bases().any(|other| other == base || ask.contains_key(&other.ino));
-        if overlaps || self.imports.contains_key(&id) {
+        if overlaps || self.imports.contains_key(&id) || cx.own.subtrees.is_mine(base) {
             let step = Step::Nack { reason: EndReason::ImporterBusy };
             cx.out.send(from, MigrationMsg { id, base, step });
             return;

@@ -30,6 +30,8 @@ use participant::{Looked, Participant, Promise};
 use post::{Ended, Post};
 use rename_lock::RenameLock;
 
+#[cfg(test)]
+mod completed_tests;
 pub mod coordinator;
 pub mod link;
 pub mod look;

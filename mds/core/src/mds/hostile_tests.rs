@@ -202,7 +202,8 @@ impl Words {
             0 => {
                 let linkage = if self.chance.below(3) == 0 { None } else { Some(self.linkage()) };
                 let child = if self.chance.below(2) == 0 { None } else { Some(self.rank()) };
-                Sight::Entry { linkage, holders: self.holders(), child }
+                let completed = [(self.client(), IdSet::default())].into();
+                Sight::Entry { linkage, holders: self.holders(), child, completed }
             }
             1 => {
                 let inode = if self.chance.below(2) == 0 { None } else { Some(self.inode()) };

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use common::id::{ClientId, DirFragId, Epoch, Ino, Rank, TwoPhaseId};
+use common::id_set::IdSet;
 use common::name::Name;
 use common::time::Timestamp;
 use common::wire::session::Notice;
@@ -88,6 +89,9 @@ pub enum Sight {
         holders: BTreeMap<ClientId, u64>,
         /// The authority for the sub-directory it stands for.
         child: Option<Rank>,
+        /// What these holders have completed there: they may not know, and ask again where the inode
+        /// is by then.
+        completed: BTreeMap<ClientId, IdSet>,
     },
     Home {
         inode: Option<Box<Inode>>,
@@ -175,6 +179,10 @@ pub enum Act {
     /// Nothing below is next to anything of this rank any more.
     DropBase {
         base: DirFragId,
+    },
+    /// What holders of an inode that arrives have completed where it was: never again.
+    Completed {
+        completed: BTreeMap<ClientId, IdSet>,
     },
 }
 

@@ -36,6 +36,28 @@ impl Acks {
 }
 
 impl Part {
+    /// Whether it can be carried out at all, whoever asks for it.
+    #[must_use]
+    pub fn makes_sense(&self) -> bool {
+        self.acts.iter().all(|act| match act {
+            Act::Moved { notice, .. } | Act::Arrived { notice, .. } => {
+                matches!(notice, Notice::Moved { .. })
+            }
+            Act::PutEntry { .. }
+            | Act::RemoveEntry { .. }
+            | Act::Count { .. }
+            | Act::LetGo { .. }
+            | Act::OneNameLess { .. }
+            | Act::PutHome { .. }
+            | Act::Pin { .. }
+            | Act::RemoveDir { .. }
+            | Act::Reparent { .. }
+            | Act::PutBase { .. }
+            | Act::DropBase { .. }
+            | Act::Completed { .. } => true,
+        })
+    }
+
     /// What nobody else may touch until it is settled.
     #[must_use]
     pub fn locks(&self, namespace: &Namespace) -> BTreeSet<Lock> {
@@ -55,7 +77,8 @@ impl Part {
                 | Act::Arrived { .. }
                 | Act::Pin { .. }
                 | Act::PutBase { .. }
-                | Act::DropBase { .. } => None,
+                | Act::DropBase { .. }
+                | Act::Completed { .. } => None,
             })
             .collect()
     }
@@ -76,7 +99,8 @@ impl Part {
             | Act::RemoveDir { .. }
             | Act::Reparent { .. }
             | Act::PutBase { .. }
-            | Act::DropBase { .. } => None,
+            | Act::DropBase { .. }
+            | Act::Completed { .. } => None,
         });
         let held = inos.map(|ino| Held {
             ino,
@@ -104,7 +128,8 @@ impl Part {
                 | Act::Arrived { .. }
                 | Act::Pin { .. }
                 | Act::PutBase { .. }
-                | Act::DropBase { .. } => None,
+                | Act::DropBase { .. }
+                | Act::Completed { .. } => None,
             })
             .collect()
     }
@@ -139,7 +164,8 @@ impl Part {
                 | Act::Pin { .. }
                 | Act::RemoveDir { .. }
                 | Act::PutBase { .. }
-                | Act::DropBase { .. } => {}
+                | Act::DropBase { .. }
+                | Act::Completed { .. } => {}
             }
         }
         Ok(())
@@ -203,6 +229,11 @@ fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
         Act::PutBase { base, claim } => put_base(cx, base, &claim),
         Act::DropBase { base } => {
             cx.own.subtrees.remove(base);
+        }
+        Act::Completed { completed } => {
+            for (client, ids) in &completed {
+                cx.own.sessions.adopt_completed(*client, ids, cx.out);
+            }
         }
     }
 }

@@ -109,7 +109,9 @@ impl Importer {
         }
         for (dir, holders) in &payload.registrations {
             // The exporter may not have known that one of them is dead.
-            let alive = holders.iter().filter(|(rank, _)| cx.map.state(**rank) != RankState::Down);
+            let alive = holders
+                .iter()
+                .filter(|(rank, _)| **rank != cx.me() && cx.map.state(**rank) != RankState::Down);
             let alive = alive.map(|(rank, nonce)| (*rank, *nonce)).collect();
             cx.own.spine.adopt_holders(*dir, alive);
         }
