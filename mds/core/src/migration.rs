@@ -249,6 +249,11 @@ impl Migrator {
             cx.out.send(from, MigrationMsg { id, base, step });
             return;
         }
+        if cx.own.is_read_only() {
+            let step = Step::Nack { reason: EndReason::ReadOnly };
+            cx.out.send(from, MigrationMsg { id, base, step });
+            return;
+        }
         let importer = Importer::start((from, id, base), parent, ask, cx);
         self.imports.insert(id, importer);
         self.step_import(id, Event::Poke, cx);

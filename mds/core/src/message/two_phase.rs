@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use common::error::FsError;
 use common::id::{ClientId, DirFragId, Epoch, Ino, Rank, TwoPhaseId};
 use common::id_set::IdSet;
 use common::name::Name;
@@ -54,6 +55,8 @@ pub enum TwoPhaseMsg {
     /// any rank → rank 0. These of its operations may have moved directories and are not settled; no
     /// others have. Counts once for a pair of incarnations.
     RenameHolds { ids: Vec<TwoPhaseId> },
+    /// participant → coordinator. Nothing is changed there. Nothing is held.
+    Refused { id: TwoPhaseId, error: FsError },
 }
 
 /// What a participant is asked to lock.

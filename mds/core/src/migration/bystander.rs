@@ -74,6 +74,16 @@ fn apply(base: DirFragId, auth: DirAuth, epoch: Epoch, cx: &mut Cx<'_>) -> Optio
         DirAuth::Sole(rank) => rank == me,
         DirAuth::Ambiguous { first, second } => first == me || second == me,
     };
+    if let (DirAuth::Sole(owner), DirAuth::Sole(_)) = (subtree.auth, auth)
+        && owner == me
+        && subtree.epoch < epoch
+    {
+        // Two claims without a doubt. Whoever has the lower one must not go on changing things.
+        let own = subtree.epoch.0;
+        let claim = format!("{base} is ours by claim {own}, and {auth:?} by claim {}", epoch.0);
+        cx.own.note_damage(claim);
+        return None;
+    }
     if ours || subtree.epoch > epoch {
         return None;
     }

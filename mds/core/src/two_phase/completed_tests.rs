@@ -32,7 +32,7 @@ fn renamed(cluster: &mut Cluster) {
 /// Client A has truncated a file, and was not answered; it asks again where the file is by now.
 fn ask_again(cluster: &mut Cluster, rank: Rank, request: &Request, target: Target) -> u64 {
     let Op::Setattr { set, .. } = &request.op else { panic!("{request:?}") };
-    let op = Op::Setattr { target, set: set.clone() };
+    let op = Op::Setattr { target, set: *set };
     cluster.at(rank).say(A, conn(A, 1), ToMds::Request(Request { op, ..request.clone() }));
     cluster.run();
     size(cluster.reply(rank, A, request.id))

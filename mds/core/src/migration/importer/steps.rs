@@ -228,7 +228,12 @@ impl Importer {
         if frozen_here {
             match self.import.before.clone() {
                 Some(before) => {
-                    cx.own.subtrees.insert(base, Subtree { freeze: Freeze::Live, ..before });
+                    // It may have been a bystander's doubt about an earlier migration, and is again.
+                    let freeze = match before.auth {
+                        DirAuth::Sole(_) => Freeze::Live,
+                        DirAuth::Ambiguous { .. } => Freeze::Frozen,
+                    };
+                    cx.own.subtrees.insert(base, Subtree { freeze, ..before });
                 }
                 None => {
                     cx.own.subtrees.remove(base);
