@@ -59,6 +59,13 @@ pub const PAGE_BYTES_MAX: usize = 256 * 1024;
 /// Pins given back in one request.
 pub const FORGET_ITEMS_MAX: usize = 4096;
 
+/// Directories on the way up from one. What is known of others' directories may be of different ages, so a
+/// way up may lead in a circle: a longer one does.
+pub const PATH_DIRS_MAX: usize = 1 << 16;
+/// Counters that all ranks hear of: epochs and nonces. None comes so far by counting: a higher one that
+/// somebody names is no number to go on from.
+pub const SHARED_COUNTER_MAX: u64 = 1 << 62;
+
 /// How often a rank gives back spine replicas that it does not need.
 pub const SPINE_TRIM: Duration = Duration::from_secs(5);
 

@@ -112,6 +112,8 @@ pub enum EndReason {
     ImporterRefused,
     #[error("this rank restarted")]
     Restarted,
+    #[error("a rank is read-only, for claims contradict each other; its log says which")]
+    ReadOnly,
 }
 
 impl MigrationRecord {

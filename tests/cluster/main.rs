@@ -6,6 +6,7 @@ mod clients;
 mod failover;
 mod kill_points;
 mod load;
+mod lost_rank;
 mod malformed;
 mod migration;
 mod posix;

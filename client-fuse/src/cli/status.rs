@@ -62,6 +62,8 @@ struct Details {
     migrations_running: u64,
     requests: u64,
     load: u64,
+    /// Why it is read-only.
+    damage: Vec<String>,
 }
 
 pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()> {
@@ -89,6 +91,11 @@ pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()
             "lost ranks: {}; `grove subtree ls` shows what they held as `lost`, empty",
             ranks.join(", ")
         ))?;
+    }
+    for rank in &status.ranks {
+        for damage in rank.details.iter().flat_map(|details| &details.damage) {
+            output::line(format!("rank {} is READ-ONLY: {damage}", rank.rank))?;
+        }
     }
     let headings = [
         "RANK",
@@ -144,7 +151,7 @@ fn ask(cluster: &mut Cluster, rank: Rank) -> Option<Details> {
     let pins = status.sessions.iter().map(|session| session.pins).sum();
     let sessions = status.sessions.len() as u64;
     let Status { subtrees, cached_dirs, cached_entries, requests_waiting, .. } = status;
-    let Status { migrations_running, requests, load, .. } = status;
+    let Status { migrations_running, requests, load, damage, .. } = status;
     Some(Details {
         sessions,
         pins,
@@ -155,6 +162,7 @@ fn ask(cluster: &mut Cluster, rank: Rank) -> Option<Details> {
         migrations_running,
         requests,
         load,
+        damage,
     })
 }
 

@@ -103,6 +103,8 @@ pub struct Status {
     pub requests: u64,
     /// Load as the balancer sees it, operations per second.
     pub load: u64,
+    /// Why it is read-only: claims of authority that contradict each other. Empty: it is not.
+    pub damage: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -34,6 +34,8 @@ pub struct Holdings {
     pub released: BTreeMap<MigrationId, Release>,
     /// Which copy brought a fragment here, for those that one did.
     pub held: BTreeMap<DirFragId, MigrationId>,
+    /// Why what is stored here cannot be trusted; then nothing is changed any more. Empty: it can.
+    pub damage: Vec<String>,
     /// How many regions have become this rank's own by a migration, in this life.
     pub imports: u64,
     /// Fragments that are to be deleted.
@@ -44,6 +46,17 @@ pub struct Holdings {
 }
 
 impl Holdings {
+    /// Claims that contradict each other were found: from here on this rank is read-only.
+    pub fn note_damage(&mut self, damage: String) {
+        tracing::warn!("read-only from now on: {damage}");
+        self.damage.push(damage);
+    }
+
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        !self.damage.is_empty()
+    }
+
     /// A new position for a change.
     pub fn advance(&mut self) -> Seq {
         self.seq = self.seq.next();

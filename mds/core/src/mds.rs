@@ -294,4 +294,6 @@ fn no_map(cluster: ClusterId, params: &Params) -> MdsMap {
 }
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;

@@ -154,7 +154,9 @@ impl Migrator {
         let mut here = dir;
         while let Some(parent) = cx.parent_of(here)? {
             here = parent.dir;
-            on_path.insert(here);
+            if !on_path.insert(here) {
+                break;
+            }
         }
         let busy = self.bases().any(|base| on_path.contains(&base.ino));
         if busy {
@@ -164,8 +166,8 @@ impl Migrator {
             if cx.own.subtrees.get(base).is_none() {
                 continue;
             }
-            let mut here = base.ino;
-            while let Some(parent) = cx.parent_of(here)? {
+            let (mut here, mut seen) = (base.ino, BTreeSet::new());
+            while let Some(parent) = cx.parent_of(here)?.filter(|it| seen.insert(it.dir)) {
                 here = parent.dir;
                 if here == dir {
                     return Ok(Some(EndReason::Overlaps));
@@ -242,8 +244,13 @@ impl Migrator {
     ) {
         let overlaps = !mutated!(cx.params, DiscoverAcceptedTwice)
             && self.bases().any(|other| other == base || ask.contains_key(&other.ino));
-        if overlaps || self.imports.contains_key(&id) {
+        if overlaps || self.imports.contains_key(&id) || cx.own.subtrees.is_mine(base) {
             let step = Step::Nack { reason: EndReason::ImporterBusy };
+            cx.out.send(from, MigrationMsg { id, base, step });
+            return;
+        }
+        if cx.own.is_read_only() {
+            let step = Step::Nack { reason: EndReason::ReadOnly };
             cx.out.send(from, MigrationMsg { id, base, step });
             return;
         }

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use common::id::ClientId;
 use common::mds_map::RankState;
 
+pub mod contradiction;
 pub mod replay;
 
 /// How far this life of the rank has come.

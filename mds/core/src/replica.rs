@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 
 use common::id::{DirFragId, Epoch, Ino, MigrationId, Nonce, Rank};
+use common::limit::PATH_DIRS_MAX;
 use common::mds_map::RankState;
 
 use crate::cx::{Cx, Step, Stop, Wait};
@@ -134,7 +135,7 @@ fn is_watched(cx: &Cx<'_>, dir: Ino) -> bool {
 /// What cannot be told, for it must be fetched first, is taken for true: that costs a little time.
 fn is_above(cx: &Cx<'_>, dir: Ino, below: Ino) -> bool {
     let mut here = below;
-    loop {
+    for _ in 0..PATH_DIRS_MAX {
         match cx.parent_of(here) {
             Ok(Some(parent)) if parent.dir == dir => return true,
             Ok(Some(parent)) => here = parent.dir,
@@ -142,6 +143,7 @@ fn is_above(cx: &Cx<'_>, dir: Ino, below: Ino) -> bool {
             Err(_) => return true,
         }
     }
+    false
 }
 
 /// A migration is over: what was withheld for it is acknowledged.

@@ -147,7 +147,9 @@ impl Requests {
         let done = session.has_completed(request.id)
             || (mutated!(cx.params, CompletedAsWatermark)
                 && session.completed().iter().last() > Some(request.id));
-        let step = if request.op.is_change() && done {
+        let step = if request.op.is_change() && !done && cx.own.is_read_only() {
+            Err(FsError::ReadOnly.into())
+        } else if request.op.is_change() && done {
             retry::answer(cx, *client, request)
         } else {
             attempt(cx, *client, request)

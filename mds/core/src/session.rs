@@ -249,13 +249,19 @@ impl SessionTable {
                 session.stored.ranges.push(*range);
             }
         }
-        for id in travel.completed.iter() {
+        session.store(travel.client, out);
+        self.adopt_completed(travel.client, &travel.completed, out);
+        new
+    }
+
+    /// What a client has completed elsewhere with something that is here now.
+    pub fn adopt_completed(&mut self, client: ClientId, ids: &IdSet, out: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        for id in ids.iter() {
             if session.completed.insert(id) {
-                out.put(Row::Completed(travel.client, id));
+                out.put(Row::Completed(client, id));
             }
         }
-        session.store(travel.client, out);
-        new
     }
 
     /// The client no longer asks about what is below `oldest`.

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use common::id::{DirFragId, Epoch, Ino, Nonce, Rank};
+use common::limit::{PATH_DIRS_MAX, SHARED_COUNTER_MAX};
 
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::row::Parent;
@@ -147,7 +148,9 @@ impl Spine {
     /// Registrations another rank has kept until now. Their nonces stay valid: ours must not
     /// collide with them.
     pub fn adopt_holders(&mut self, dir: Ino, holders: BTreeMap<Rank, Nonce>) {
-        let highest = holders.values().map(|nonce| nonce.0).max().unwrap_or_default();
+        let plausible =
+            holders.values().map(|nonce| nonce.0).filter(|it| *it <= SHARED_COUNTER_MAX);
+        let highest = plausible.max().unwrap_or_default();
         self.last_nonce = self.last_nonce.max(highest);
         if !holders.is_empty() {
             self.registered.entry(dir).or_default().extend(holders);
@@ -177,8 +180,8 @@ impl Cx<'_> {
         let mut here = dir;
         while here != Ino::ROOT {
             here = match self.parent_of(here)? {
-                Some(parent) => parent.dir,
-                None => return Err(Stop::Wait(Wait::Spine(here))),
+                Some(parent) if ancestors.len() < PATH_DIRS_MAX => parent.dir,
+                Some(_) | None => return Err(Stop::Wait(Wait::Spine(here))),
             };
             ancestors.push(here);
         }
@@ -209,7 +212,8 @@ impl Cx<'_> {
         let mut names = Vec::new();
         let mut here = dir;
         while here != Ino::ROOT {
-            let Some(parent) = self.parent_of(here)? else {
+            let parent = self.parent_of(here)?.filter(|_| names.len() < PATH_DIRS_MAX);
+            let Some(parent) = parent else {
                 names.push(format!("…{here}"));
                 break;
             };

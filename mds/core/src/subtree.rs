@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{DirFragId, Epoch, Ino, Rank};
+use common::limit::{PATH_DIRS_MAX, SHARED_COUNTER_MAX};
 use common::wire::reply::Route;
 use serde::{Deserialize, Serialize};
 
@@ -129,7 +130,7 @@ impl SubtreeMap {
     /// What must be fetched first.
     pub fn base_of(&self, dir: Ino, namespace: &Namespace) -> Result<Option<DirFragId>, Fetch> {
         let mut here = dir;
-        loop {
+        for _ in 0..PATH_DIRS_MAX {
             let base = DirFragId::whole(here);
             if self.bases.contains_key(&base) {
                 return Ok(Some(base));
@@ -139,6 +140,7 @@ impl SubtreeMap {
                 None => return Ok(None),
             }
         }
+        Ok(None)
     }
 
     /// The nearest base strictly above a base.
@@ -276,7 +278,9 @@ impl SubtreeMap {
 
     /// Somebody knows of this epoch: ours must not be behind.
     pub fn see_epoch(&mut self, epoch: Epoch) {
-        self.clock = self.clock.max(epoch);
+        if epoch.0 <= SHARED_COUNTER_MAX {
+            self.clock = self.clock.max(epoch);
+        }
     }
 
     /// A new claim, higher than all that went before.

@@ -17,6 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::error::FsError;
 use common::id::{ClientId, Incarnation, Ino, NoticeId, Rank, RequestId, Seq, TwoPhaseId};
 
 use crate::cx::{Cx, Wait};
@@ -30,6 +31,8 @@ use participant::{Looked, Participant, Promise};
 use post::{Ended, Post};
 use rename_lock::RenameLock;
 
+#[cfg(test)]
+mod completed_tests;
 pub mod coordinator;
 pub mod link;
 pub mod look;
@@ -131,6 +134,9 @@ impl TwoPhase {
             TwoPhaseMsg::Elsewhere { id, dir, rank } => {
                 self.report(id, |it, post| it.on_elsewhere(cx, post, (from, dir), rank));
             }
+            TwoPhaseMsg::Refused { id, error } => {
+                self.report(id, |it, post| it.on_refused(cx, post, from, error));
+            }
             TwoPhaseMsg::Busy { id } => self.report(id, |it, post| it.on_busy(cx, post, from)),
             TwoPhaseMsg::Free { id } => self.report(id, |it, post| it.on_free(post, from)),
             TwoPhaseMsg::Prepared { id } => match self.coordinating.get_mut(&id) {
@@ -156,6 +162,11 @@ impl TwoPhase {
     }
 
     fn on_look(&mut self, cx: &mut Cx<'_>, operation: Operation, items: Vec<Item>) {
+        if cx.own.is_read_only() && !self.taking_part.contains_key(&operation) {
+            let (id, error) = (operation.id, FsError::ReadOnly);
+            self.post.send(cx, operation.coordinator, TwoPhaseMsg::Refused { id, error });
+            return;
+        }
         let new = || Participant::new(operation);
         let participant = self.taking_part.entry(operation).or_insert_with(new);
         let looked = participant.look(cx, &mut self.post, items);

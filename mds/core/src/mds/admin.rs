@@ -170,6 +170,7 @@ impl Mds {
             migrations_running: self.migrator.running(),
             requests: self.requests.answered(),
             load: self.balancer.load(),
+            damage: self.own.damage.clone(),
         }
     }
 

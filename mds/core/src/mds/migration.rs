@@ -59,7 +59,10 @@ impl Mds {
         out: &mut Effects,
     ) {
         let (mut cx, migrator) = self.split_migrator(now, out);
-        cx.own.journal.on_durable(through, cx.out);
+        if !cx.own.is_read_only() {
+            // What contradicts itself is kept to be looked into.
+            cx.own.journal.on_durable(through, cx.out);
+        }
         migrator.on_durable(through, &mut cx);
         self.wake_thawed(now, out);
     }

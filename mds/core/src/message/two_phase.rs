@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use common::error::FsError;
 use common::id::{ClientId, DirFragId, Epoch, Ino, Rank, TwoPhaseId};
+use common::id_set::IdSet;
 use common::name::Name;
 use common::time::Timestamp;
 use common::wire::session::Notice;
@@ -53,6 +55,8 @@ pub enum TwoPhaseMsg {
     /// any rank → rank 0. These of its operations may have moved directories and are not settled; no
     /// others have. Counts once for a pair of incarnations.
     RenameHolds { ids: Vec<TwoPhaseId> },
+    /// participant → coordinator. Nothing is changed there. Nothing is held.
+    Refused { id: TwoPhaseId, error: FsError },
 }
 
 /// What a participant is asked to lock.
@@ -88,6 +92,9 @@ pub enum Sight {
         holders: BTreeMap<ClientId, u64>,
         /// The authority for the sub-directory it stands for.
         child: Option<Rank>,
+        /// What these holders have completed there: they may not know, and ask again where the inode
+        /// is by then.
+        completed: BTreeMap<ClientId, IdSet>,
     },
     Home {
         inode: Option<Box<Inode>>,
@@ -175,6 +182,10 @@ pub enum Act {
     /// Nothing below is next to anything of this rank any more.
     DropBase {
         base: DirFragId,
+    },
+    /// What holders of an inode that arrives have completed where it was: never again.
+    Completed {
+        completed: BTreeMap<ClientId, IdSet>,
     },
 }
 

@@ -21,14 +21,27 @@ pub fn on_notify(
     cx: &mut Cx<'_>,
 ) -> Option<DirFragId> {
     cx.own.subtrees.see_epoch(epoch);
-    for dir in dirs {
-        cx.own.spine.set_authority(*dir, base, auth, epoch);
-    }
-    let thawed = apply(base, auth, epoch, cx);
+    let thawed = if names(auth, cx.me()) {
+        // Who takes part is no bystander.
+        tracing::warn!(migration = %id, %base, from = from.0, "told by another what is ours to know");
+        None
+    } else {
+        for dir in dirs {
+            cx.own.spine.set_authority(*dir, base, auth, epoch);
+        }
+        apply(base, auth, epoch, cx)
+    };
     let step = Step::NotifyAck { auth };
     cx.out.send(from, MigrationMsg { id, base, step });
     cx.out.reached(KillPoint::NotifyAckSent);
     thawed
+}
+
+fn names(auth: DirAuth, rank: Rank) -> bool {
+    match auth {
+        DirAuth::Sole(owner) => owner == rank,
+        DirAuth::Ambiguous { first, second } => first == rank || second == rank,
+    }
 }
 
 /// What must be known to ask how a migration has ended.
@@ -61,6 +74,16 @@ fn apply(base: DirFragId, auth: DirAuth, epoch: Epoch, cx: &mut Cx<'_>) -> Optio
         DirAuth::Sole(rank) => rank == me,
         DirAuth::Ambiguous { first, second } => first == me || second == me,
     };
+    if let (DirAuth::Sole(owner), DirAuth::Sole(_)) = (subtree.auth, auth)
+        && owner == me
+        && subtree.epoch < epoch
+    {
+        // Two claims without a doubt. Whoever has the lower one must not go on changing things.
+        let own = subtree.epoch.0;
+        let claim = format!("{base} is ours by claim {own}, and {auth:?} by claim {}", epoch.0);
+        cx.own.note_damage(claim);
+        return None;
+    }
     if ours || subtree.epoch > epoch {
         return None;
     }

@@ -16,6 +16,7 @@ use crate::lock::LockTable;
 use crate::namespace::Namespace;
 use crate::params::Params;
 use crate::pin::PinTable;
+use crate::recovery::contradiction;
 use crate::row::Row;
 use crate::session::SessionTable;
 use crate::spine::Spine;
@@ -47,6 +48,7 @@ pub fn replay(params: &Params, restored: Restored) -> Replayed {
         journal: Journal::default(),
         released: BTreeMap::new(),
         held: BTreeMap::new(),
+        damage: Vec::new(),
         imports: 0,
         sweep: SweepList::default(),
         seq,
@@ -60,6 +62,7 @@ pub fn replay(params: &Params, restored: Restored) -> Replayed {
         finished: Vec::new(),
         lists: Lists::default(),
         records: BTreeMap::new(),
+        began: false,
     };
     replay.rows(params, restored.rows);
     for (seq, entry) in restored.journal {
@@ -78,6 +81,8 @@ struct Replay {
     finished: Vec<MigrationId>,
     lists: Lists,
     records: BTreeMap<Seq, MigrationRecord>,
+    /// A `SubtreeMap` was found: from there on what is known is complete.
+    began: bool,
 }
 
 /// The rows that say which fragments may have to go.
@@ -126,6 +131,12 @@ impl Replay {
         let own = &mut self.own;
         match entry {
             Entry::SubtreeMap(snapshot) => {
+                if self.began {
+                    for damage in contradiction::between(self.me, own, &snapshot) {
+                        own.note_damage(damage);
+                    }
+                }
+                self.began = true;
                 let bases: Vec<DirFragId> = own.subtrees.iter().map(|(base, _)| base).collect();
                 for base in bases {
                     own.subtrees.remove(base);

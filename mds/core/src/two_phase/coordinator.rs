@@ -24,6 +24,7 @@
 
 use std::collections::BTreeSet;
 
+use common::error::FsError;
 use common::id::{ClientId, Ino, Rank, RequestId, Seq, TwoPhaseId};
 use common::wire::request::Op;
 
@@ -230,6 +231,12 @@ impl Coordinator {
                 self.go_on(cx, post, seen);
             }
             Some(_) | None => self.stop(cx, post, &seen.ranks, Stop::Gone(dir)),
+        }
+    }
+
+    pub fn on_refused(&mut self, cx: &mut Cx<'_>, post: &mut Post, from: Rank, error: FsError) {
+        if let Some(seen) = self.take_looking(from) {
+            self.stop(cx, post, &seen.ranks, Stop::Refuse(error));
         }
     }
 

@@ -62,8 +62,8 @@ fn adopt(
     (dir, name): (Ino, &Name),
 ) -> Planned<(Rank, Inode)> {
     let old = planner.entry(presumed, dir, name)?;
-    let mut inode = match old.linkage {
-        Some(Linkage::Primary(inode)) if inode.attr.ino == ino => *inode,
+    let mut inode = match &old.linkage {
+        Some(Linkage::Primary(inode)) if inode.attr.ino == ino => Inode::clone(inode),
         // It is not there any more; its holders were told where it is.
         Some(Linkage::Primary(_) | Linkage::Dir { .. } | Linkage::Remote { .. }) | None => {
             return Err(Stop::Gone(ino).into());
@@ -75,7 +75,7 @@ fn adopt(
     inode.moves += 1;
     let notice = Notice::Moved { ino, place: Place::Home, rank: home, moves: inode.moves };
     if home != old.rank {
-        planner.act(home, Act::Arrived { notice: notice.clone(), holders: old.holders });
+        planner.arrive(home, notice.clone(), &old);
     }
     planner.act(old.rank, Act::Moved { notice, requester: planner.client });
     Ok((home, inode))

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use common::id::{Ino, Rank};
+use common::id::{ClientId, Ino, Rank};
+use common::id_set::IdSet;
 
 use super::participant::Participant;
 use crate::cx::{Cx, Stop, Wait};
@@ -109,7 +110,16 @@ fn entry_sight(cx: &Cx<'_>, dir: Ino, linkage: Option<Linkage>) -> Result<Sight,
         Some(Linkage::Dir { ino }) => child = Some(cx.rank_of_dir(*ino, dir)?),
         Some(Linkage::Remote { .. }) | None => {}
     }
-    Ok(Sight::Entry { linkage, holders, child })
+    let completed = completed(cx, &holders);
+    Ok(Sight::Entry { linkage, holders, child, completed })
+}
+
+/// From here on none of them completes anything with what is locked.
+fn completed(cx: &Cx<'_>, holders: &BTreeMap<ClientId, u64>) -> BTreeMap<ClientId, IdSet> {
+    let sessions =
+        holders.keys().filter_map(|client| Some((*client, cx.own.sessions.get(*client)?)));
+    let completed = sessions.map(|(client, session)| (client, session.completed().clone()));
+    completed.filter(|(_, completed)| completed.iter().next().is_some()).collect()
 }
 
 fn lock(cx: &mut Cx<'_>, lock: Lock, operation: Operation) -> Result<(), Unseen> {

@@ -37,6 +37,28 @@ impl Acks {
 }
 
 impl Part {
+    /// Whether it can be carried out at all, whoever asks for it.
+    #[must_use]
+    pub fn makes_sense(&self) -> bool {
+        self.acts.iter().all(|act| match act {
+            Act::Moved { notice, .. } | Act::Arrived { notice, .. } => {
+                matches!(notice, Notice::Moved { .. })
+            }
+            Act::PutEntry { .. }
+            | Act::RemoveEntry { .. }
+            | Act::Count { .. }
+            | Act::LetGo { .. }
+            | Act::OneNameLess { .. }
+            | Act::PutHome { .. }
+            | Act::Pin { .. }
+            | Act::RemoveDir { .. }
+            | Act::Reparent { .. }
+            | Act::PutBase { .. }
+            | Act::DropBase { .. }
+            | Act::Completed { .. } => true,
+        })
+    }
+
     /// What nobody else may touch until it is settled.
     #[must_use]
     pub fn locks(&self, namespace: &Namespace) -> BTreeSet<Lock> {
@@ -56,7 +78,8 @@ impl Part {
                 | Act::Arrived { .. }
                 | Act::Pin { .. }
                 | Act::PutBase { .. }
-                | Act::DropBase { .. } => None,
+                | Act::DropBase { .. }
+                | Act::Completed { .. } => None,
             })
             .collect()
     }
@@ -77,7 +100,8 @@ impl Part {
             | Act::RemoveDir { .. }
             | Act::Reparent { .. }
             | Act::PutBase { .. }
-            | Act::DropBase { .. } => None,
+            | Act::DropBase { .. }
+            | Act::Completed { .. } => None,
         });
         let held = inos.map(|ino| Held {
             ino,
@@ -105,7 +129,8 @@ impl Part {
                 | Act::Arrived { .. }
                 | Act::Pin { .. }
                 | Act::PutBase { .. }
-                | Act::DropBase { .. } => None,
+                | Act::DropBase { .. }
+                | Act::Completed { .. } => None,
             })
             .collect()
     }
@@ -140,7 +165,8 @@ impl Part {
                 | Act::Pin { .. }
                 | Act::RemoveDir { .. }
                 | Act::PutBase { .. }
-                | Act::DropBase { .. } => {}
+                | Act::DropBase { .. }
+                | Act::Completed { .. } => {}
             }
         }
         Ok(())
@@ -206,6 +232,11 @@ fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
         Act::DropBase { base } => {
             cx.own.subtrees.remove(base);
         }
+        Act::Completed { completed } => {
+            for (client, ids) in &completed {
+                cx.own.sessions.adopt_completed(*client, ids, cx.out);
+            }
+        }
     }
 }
 
@@ -214,9 +245,12 @@ fn count(cx: &mut Cx<'_>, ino: Ino, (entries, subdirs): (i64, i64), at: Timestam
         unreachable!("an auth pin keeps the directory, and it was seen to be cached");
     };
     let mut dir = dir.clone();
-    dir.entries = dir.entries.checked_add_signed(entries).expect("a directory counts its entries");
-    let subdirs = i64::from(dir.subdirs) + subdirs;
-    dir.subdirs = u32::try_from(subdirs).expect("a directory counts its own");
+    let subdirs = i64::from(dir.subdirs).checked_add(subdirs).map(u32::try_from);
+    match (dir.entries.checked_add_signed(entries), subdirs) {
+        (Some(entries), Some(Ok(subdirs))) => (dir.entries, dir.subdirs) = (entries, subdirs),
+        // The coordinator has decided: a count that cannot be is no reason to be gone.
+        (_, _) => tracing::error!(dir = %ino, "told to count what cannot be"),
+    }
     dir.times.mtime = dir.times.mtime.max(at);
     dir.times.ctime = dir.times.ctime.max(at);
     cx.own.namespace.put_dir(ino, dir, cx.out);

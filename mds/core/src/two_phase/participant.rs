@@ -182,6 +182,14 @@ impl Participant {
     /// The coordinator has decided what this rank is to contribute.
     pub fn on_prepare(&mut self, cx: &mut Cx<'_>, post: &mut Post, part: Part) {
         let Operation { coordinator, id } = self.operation;
+        if !part.makes_sense() {
+            tracing::error!(
+                coordinator = coordinator.0,
+                id = id.0,
+                "told to promise what cannot be"
+            );
+            return;
+        }
         if matches!(self.state, State::Locked) {
             let held = part.held(&cx.own.pins);
             let entry = Entry::PeerPrepare { id, coordinator, part: part.clone(), held };

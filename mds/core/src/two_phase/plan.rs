@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{ClientId, DirFragId, Epoch, Ino, Rank};
+use common::id_set::IdSet;
 use common::mds_map::RankState;
 use common::name::Name;
 use common::wire::reply::Answer;
 use common::wire::request::{Op, Request};
+use common::wire::session::Notice;
 
 use super::{link, rename, rmdir, unlink};
 use crate::cx::{Cx, Stop, Wait};
@@ -72,6 +74,7 @@ pub struct SeenEntry {
     pub linkage: Option<Linkage>,
     pub holders: BTreeMap<ClientId, u64>,
     pub child: Option<Rank>,
+    pub completed: BTreeMap<ClientId, IdSet>,
 }
 
 /// # Errors
@@ -133,11 +136,12 @@ impl Planner<'_, '_> {
     pub fn entry(&self, presumed: Rank, dir: Ino, name: &Name) -> Planned<SeenEntry> {
         let rank = self.seen.whereabouts.get(&dir).copied().unwrap_or(presumed);
         match self.look(rank, Item::Entry { dir, name: name.clone() })? {
-            Sight::Entry { linkage, holders, child } => Ok(SeenEntry {
+            Sight::Entry { linkage, holders, child, completed } => Ok(SeenEntry {
                 rank,
                 linkage: linkage.clone(),
                 holders: holders.clone(),
                 child: *child,
+                completed: completed.clone(),
             }),
             Sight::Home { .. } | Sight::Victim { .. } | Sight::Moving => {
                 unreachable!("a sight fits what was asked")
@@ -185,6 +189,14 @@ impl Planner<'_, '_> {
 
     pub fn act(&mut self, rank: Rank, act: Act) {
         self.parts.entry(rank).or_default().acts.push(act);
+    }
+
+    /// An inode goes to a rank, with all that those who hold it must find there.
+    pub fn arrive(&mut self, rank: Rank, notice: Notice, old: &SeenEntry) {
+        self.act(rank, Act::Arrived { notice, holders: old.holders.clone() });
+        if !old.completed.is_empty() {
+            self.act(rank, Act::Completed { completed: old.completed.clone() });
+        }
     }
 
     pub fn count(&mut self, rank: Rank, dir: Ino, entries: i64, subdirs: i64) {

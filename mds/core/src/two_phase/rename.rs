@@ -123,8 +123,7 @@ fn relocate(
             let place = Place::Entry { dir: to.dir, name: to.name.clone() };
             let notice = Notice::Moved { ino, place, rank: to.rank, moves };
             if from.rank != to.rank {
-                let holders = old.holders.clone();
-                planner.act(to.rank, Act::Arrived { notice: notice.clone(), holders });
+                planner.arrive(to.rank, notice.clone(), old);
             }
             planner.act(from.rank, Act::Moved { notice, requester: planner.client });
         }

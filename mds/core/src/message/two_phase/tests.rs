@@ -67,6 +67,7 @@ fn looking() {
         linkage: Some(Linkage::Dir { ino: DIR }),
         holders: [(A, 1)].into(),
         child: Some(Rank(1)),
+        completed: BTreeMap::new(),
     };
     let sights = vec![
         (entry, seen),
@@ -77,7 +78,7 @@ fn looking() {
     check_bytes(
         &TwoPhaseMsg::Looked { id: ID, clock: Epoch(4), sights },
         expect![
-            "03 ac 02 04 04 00 10 01 66 00 01 01 10 01 09 01 01 01 01 07 01 01 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 00 02 10 02 02 03 10 03"
+            "03 ac 02 04 04 00 10 01 66 00 01 01 10 01 09 01 01 01 00 01 07 01 01 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 00 02 10 02 02 03 10 03"
         ],
     );
     check_bytes(

@@ -17,6 +17,9 @@ pub fn check(order: &Order, cx: &mut Cx<'_>) -> Attempt<Result<(), EndReason>> {
     if order.to == cx.me() {
         return Ok(Err(EndReason::AlreadyThere));
     }
+    if cx.own.is_read_only() {
+        return Ok(Err(EndReason::ReadOnly));
+    }
     if cx.map.state(order.to) != RankState::Active {
         return Ok(Err(EndReason::ImporterNotActive));
     }

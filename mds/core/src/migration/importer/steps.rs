@@ -109,7 +109,9 @@ impl Importer {
         }
         for (dir, holders) in &payload.registrations {
             // The exporter may not have known that one of them is dead.
-            let alive = holders.iter().filter(|(rank, _)| cx.map.state(**rank) != RankState::Down);
+            let alive = holders
+                .iter()
+                .filter(|(rank, _)| **rank != cx.me() && cx.map.state(**rank) != RankState::Down);
             let alive = alive.map(|(rank, nonce)| (*rank, *nonce)).collect();
             cx.own.spine.adopt_holders(*dir, alive);
         }
@@ -226,7 +228,12 @@ impl Importer {
         if frozen_here {
             match self.import.before.clone() {
                 Some(before) => {
-                    cx.own.subtrees.insert(base, Subtree { freeze: Freeze::Live, ..before });
+                    // It may have been a bystander's doubt about an earlier migration, and is again.
+                    let freeze = match before.auth {
+                        DirAuth::Sole(_) => Freeze::Live,
+                        DirAuth::Ambiguous { .. } => Freeze::Frozen,
+                    };
+                    cx.own.subtrees.insert(base, Subtree { freeze, ..before });
                 }
                 None => {
                     cx.own.subtrees.remove(base);
