@@ -204,14 +204,13 @@ pub fn on_rank_changed(cx: &mut Cx<'_>, rank: Rank) -> Vec<Wait> {
     asked.into_iter().map(Wait::Spine).collect()
 }
 
-/// What a dead rank had granted is worth nothing. The living hear that it is dropped: the other one of
-/// two candidates, for if that one wins nobody asks for it to be registered anew; and the rank's next
-/// life, which may have got the directory with its registrations before we heard of the death.
+/// What a dead rank had granted is worth nothing. Where it was one of two candidates, the other one
+/// hears that it is dropped: if that one wins, nobody asks for it to be registered anew.
 pub fn forget_rank(cx: &mut Cx<'_>, rank: Rank) {
     let replicas = cx.own.spine.replicas();
-    let granted: Vec<Ino> =
-        replicas.filter(|(_, it)| it.concerns(rank)).map(|(dir, _)| dir).collect();
-    expire(cx, &granted);
+    let doubtful = replicas.filter(|(_, it)| it.doubt.is_some() && it.concerns(rank));
+    let doubtful: Vec<Ino> = doubtful.map(|(dir, _)| dir).collect();
+    expire(cx, &doubtful);
     cx.own.spine.forget_rank(rank, cx.map);
 }
 

@@ -1,6 +1,6 @@
 //! A rank that comes to know others' directories, through the whole of it.
 
-use common::id::{DirFragId, Epoch, Ino, Nonce};
+use common::id::{DirFragId, Ino, Nonce};
 use common::wire::reply::{Answer, Outcome};
 use common::wire::request::{Op, Rename, RenameMode};
 
@@ -80,15 +80,4 @@ fn a_path_is_found_wherever_it_leads() {
     assert_eq!(spine.replica(two).unwrap().authority, R2);
     assert_eq!(spine.replica(one).unwrap().authority, R1);
     cluster.assert_at_rest();
-}
-
-/// That life may have got the directory, with who is registered for it, before the death was heard of.
-#[test]
-fn who_drops_what_a_dead_rank_granted_tells_its_next_life() {
-    let mut cluster = Cluster::new();
-    let (nonce, epoch) = (Nonce(5), Epoch(1));
-    cluster.tell(R0, R2, ReplicaMsg::Discovered { dir: D0, parent: None, nonce, epoch }.into());
-    cluster.replace(R0);
-    let expire = ReplicaMsg::Expire { dirs: vec![(D0, nonce)], region: None };
-    assert!(cluster.under_way().contains(&(R2, R0, expire.into())));
 }
