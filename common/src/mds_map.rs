@@ -94,6 +94,15 @@ impl MdsMap {
         (entry.state != RankState::Down).then_some(entry.incarnation)
     }
 
+    /// Whether a life of a rank has ended, as far as this map tells. One that it does not show yet has not.
+    #[must_use]
+    pub fn has_ended(&self, rank: Rank, life: Incarnation) -> bool {
+        self.ranks.get(&rank).is_none_or(|entry| {
+            life < entry.incarnation
+                || (life == entry.incarnation && entry.state == RankState::Down)
+        })
+    }
+
     /// Whether some rank is missing or not yet back: no migration starts then.
     #[must_use]
     pub fn is_degraded(&self) -> bool {

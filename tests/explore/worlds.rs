@@ -113,4 +113,7 @@ fn replicas_come_and_go() {
     let mortal = vec![Rank(1), Rank(2)];
     let world = World { asks: 1, trims: 1, mortal, ..World::three() };
     nothing_is_found("replicas come and go, and ranks", world, &bound(1, 0, 0));
+    // A life of the bystander's that began during the migration is registered with the exporter.
+    let world = World { asks: 1, mortal: vec![Rank(0)], ..World::three() };
+    nothing_is_found("replicas come and go, and who holds them", world, &bound(1, 0, 0));
 }

@@ -213,7 +213,7 @@ pub fn forget_rank(cx: &mut Cx<'_>, rank: Rank) {
     let doubtful = replicas.filter(|(_, it)| it.doubt.is_some() && it.concerns(rank));
     let doubtful: Vec<Ino> = doubtful.map(|(dir, _)| dir).collect();
     expire(cx, &doubtful);
-    cx.own.spine.forget_rank(rank);
+    cx.own.spine.forget_rank(rank, cx.map);
 }
 
 /// The map changed: perhaps there is somebody to ask now.
@@ -225,7 +225,9 @@ pub fn on_map(cx: &mut Cx<'_>) -> Vec<Wait> {
 fn on_discover(cx: &mut Cx<'_>, asker: Rank, dir: Ino) {
     match locate(cx, dir) {
         Ok(Located::Here(parent, epoch)) => {
-            let nonce = cx.own.spine.register(dir, asker);
+            // Those of the dead were dropped with them.
+            let Some(life) = cx.map.incarnation(asker) else { return };
+            let nonce = cx.own.spine.register(dir, asker, life);
             cx.out.send(asker, ReplicaMsg::Discovered { dir, parent, nonce, epoch });
         }
         Ok(Located::Elsewhere(ask)) => {

@@ -11,10 +11,12 @@
 
 use std::collections::BTreeMap;
 
-use common::id::{DirFragId, Epoch, Ino, Nonce, Rank};
+use common::id::{DirFragId, Epoch, Incarnation, Ino, Nonce, Rank};
 use common::limit::{PATH_DIRS_MAX, SHARED_COUNTER_MAX};
+use common::mds_map::MdsMap;
 
 use crate::cx::{Cx, Step, Stop, Wait};
+use crate::message::migration::Registration;
 use crate::row::Parent;
 use crate::subtree::DirAuth;
 
@@ -55,7 +57,7 @@ pub struct Spine {
     /// Of others' directories, here.
     replicas: BTreeMap<Ino, Replica>,
     /// Of our directories, elsewhere.
-    registered: BTreeMap<Ino, BTreeMap<Rank, Nonce>>,
+    registered: BTreeMap<Ino, BTreeMap<Rank, Registration>>,
     last_nonce: u64,
     pub discovery: discovery::Discovery,
     pub in_doubt: doubt::Queue,
@@ -106,9 +108,9 @@ impl Spine {
     }
 
     /// A rank gets a replica of a directory of ours.
-    pub fn register(&mut self, dir: Ino, holder: Rank) -> Nonce {
+    pub fn register(&mut self, dir: Ino, holder: Rank, life: Incarnation) -> Nonce {
         let nonce = self.new_nonce();
-        self.registered.entry(dir).or_default().insert(holder, nonce);
+        self.registered.entry(dir).or_default().insert(holder, Registration { nonce, life });
         nonce
     }
 
@@ -121,7 +123,7 @@ impl Spine {
     /// A holder has dropped its replica, if it speaks of its latest grant.
     pub fn expire(&mut self, dir: Ino, holder: Rank, nonce: Nonce) {
         if let Some(holders) = self.registered.get_mut(&dir)
-            && holders.get(&holder) == Some(&nonce)
+            && holders.get(&holder).is_some_and(|known| known.nonce == nonce)
         {
             holders.remove(&holder);
             if holders.is_empty() {
@@ -132,24 +134,24 @@ impl Spine {
 
     /// Who has replicas of a directory of ours.
     pub fn holders(&self, dir: Ino) -> impl Iterator<Item = (Rank, Nonce)> + '_ {
-        self.registered.get(&dir).into_iter().flatten().map(|(rank, nonce)| (*rank, *nonce))
+        self.registered.get(&dir).into_iter().flatten().map(|(rank, known)| (*rank, known.nonce))
     }
 
     /// Every directory of ours of which others have replicas.
-    pub fn registered(&self) -> impl Iterator<Item = (Ino, &BTreeMap<Rank, Nonce>)> {
+    pub fn registered(&self) -> impl Iterator<Item = (Ino, &BTreeMap<Rank, Registration>)> {
         self.registered.iter().map(|(dir, holders)| (*dir, holders))
     }
 
     /// Takes a directory's registrations away, as when its authority moves.
-    pub fn take_holders(&mut self, dir: Ino) -> BTreeMap<Rank, Nonce> {
+    pub fn take_holders(&mut self, dir: Ino) -> BTreeMap<Rank, Registration> {
         self.registered.remove(&dir).unwrap_or_default()
     }
 
     /// Registrations another rank has kept until now. Their nonces stay valid: ours must not
     /// collide with them.
-    pub fn adopt_holders(&mut self, dir: Ino, holders: BTreeMap<Rank, Nonce>) {
+    pub fn adopt_holders(&mut self, dir: Ino, holders: BTreeMap<Rank, Registration>) {
         let plausible =
-            holders.values().map(|nonce| nonce.0).filter(|it| *it <= SHARED_COUNTER_MAX);
+            holders.values().map(|known| known.nonce.0).filter(|it| *it <= SHARED_COUNTER_MAX);
         let highest = plausible.max().unwrap_or_default();
         self.last_nonce = self.last_nonce.max(highest);
         if !holders.is_empty() {
@@ -157,14 +159,15 @@ impl Spine {
         }
     }
 
-    /// A rank has died: its replicas are gone, and it no longer knows of ours.
-    pub fn forget_rank(&mut self, rank: Rank) {
+    /// A rank has died: its replicas are gone, and it no longer knows of ours. Its next life may be
+    /// registered already: whoever we have that from had heard of the death before us.
+    pub fn forget_rank(&mut self, rank: Rank, map: &MdsMap) {
         self.replicas.retain(|_, replica| !replica.concerns(rank));
         self.discovery.forget_rank(rank);
         self.in_doubt.forget_rank(rank);
         self.watch.forget_rank(rank);
         for holders in self.registered.values_mut() {
-            holders.remove(&rank);
+            holders.retain(|holder, known| *holder != rank || !map.has_ended(rank, known.life));
         }
         self.registered.retain(|_, holders| !holders.is_empty());
     }
@@ -232,6 +235,7 @@ mod tests {
     use super::*;
 
     const DIR: Ino = Ino(0x100);
+    const LIFE: Incarnation = Incarnation(1);
 
     fn parent(text: &str) -> Parent {
         Parent { dir: Ino::ROOT, name: Name::new(text.as_bytes()).unwrap() }
@@ -259,8 +263,8 @@ mod tests {
     #[test]
     fn an_expire_of_an_older_grant_is_ignored() {
         let mut spine = Spine::default();
-        let old = spine.register(DIR, Rank(1));
-        let new = spine.register(DIR, Rank(1));
+        let old = spine.register(DIR, Rank(1), LIFE);
+        let new = spine.register(DIR, Rank(1), LIFE);
         spine.expire(DIR, Rank(1), old);
         assert_eq!(spine.holders(DIR).collect::<Vec<_>>(), [(Rank(1), new)]);
         spine.expire(DIR, Rank(1), new);
@@ -280,7 +284,7 @@ mod tests {
     #[test]
     fn nonces_of_adopted_registrations_are_not_given_again() {
         let mut spine = Spine::default();
-        spine.adopt_holders(DIR, [(Rank(1), Nonce(41))].into());
-        assert_eq!(spine.register(DIR, Rank(2)), Nonce(42));
+        spine.adopt_holders(DIR, [(Rank(1), Registration { nonce: Nonce(41), life: LIFE })].into());
+        assert_eq!(spine.register(DIR, Rank(2), LIFE), Nonce(42));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::any::Any;
 
-use common::id::{DirFragId, Incarnation, Ino, Nonce, Rank};
+use common::id::{DirFragId, Ino, Nonce, Rank};
 use common::mds_map::RankState;
 use common::wire::admin::{AdminReply, AdminRequest};
 use mds_core::holdings::Holdings;
@@ -109,7 +109,7 @@ pub fn view(node: &RankNode, world: &World) -> View {
     let replicas = own.spine.replicas();
     view.replicas = replicas.map(|(dir, it)| (dir, it.authority, it.nonce)).collect();
     let registered = own.spine.registered().flat_map(|(dir, holders)| {
-        holders.iter().map(move |(holder, nonce)| (dir, *holder, *nonce))
+        holders.iter().map(move |(holder, known)| (dir, *holder, known.nonce))
     });
     view.registered = registered.collect();
     view.broken = broken(node, own, world);
@@ -255,9 +255,7 @@ fn is_alive(state: &State, model: &Model, rank: Rank) -> bool {
     model.node(state, rank).process.is_some()
 }
 
-/// **S15**: every replica is registered with the authority, and no other is. (A rank that died may
-/// still be registered with an importer that heard of that before it was told of the replica. It
-/// answers for what it does not hold.)
+/// **S15**: every replica is registered with the authority, and no other is.
 fn check_replicas(state: &State, model: &Model, rank: Rank) -> Result<(), Violation> {
     let view = model.view(state, rank);
     for (dir, authority, nonce) in &view.replicas {
@@ -272,12 +270,6 @@ fn check_replicas(state: &State, model: &Model, rank: Rank) -> Result<(), Violat
             let left = format!("S15: its replica of {dir} is not registered with {authority}");
             return Err(Violation::LeftOver { rank, left });
         }
-    }
-    let died = |rank| {
-        model.node(state, rank).incarnation > Incarnation(1) || !is_alive(state, model, rank)
-    };
-    if model.ranks().any(died) {
-        return Ok(());
     }
     for (dir, holder, nonce) in &view.registered {
         let held = &model.view(state, *holder).replicas;

@@ -51,7 +51,7 @@ fn auth_pins_and_locks_belong_to_operations() {
 #[test]
 fn nobody_replicates_what_is_its_own() {
     let broken = after(|own| {
-        own.spine.register(D0, R0);
+        own.spine.register(D0, R0, common::id::Incarnation(1));
     });
     assert_eq!(broken, Err(Broken::OwnReplica(D0)));
 }

@@ -22,7 +22,9 @@ use crate::journal::entry::SubtreeClaim;
 use crate::message::PeerMsg;
 use crate::message::load::{Candidate, Heartbeat, LoadMsg};
 use crate::message::lost::{LostMsg, Standing};
-use crate::message::migration::{Content, MigrationMsg, Payload, Step, TravelSession};
+use crate::message::migration::{
+    Content, MigrationMsg, Payload, Registration, Step, TravelSession,
+};
 use crate::message::replica::ReplicaMsg;
 use crate::message::two_phase::{Act, Item, Part, Sight, TwoPhaseMsg};
 use crate::row::{Dir, EntryKey, Inode, Linkage, Parent};
@@ -284,7 +286,9 @@ impl Words {
             TravelSession { client: it.client(), ranges, completed }
         };
         let held = |it: &mut Self| {
-            let held = it.some(2, |it| (it.rank(), it.nonce()));
+            let life = |it: &mut Self| Incarnation(it.number().min(3));
+            let held =
+                it.some(2, |it| (it.rank(), Registration { nonce: it.nonce(), life: life(it) }));
             (it.dir(), held.into_iter().collect())
         };
         Box::new(Payload {

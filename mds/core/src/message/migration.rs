@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, DirFragId, Epoch, Ino, InoRange, MigrationId, Nonce, Rank};
+use common::id::{
+    ClientId, DirFragId, Epoch, Incarnation, Ino, InoRange, MigrationId, Nonce, Rank,
+};
 use common::id_set::IdSet;
 use common::migration::EndReason;
 use serde::{Deserialize, Serialize};
@@ -91,7 +93,16 @@ pub struct Payload {
     pub delta: Vec<Content>,
     pub sessions: Vec<TravelSession>,
     /// Spine replicas of the region's directories that other ranks hold, the exporter among them.
-    pub registrations: BTreeMap<Ino, BTreeMap<Rank, Nonce>>,
+    pub registrations: BTreeMap<Ino, BTreeMap<Rank, Registration>>,
+}
+
+/// That a rank holds a replica of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Registration {
+    pub nonce: Nonce,
+    /// Of the holder. It ends with that; who is told of it may have heard of the end before, or not yet
+    /// of the beginning.
+    pub life: Incarnation,
 }
 
 /// What the importer must know of a client.

@@ -92,11 +92,15 @@ fn deciding() {
     let payload = Payload {
         delta: vec![Content::NoDir(base())],
         sessions: vec![session],
-        registrations: [(DIR, [(Rank(0), Nonce(8))].into())].into(),
+        registrations: [(
+            DIR,
+            [(Rank(0), Registration { nonce: Nonce(8), life: Incarnation(3) })].into(),
+        )]
+        .into(),
     };
     check_bytes(
         Step::Export(Box::new(payload)),
-        expect!["01 02 03 10 00 00 09 01 03 10 00 00 01 09 00 01 04 05 01 10 01 00 08"],
+        expect!["01 02 03 10 00 00 09 01 03 10 00 00 01 09 00 01 04 05 01 10 01 00 08 03"],
     );
     check_bytes(Step::ExportAck, expect!["01 02 03 10 00 00 0a"]);
     check_bytes(Step::Serve, expect!["01 02 03 10 00 00 0b"]);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{DirFragId, Ino, Nonce, Rank, Seq};
+use common::id::{DirFragId, Ino, Rank, Seq};
 use common::id_set::IdSet;
 use common::mds_map::RankState;
 use common::migration::EndReason;
@@ -14,7 +14,9 @@ use crate::cx::{Cx, Step as Attempt, Stop};
 use crate::effect::Effect;
 use crate::journal::entry::{Entry, Release, SubtreeClaim};
 use crate::kill_point::KillPoint;
-use crate::message::migration::{Content, MigrationMsg, Payload, Step, TravelSession};
+use crate::message::migration::{
+    Content, MigrationMsg, Payload, Registration, Step, TravelSession,
+};
 use crate::migration::copy::{self, Copy};
 use crate::migration::sweep;
 use crate::mutant::mutated;
@@ -271,8 +273,12 @@ impl Exporter {
     }
 
     /// Replicas of the region's directories that others hold, or will.
-    fn registrations(&self, copy: &Copy, cx: &Cx<'_>) -> BTreeMap<Ino, BTreeMap<Rank, Nonce>> {
-        let mut registrations: BTreeMap<Ino, BTreeMap<Rank, Nonce>> = cx
+    fn registrations(
+        &self,
+        copy: &Copy,
+        cx: &Cx<'_>,
+    ) -> BTreeMap<Ino, BTreeMap<Rank, Registration>> {
+        let mut registrations: BTreeMap<Ino, BTreeMap<Rank, Registration>> = cx
             .own
             .spine
             .registered()
@@ -283,7 +289,8 @@ impl Exporter {
             holders.remove(&self.export.importer);
         }
         for (dir, kept) in &self.export.kept {
-            registrations.entry(*dir).or_default().insert(cx.me(), kept.nonce);
+            let ours = Registration { nonce: kept.nonce, life: cx.params.incarnation };
+            registrations.entry(*dir).or_default().insert(cx.me(), ours);
         }
         registrations
     }

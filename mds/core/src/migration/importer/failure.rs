@@ -13,11 +13,6 @@ pub(super) fn on_rank_down(
     dead: Rank,
     cx: &mut Cx<'_>,
 ) -> State {
-    if let State::LoggingStart(payload, _) | State::Acking(payload) = &mut state {
-        for holders in payload.registrations.values_mut() {
-            holders.remove(&dead);
-        }
-    }
     if importer.import.exporter == dead {
         state = on_exporter_down(importer, state, cx);
     }

@@ -108,11 +108,11 @@ impl Importer {
             }
         }
         for (dir, holders) in &payload.registrations {
-            // The exporter may not have known that one of them is dead.
+            // The exporter may not have known that one of them is dead, or known a life that we do not.
             let alive = holders
                 .iter()
-                .filter(|(rank, _)| **rank != cx.me() && cx.map.state(**rank) != RankState::Down);
-            let alive = alive.map(|(rank, nonce)| (*rank, *nonce)).collect();
+                .filter(|(rank, known)| **rank != cx.me() && !cx.map.has_ended(**rank, known.life));
+            let alive = alive.map(|(rank, known)| (*rank, *known)).collect();
             cx.own.spine.adopt_holders(*dir, alive);
         }
         replica::win(cx, base);

@@ -1,6 +1,6 @@
 //! The importer, in each of its states: deaths, cancelling, and messages out of order.
 
-use common::id::{DirFragId, Epoch, Ino, RequestId};
+use common::id::{DirFragId, Epoch, Incarnation, Ino, Nonce, RequestId};
 use common::migration::{EndReason, MigrationOutcome};
 use common::wire::admin::{AdminError, AdminReply, Settlement};
 use common::wire::session::{PinClaim, ToMds};
@@ -8,7 +8,7 @@ use common::wire::session::{PinClaim, ToMds};
 use crate::fixture::{A, conn, in_entry};
 use crate::journal::entry::{Entry, ImportOutcome, SubtreeClaim};
 use crate::message::PeerMsg;
-use crate::message::migration::{MigrationMsg, Payload, Step};
+use crate::message::migration::{MigrationMsg, Payload, Registration, Step};
 use crate::message::replica::ReplicaMsg;
 use crate::migration::fixture::{B, E, Half, I, Neighbor, Story};
 use crate::subtree::DirAuth;
@@ -381,17 +381,44 @@ fn what_a_bystander_gives_back_early_is_not_lost() {
     assert_eq!(spine.holders(dir).filter(|(holder, _)| *holder == B).count(), 0);
 }
 
-/// The exporter did not know that the bystander is dead, which the importer had heard before.
-#[test]
-fn a_dead_bystander_is_not_registered() {
-    let mut story = Story::importer_at("Prepped");
-    story.cluster.kill(B);
-    let held = [(story.dir, [(B, common::id::Nonce(1))].into())].into();
-    story.tell(E, I, Step::Export(Box::new(Payload { registrations: held, ..Payload::default() })));
+/// As the exporter says, in its last delta, and then that it is decided.
+fn is_told_of_a_replica_at(story: &mut Story, life: Incarnation) {
+    let held = [(B, Registration { nonce: Nonce(1), life })].into();
+    let registrations = [(story.dir, held)].into();
+    story.tell(E, I, Step::Export(Box::new(Payload { registrations, ..Payload::default() })));
     story.cluster.at(I).make_durable();
     story.tell(E, I, Step::Serve);
-    let spine = &story.cluster.at(I).mds.holdings().spine;
-    assert_eq!(spine.holders(story.dir).filter(|(holder, _)| *holder == B).count(), 0);
+}
+
+fn has_registered(story: &Story, nonce: Nonce) -> bool {
+    let spine = &story.cluster.ranks[&I].mds.holdings().spine;
+    spine.holders(story.dir).any(|known| known == (B, nonce))
+}
+
+/// The exporter did not know that the bystander is dead, or has begun anew, which the importer had
+/// heard before.
+#[test]
+fn a_bystander_is_not_registered_for_what_a_former_life_held() {
+    for returns in [false, true] {
+        let mut story = Story::importer_at("Prepped");
+        let life = story.cluster.ranks[&B].mds.seq().incarnation();
+        story.cluster.kill(B);
+        if returns {
+            story.cluster.revive(B);
+        }
+        is_told_of_a_replica_at(&mut story, life);
+        assert!(!has_registered(&story, Nonce(1)), "returns: {returns}");
+    }
+}
+
+/// The exporter had heard before the importer that the bystander has begun anew.
+#[test]
+fn a_death_does_not_end_what_the_next_life_holds() {
+    let mut story = Story::importer_at("Prepped");
+    let Incarnation(life) = story.cluster.ranks[&B].mds.seq().incarnation();
+    is_told_of_a_replica_at(&mut story, Incarnation(life + 1));
+    story.cluster.kill(B);
+    assert!(has_registered(&story, Nonce(1)));
 }
 
 #[test]
