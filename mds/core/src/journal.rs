@@ -40,10 +40,11 @@ pub struct Journal {
     open: BTreeMap<MigrationId, BTreeSet<Seq>>,
     /// Exports whose fragments are still being deleted, and those of them that are settled else.
     sweeping: BTreeMap<MigrationId, Settled>,
-    /// Facts that a later `SubtreeMap` will have replaced.
+    /// Facts that the next `SubtreeMap` will replace, the last one among them.
     settled: BTreeSet<Seq>,
-    /// A `SubtreeMap` that is not yet known to be durable.
-    checkpoint: Option<Seq>,
+    /// `SubtreeMap`s that are not yet known to be durable, and what each replaces. While there are ever
+    /// new ones, those before become durable all the same.
+    replaced: BTreeMap<Seq, BTreeSet<Seq>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,15 +107,14 @@ impl Journal {
 
     /// A `SubtreeMap` was written at `seq`; it replaces what was settled before, and older ones.
     pub fn note_checkpoint(&mut self, seq: Seq) {
-        self.checkpoint = Some(seq);
+        self.replaced.insert(seq, std::mem::take(&mut self.settled));
         self.settled.insert(seq);
     }
 
     pub fn on_durable(&mut self, through: Seq, out: &mut Effects) {
-        let Some(checkpoint) = self.checkpoint.filter(|seq| *seq <= through) else { return };
-        self.checkpoint = None;
-        let kept = self.settled.split_off(&checkpoint);
-        let seqs: Vec<Seq> = std::mem::replace(&mut self.settled, kept).into_iter().collect();
+        let later = self.replaced.split_off(&through.next());
+        let seqs: Vec<Seq> =
+            std::mem::replace(&mut self.replaced, later).into_values().flatten().collect();
         if !seqs.is_empty() {
             out.push(Effect::TrimJournal { seqs });
         }
@@ -156,6 +156,22 @@ mod tests {
         let last = MigrationId { number: max + 1, ..ID };
         journal.note_step((last, Role::Exporter), Seq(9999), &mut out);
         assert_eq!(trimmed(&mut out), [Seq(3)], "the oldest goes");
+    }
+
+    /// A rank that never restarts, and whose borders change all the time.
+    #[test]
+    fn a_journal_stays_short_though_there_is_always_a_map_that_is_not_durable() {
+        let (mut journal, mut out) = (Journal::default(), Effects::default());
+        let mut kept = BTreeSet::new();
+        for seq in 1..100 {
+            journal.note_checkpoint(Seq(seq));
+            kept.insert(Seq(seq));
+            journal.on_durable(Seq(seq - 1), &mut out);
+            for gone in trimmed(&mut out) {
+                assert!(kept.remove(&gone));
+            }
+            assert!(kept.len() <= 3, "{kept:?}");
+        }
     }
 
     #[test]

@@ -62,3 +62,6 @@ impl Recovery {
         std::mem::take(&mut self.expected)
     }
 }
+
+#[cfg(test)]
+mod tests;

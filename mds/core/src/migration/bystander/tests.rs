@@ -83,8 +83,13 @@ fn an_older_notice_is_ignored() {
 fn what_is_its_own_nobody_takes_by_telling() {
     let mut bystander = Bystander::new();
     let root = bystander.knows(Ino::ROOT);
+    bystander.hears(Ino::ROOT, DirAuth::Sole(R1), 1);
+    assert_eq!(bystander.knows(Ino::ROOT), root);
+    assert!(!bystander.0.ranks[&R0].mds.holdings().is_read_only());
+    // By a higher claim: one of the two is wrong, and whoever has the lower one changes nothing more.
     bystander.hears(Ino::ROOT, DirAuth::Sole(R1), 9);
     assert_eq!(bystander.knows(Ino::ROOT), root);
+    assert!(bystander.0.ranks[&R0].mds.holdings().is_read_only());
 }
 
 #[test]

@@ -1,0 +1,147 @@
+//! Clients come back to a rank that begins anew, or do not.
+
+use std::collections::BTreeMap;
+
+use common::id::{ClientId, ClusterId, DirFragId, Epoch, Incarnation, Ino, MigrationId, Rank, Seq};
+use common::id_set::IdSet;
+use common::name::NameHashKey;
+use common::wire::reply::{Answer, Found, Outcome};
+use common::wire::request::{
+    Create, IfExists, Node, Op, Place, Rename, RenameMode, Request, Target, Xattrs,
+};
+use common::wire::session::{PinClaim, ToMds};
+
+use super::*;
+use crate::fixture::{A, B, Fixture, conn, name, rename_op};
+use crate::input::{Input, Restored};
+use crate::journal::entry::{Entry, ImportStart};
+use crate::message::migration::TravelSession;
+use crate::params::Params;
+use crate::row::Row;
+use crate::timer::Timer;
+
+/// The next life has come as far as it can without its clients.
+fn reconnecting(before: Fixture) -> Fixture {
+    let incarnation = before.mds.seq().incarnation().0 + 1;
+    let mut fixture = before.next_life(Rank(0));
+    fixture.follow_wishes(incarnation);
+    assert_eq!(fixture.mds.state(), RankState::Reconnect);
+    assert!(fixture.timers.contains(&Timer::ReconnectWindow));
+    fixture
+}
+
+fn go_on(fixture: &mut Fixture) {
+    let incarnation = fixture.mds.seq().incarnation().0;
+    fixture.follow_wishes(incarnation);
+}
+
+fn open(fixture: &mut Fixture, client: ClientId) {
+    let oldest = common::id::RequestId(0);
+    fixture.say(client, conn(client, 1), ToMds::Open { client, oldest });
+    fixture.make_durable();
+}
+
+#[test]
+fn the_window_closes_when_everybody_has_come() {
+    let mut fixture = reconnecting(Fixture::new());
+    fixture.connect(A, conn(A, 1));
+    go_on(&mut fixture);
+    assert_eq!(fixture.mds.state(), RankState::Reconnect, "one is missing");
+    fixture.connect(B, conn(B, 1));
+    go_on(&mut fixture);
+    assert_eq!(fixture.mds.state(), RankState::Active);
+    assert!(!fixture.timers.contains(&Timer::ReconnectWindow));
+}
+
+/// Both hold a file without a name. One comes back and says so.
+#[test]
+fn who_does_not_come_loses_what_it_held() {
+    let mut fixture = Fixture::new();
+    let (kept, lost) = (fixture.create(A, Ino::ROOT, "kept"), fixture.create(B, Ino::ROOT, "lost"));
+    for text in ["kept", "lost"] {
+        let unlink = Op::Unlink { dir: Ino::ROOT, name: name(text) };
+        let request = fixture.request(unlink);
+        fixture.say(A, conn(A, 1), ToMds::Request(request));
+        fixture.ack_notices(A);
+        fixture.ack_notices(B);
+    }
+    let mut fixture = reconnecting(fixture);
+    open(&mut fixture, A);
+    let target = Target { ino: kept, place: Place::Orphan { rank: Rank(0) } };
+    let pins = vec![PinClaim { target, count: 1 }];
+    for msg in [ToMds::Claim { pins }, ToMds::ClaimsDone, ToMds::ReplayDone] {
+        fixture.say(A, conn(A, 1), msg);
+    }
+    fixture.input(Input::Timer(Timer::ReconnectWindow));
+    go_on(&mut fixture);
+    assert_eq!(fixture.mds.state(), RankState::Active);
+    let own = fixture.mds.holdings();
+    assert!(own.sessions.get(A).is_some() && own.sessions.get(B).is_none());
+    assert!(own.pins.is_pinned_by(kept, A) && !own.pins.is_pinned(lost));
+    // More than once does no harm.
+    assert!(!fixture.purges.is_empty() && fixture.purges.iter().all(|ino| *ino == lost));
+}
+
+/// A made `x`, B renamed it to `y`, and A made another `x`: power was lost before any of it was durable.
+#[test]
+fn replays_run_in_the_order_in_which_they_were_applied_whoever_sent_them() {
+    let mut fixture = Fixture::new();
+    let (first, second) = (fixture.new_ino(A), fixture.new_ino(A));
+    let make = |ino| {
+        let (node, xattrs, existing) = (Node::File, Xattrs::new(), IfExists::Refuse);
+        let (dir, name) = (Ino::ROOT, name("x"));
+        Op::Create(Create { dir, name, ino, node, mode: 0o644, xattrs, existing })
+    };
+    let rename = match rename_op((Ino::ROOT, "x"), (Ino::ROOT, "y"), RenameMode::Replace) {
+        Op::Rename(rename) => Op::Rename(Rename { from_rank: Rank(0), ..rename }),
+        op => op,
+    };
+    let ops = [(A, make(first), 10), (B, rename, 11), (A, make(second), 12)];
+    let sent = ops.map(|(client, op, seq)| {
+        (client, Request { replay: Some(Seq(seq)), ..fixture.request(op) })
+    });
+    let mut fixture = reconnecting(fixture);
+    for client in [A, B] {
+        open(&mut fixture, client);
+        fixture.say(client, conn(client, 1), ToMds::ClaimsDone);
+        for (_, request) in sent.iter().filter(|(owner, _)| *owner == client) {
+            fixture.say(client, conn(client, 1), ToMds::Request(request.clone()));
+        }
+        fixture.say(client, conn(client, 1), ToMds::ReplayDone);
+    }
+    go_on(&mut fixture);
+    assert_eq!(fixture.mds.state(), RankState::Active);
+    for (text, ino) in [("y", first), ("x", second)] {
+        match fixture.ask(B, Op::Lookup { dir: Ino::ROOT, name: name(text) }) {
+            Outcome::Done(Answer::Found(Found::Here(attr))) => assert_eq!(attr.ino, ino, "{text}"),
+            outcome => panic!("{text}: {outcome:?}"),
+        }
+    }
+}
+
+/// Sessions that an import in doubt would bring are none yet: their clients were never told to come.
+#[test]
+fn nobody_waits_for_sessions_of_an_import_in_doubt() {
+    let client = ClientId(9);
+    let (base, from) = (DirFragId::whole(Ino(0x11)), Rank(1));
+    let id = MigrationId { exporter: from, incarnation: Incarnation(1), number: 1 };
+    let session = TravelSession { client, ranges: Vec::new(), completed: IdSet::default() };
+    let start = ImportStart {
+        id,
+        base,
+        from,
+        epoch: Epoch(2),
+        bounds: BTreeMap::new(),
+        parent: Some(Ino::ROOT),
+        sessions: vec![session],
+    };
+    let restored = Restored {
+        rows: vec![Row::Copied(id, base)],
+        journal: vec![(Seq(1), Entry::ImportStart(start))],
+    };
+    let (slot, key) = (common::id::Slot(0), NameHashKey(1, 2));
+    let params = Params::new(Rank(0), slot, Incarnation(2), ClusterId(7), key);
+    let replayed = replay::replay(&params, restored);
+    assert_eq!(replayed.in_doubt.len(), 1);
+    assert!(replayed.own.sessions.is_empty());
+}
