@@ -6,5 +6,6 @@
 
 #![allow(clippy::print_stdout, reason = "the figures are for people")]
 
+mod clients;
 mod mutants;
 mod worlds;

@@ -44,7 +44,7 @@ pub(crate) fn tell(story: &str, bound: &Bound, report: &Report) {
 }
 
 #[track_caller]
-fn nothing_is_found(story: &str, world: World, bound: &Bound) {
+pub(crate) fn nothing_is_found(story: &str, world: World, bound: &Bound) {
     let report = explore(world, bound);
     tell(story, bound, &report);
     if let Some(found) = &report.found {

@@ -89,10 +89,13 @@ fn on_expire(cx: &mut Cx<'_>, from: Rank, dirs: Vec<(Ino, Nonce)>, region: Optio
         return;
     }
     for (dir, nonce) in dirs {
-        if cx.own.spine.holders(dir).any(|(holder, _)| holder == from) {
+        let known = cx.own.spine.holders(dir).find(|(holder, _)| *holder == from);
+        if let Some((_, newest)) = known {
+            let nonce = if mutated!(cx.params, ExpireAppliedTwice) { newest } else { nonce };
             cx.own.spine.expire(dir, from, nonce);
             continue;
         }
+        assert!(!mutated!(cx.params, ExpireOfUnknownAsserts), "{from} does not hold {dir}");
         // The sender may have heard before us that a region is ours, with who is registered there.
         let regions: Vec<DirFragId> = cx.own.subtrees.candidacies().collect();
         for base in regions {

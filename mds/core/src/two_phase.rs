@@ -24,6 +24,7 @@ use crate::cx::{Cx, Wait};
 use crate::journal::entry::Entry;
 use crate::lock::Operation;
 use crate::message::two_phase::{Item, TwoPhaseMsg};
+use crate::mutant::mutated;
 use crate::request::Parked;
 use coordinator::Coordinator;
 use part::Acks;
@@ -148,6 +149,9 @@ impl TwoPhase {
                 self.report(id, |it, post| it.on_settled(cx, post, from));
             }
             TwoPhaseMsg::Query { id } => match self.coordinating.get_mut(&id) {
+                Some(_) if mutated!(cx.params, DecisionDenied) => {
+                    self.post.send(cx, from, TwoPhaseMsg::Rollback { id });
+                }
                 Some(coordinator) => coordinator.on_query(cx, &mut self.post, from),
                 None => self.post.send(cx, from, TwoPhaseMsg::Rollback { id }),
             },

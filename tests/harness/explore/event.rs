@@ -2,18 +2,32 @@
 
 use std::fmt;
 
+use client_core::Timer as ClientTimer;
 use common::id::{Incarnation, Rank};
 use common::mds_map::{MdsMap, RankState};
 use mds_core::timer::Timer;
 
-use super::model::Model;
+use super::model::{Envelope, Model};
 use super::rank::{Lane, RankNode};
-use super::state::State;
+use super::state::{Party, State};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// The oldest message of a lane arrives.
-    Deliver { from: Rank, to: Rank, lane: Lane },
+    Deliver {
+        from: Party,
+        to: Party,
+        lane: Lane,
+    },
+    /// The client finds a connection broken before it has read what the dead rank had said last.
+    LastWords(Rank),
+    /// The client begins the next of what it is to do.
+    Call,
+    /// The client hears of the newest map.
+    ClientMap,
+    /// The connection that the client wants first is made, or refused.
+    Connect(bool),
+    ClientTimer(client_core::Timer),
     /// What a rank has written becomes durable, and it hears so.
     Sync(Rank),
     /// A rank's store answers a question.
@@ -37,11 +51,19 @@ pub enum Event {
     /// The operator cancels what a rank exports.
     Cancel(Rank),
     /// A deadline passes; perhaps although things were going on, which is not counted upon.
-    Deadline { rank: Rank, number: u8, early: bool },
+    Deadline {
+        rank: Rank,
+        number: u8,
+        early: bool,
+    },
     /// Nothing else happens, and every deadline passes.
     Patience,
     /// A rank dies; so many batches survive of those that were not synced.
-    Die { rank: Rank, kept: u8, unsynced: u8 },
+    Die {
+        rank: Rank,
+        kept: u8,
+        unsynced: u8,
+    },
 }
 
 /// Why an event may be left out of account.
@@ -66,8 +88,13 @@ impl Event {
             | Self::Start(_)
             | Self::Grant(_)
             | Self::Order
+            | Self::Call
+            | Self::ClientMap
+            | Self::Connect(_)
+            | Self::ClientTimer(_)
             | Self::Patience => Kind::Fair,
-            Self::Ask(_)
+            Self::LastWords(_)
+            | Self::Ask(_)
             | Self::Trim(_)
             | Self::Cancel(_)
             | Self::Deadline { .. }
@@ -92,6 +119,7 @@ pub fn enabled(state: &State, model: &Model) -> Vec<Event> {
         }
     }
     lives(state, model, &mut events);
+    client(state, model, &mut events);
     if state.left.orders > 0 {
         let number = model.world.order_number(state.left.orders - 1);
         let asked = model.world.orders[usize::from(number)].at;
@@ -114,18 +142,61 @@ pub fn enabled(state: &State, model: &Model) -> Vec<Event> {
 
 fn deliveries(state: &State, model: &Model, events: &mut Vec<Event>) {
     for lane in [Lane::Ordered, Lane::Bulk] {
-        for from in model.ranks() {
-            for to in model.ranks().filter(|to| *to != from) {
+        for from in model.parties() {
+            for to in model.parties().filter(|to| *to != from) {
                 let Some(first) = model.first_in_lane(state, from, to, lane) else { continue };
-                let node = model.node(state, to);
-                let known = node.process.as_ref().and_then(|process| process.map.ranks.get(&from));
-                // What a life says that the receiver's map does not show yet waits.
-                if known.is_some_and(|known| known.incarnation >= first.from_life) {
+                if hears(state, model, to, first) {
                     events.push(Event::Deliver { from, to, lane });
                 }
             }
         }
     }
+}
+
+/// What a life says that the receiver's map does not show yet waits.
+fn hears(state: &State, model: &Model, to: Party, first: &Envelope) -> bool {
+    let (Party::Rank(from), Party::Rank(to)) = (first.from, to) else { return true };
+    let process = model.node(state, to).process.as_ref();
+    let known = process.and_then(|process| process.map.ranks.get(&from));
+    known.is_some_and(|known| known.incarnation >= first.from_life)
+}
+
+/// What the client does when it can. It tries again where that leads to something.
+fn client(state: &State, model: &Model, events: &mut Vec<Event>) {
+    let Some(client) = model.client(state) else { return };
+    if let Some(to) = client.connects_to() {
+        events.push(Event::Connect(model.life(state, to.rank) == Some(to.incarnation)));
+    }
+    let (known, newest) = (client.map(), model.map(state));
+    if known.is_none_or(|known| is_news_to_clients(known, newest)) {
+        events.push(Event::ClientMap);
+    }
+    for timer in &client.timers {
+        if let ClientTimer::Reconnect(rank) = timer {
+            let life = known.and_then(|map| map.incarnation(*rank));
+            if life.is_none() || life == model.life(state, *rank) {
+                events.push(Event::ClientTimer(*timer));
+            }
+        }
+    }
+    if state.left.calls > 0 {
+        events.push(Event::Call);
+    }
+    for rank in model.ranks() {
+        if model.has_last_words(state, rank) {
+            events.push(Event::LastWords(rank));
+        }
+    }
+}
+
+/// Clients go by which life of a rank takes connections.
+fn is_news_to_clients(known: &MdsMap, newest: &MdsMap) -> bool {
+    let gist = |map: &MdsMap| {
+        let takes = |rank| map.state(rank) >= RankState::Reconnect;
+        let ranks = map.ranks.keys().map(|rank| (map.incarnation(*rank), takes(*rank)));
+        ranks.collect::<Vec<_>>()
+    };
+    known.epoch < newest.epoch && gist(known) != gist(newest)
 }
 
 /// What nobody waits for. That something was durable before it had to be shows only when a rank loses
@@ -140,6 +211,13 @@ fn late(state: &State, model: &Model, events: &mut Vec<Event>) {
         if process.timers.contains(&Timer::Sweep) {
             events.push(Event::Sweep(rank));
         }
+    }
+    let waits =
+        |timer: &&ClientTimer| matches!(timer, ClientTimer::Retry(_) | ClientTimer::GiveBack);
+    if events.is_empty() {
+        let client = model.client(state);
+        let timers = client.iter().flat_map(|client| client.timers.iter()).filter(waits);
+        events.extend(timers.map(|timer| Event::ClientTimer(*timer)));
     }
 }
 
@@ -225,6 +303,12 @@ impl fmt::Display for Event {
         match self {
             Self::Deliver { from, to, lane: Lane::Ordered } => write!(f, "{from} -> {to}"),
             Self::Deliver { from, to, lane: Lane::Bulk } => write!(f, "{from} => {to}"),
+            Self::LastWords(rank) => write!(f, "client loses {rank}'s last words"),
+            Self::Call => write!(f, "client calls"),
+            Self::ClientMap => write!(f, "client map"),
+            Self::Connect(true) => write!(f, "client connects"),
+            Self::Connect(false) => write!(f, "client is refused"),
+            Self::ClientTimer(timer) => write!(f, "client {timer:?}"),
             Self::Sync(rank) => write!(f, "{rank} synced"),
             Self::Fetched(rank, index) => write!(f, "{rank} fetched {index}"),
             Self::Sweep(rank) => write!(f, "{rank} sweeps"),

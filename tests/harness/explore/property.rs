@@ -3,18 +3,19 @@
 //! What a single rank contributes is its [`View`], worked out once for each state of it.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 
-use common::id::{DirFragId, Ino, Nonce, Rank};
+use common::id::{DirFragId, Incarnation, Ino, Nonce, Rank};
 use common::mds_map::RankState;
 use common::wire::admin::{AdminReply, AdminRequest};
 use mds_core::holdings::Holdings;
 use mds_core::journal::entry::Entry;
 use mds_core::message::PeerMsg;
-use mds_core::row::Row;
+use mds_core::row::{Linkage, Row};
 use mds_core::subtree::{DirAuth, Freeze, Subtree};
 
 use super::model::Model;
-use super::rank::RankNode;
+use super::rank::{Letter, RankNode};
 use super::state::State;
 use super::world::World;
 
@@ -77,6 +78,10 @@ pub struct View {
     /// Names and directories that are stored.
     names: Vec<(Ino, String, Ino)>,
     dirs: Vec<Ino>,
+    /// Files that are stored here whole, with how many names they say they have.
+    files: Vec<(Ino, u32)>,
+    /// Directories, with how many names they say are in them.
+    counts: Vec<(Ino, u64)>,
 }
 
 /// Works out what checkers ask of a rank.
@@ -91,12 +96,23 @@ pub fn view(node: &RankNode, world: &World) -> View {
         registered: Vec::new(),
         names: Vec::new(),
         dirs: Vec::new(),
+        files: Vec::new(),
+        counts: Vec::new(),
     };
     for row in node.disk.rows() {
-        if let Row::Entry(key, linkage) = row {
-            view.names.push((key.dir, key.name.to_string(), linkage.ino()));
-        } else if let Row::Dir(frag, _) = row {
-            view.dirs.push(frag.ino);
+        match row {
+            Row::Entry(key, linkage) => {
+                view.names.push((key.dir, key.name.to_string(), linkage.ino()));
+                if let Linkage::Primary(inode) = linkage {
+                    view.files.push((inode.attr.ino, inode.attr.nlink));
+                }
+            }
+            Row::Inode(ino, inode) => view.files.push((*ino, inode.attr.nlink)),
+            Row::Dir(frag, dir) => {
+                view.dirs.push(frag.ino);
+                view.counts.push((frag.ino, dir.entries));
+            }
+            _ => {}
         }
     }
     let Some(process) = &node.process else { return view };
@@ -177,6 +193,9 @@ fn restless(node: &RankNode, own: &Holdings) -> Option<String> {
     if !own.locks.is_empty() {
         return Some(format!("has locks: {:?}", own.locks));
     }
+    if !process.mds.two_phase().is_idle() {
+        return Some(format!("has operations of two ranks: {:?}", process.mds.two_phase()));
+    }
     match node.question(AdminRequest::Leftovers) {
         Some(AdminReply::Leftovers(left))
             if left.frozen + left.auth_pins + left.waiting + left.sweeping == 0 => {}
@@ -212,7 +231,7 @@ pub fn check(state: &State, model: &Model) -> Result<(), Violation> {
         }
         for (dir, serves) in model.world.dirs.iter().zip(&view.serves) {
             let owner = model.world.owner(dir, state.owner);
-            if *serves == Serves::Yes && rank != owner {
+            if *serves == Serves::Yes && rank != owner && !model.world.is_unsettled(dir.ino) {
                 return Err(Violation::Usurped { rank, dir: dir.ino, owner });
             }
         }
@@ -226,6 +245,7 @@ pub fn check(state: &State, model: &Model) -> Result<(), Violation> {
 /// What does not.
 pub fn check_rest(state: &State, model: &Model) -> Result<(), Violation> {
     let (mut names, mut dirs) = (Vec::new(), Vec::new());
+    let (mut files, mut counts) = (Vec::new(), Vec::new());
     for rank in model.ranks() {
         let view = model.view(state, rank);
         let buried = model.world.buried.contains(&rank) && !is_alive(state, model, rank);
@@ -234,6 +254,8 @@ pub fn check_rest(state: &State, model: &Model) -> Result<(), Violation> {
         }
         names.extend(view.names.iter().cloned());
         dirs.extend(view.dirs.iter().copied());
+        files.extend(view.files.iter().copied());
+        counts.extend(view.counts.iter().copied());
         if !buried {
             check_routes(state, model, rank)?;
             check_replicas(state, model, rank)?;
@@ -241,21 +263,60 @@ pub fn check_rest(state: &State, model: &Model) -> Result<(), Violation> {
     }
     names.sort();
     dirs.sort_unstable();
-    let (all_names, all_dirs) = model.world.content();
+    let calls = model.client(state).map_or(0, |client| client.calls);
+    let (all_names, all_dirs) = model.world.content(calls);
     if names != all_names {
         return Err(Violation::Stored(format!("names {names:?}, not {all_names:?}")));
     }
     if dirs != all_dirs {
         return Err(Violation::Stored(format!("directories {dirs:?}, not {all_dirs:?}")));
     }
+    check_counts(&names, &dirs, files, &counts)?;
+    check_answers(state, model)
+}
+
+/// Both sides agree: each file is somewhere, once, and counts what names it has; and each directory.
+fn check_counts(
+    names: &[(Ino, String, Ino)],
+    dirs: &[Ino],
+    mut files: Vec<(Ino, u32)>,
+    counts: &[(Ino, u64)],
+) -> Result<(), Violation> {
+    let mut named: BTreeMap<Ino, u32> = BTreeMap::new();
+    for (_, _, ino) in names.iter().filter(|(_, _, ino)| !dirs.contains(ino)) {
+        *named.entry(*ino).or_default() += 1;
+    }
+    files.sort_unstable();
+    let named: Vec<(Ino, u32)> = named.into_iter().collect();
+    if files != named {
+        return Err(Violation::Stored(format!("files and their links {files:?}, not {named:?}")));
+    }
+    for (dir, count) in counts {
+        let inside = names.iter().filter(|(at, _, _)| at == dir).count() as u64;
+        if inside != *count {
+            return Err(Violation::Stored(format!("{dir} counts {count} names, and has {inside}")));
+        }
+    }
     Ok(())
+}
+
+/// Every call was answered, and that it is done: nothing in these worlds makes one impossible.
+fn check_answers(state: &State, model: &Model) -> Result<(), Violation> {
+    let Some(client) = model.client(state) else { return Ok(()) };
+    let done = client.answers.values().filter(|answer| answer.is_ok()).count() as u64;
+    if done == client.calls {
+        return Ok(());
+    }
+    Err(Violation::Stored(format!("of {} calls: {:?}", client.calls, client.answers)))
 }
 
 fn is_alive(state: &State, model: &Model, rank: Rank) -> bool {
     model.node(state, rank).process.is_some()
 }
 
-/// **S15**: every replica is registered with the authority, and no other is.
+/// **S15**: every replica is registered with the authority, and no other is. (When an authority has
+/// begun anew, what a holder says to the life it knows may not get there, while its registration does, by
+/// way of a migration. The holder then answers for what it does not hold, which costs a message.)
 fn check_replicas(state: &State, model: &Model, rank: Rank) -> Result<(), Violation> {
     let view = model.view(state, rank);
     for (dir, authority, nonce) in &view.replicas {
@@ -265,13 +326,22 @@ fn check_replicas(state: &State, model: &Model, rank: Rank) -> Result<(), Violat
             let left = format!("takes {authority} for the authority for {dir}, not {owner:?}");
             return Err(Violation::LeftOver { rank, left });
         }
-        let known = &model.view(state, *authority).registered;
+        let authority_has = model.view(state, *authority);
+        if !authority_has.dirs.contains(dir) {
+            // Removed, with all registrations: nobody has to say anything about it any more.
+            continue;
+        }
+        let known = &authority_has.registered;
         if !known.contains(&(*dir, rank, *nonce)) {
             let left = format!("S15: its replica of {dir} is not registered with {authority}");
             return Err(Violation::LeftOver { rank, left });
         }
     }
+    let began_anew = |rank: &Rank| model.node(state, *rank).incarnation > Incarnation(1);
     for (dir, holder, nonce) in &view.registered {
+        if model.ranks().filter(|rank| rank != holder).any(|rank| began_anew(&rank)) {
+            continue;
+        }
         let held = &model.view(state, *holder).replicas;
         if !held.contains(&(*dir, rank, *nonce)) {
             let left = format!("S15: {holder} has no replica of {dir}, and is registered for one");
@@ -292,7 +362,7 @@ fn check_routes(state: &State, model: &Model, rank: Rank) -> Result<(), Violatio
             }
         }
         let owner = model.world.owner(dir, state.owner);
-        if !is_alive(state, model, owner) {
+        if !is_alive(state, model, owner) || model.world.is_unsettled(dir.ino) {
             continue;
         }
         let knows = model.view(state, rank).serves[number] != Serves::Unknown;
@@ -306,13 +376,13 @@ fn check_routes(state: &State, model: &Model, rank: Rank) -> Result<(), Violatio
 
 /// A message in a word.
 #[must_use]
-pub fn brief(msg: &PeerMsg) -> String {
-    let whole = match msg {
-        PeerMsg::Migration(msg) => format!("{:?}", msg.step),
-        PeerMsg::Replica(msg) => format!("{msg:?}"),
-        PeerMsg::TwoPhase(msg) => format!("{msg:?}"),
-        PeerMsg::Load(msg) => format!("{msg:?}"),
-        PeerMsg::Lost(msg) => format!("{msg:?}"),
+pub fn brief(letter: &Letter) -> String {
+    let whole = match letter {
+        Letter::Peer(PeerMsg::Migration(msg)) => format!("{:?}", msg.step),
+        Letter::Peer(PeerMsg::Replica(msg)) => format!("{msg:?}"),
+        Letter::Peer(PeerMsg::TwoPhase(msg)) => format!("{msg:?}"),
+        Letter::Peer(PeerMsg::Load(msg)) => format!("{msg:?}"),
+        letter => format!("{letter:?}"),
     };
     whole.chars().take(90).collect()
 }

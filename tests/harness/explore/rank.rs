@@ -11,6 +11,7 @@ use common::id::{Incarnation, Rank};
 use common::mds_map::{MdsMap, RankState};
 use common::time::{Monotonic, Now, Timestamp};
 use common::wire::admin::{AdminReply, AdminRequest};
+use common::wire::session::{ToClient, ToMds};
 use mds_core::input::{AdminId, ConnId, Fetch};
 use mds_core::journal::entry::Entry;
 use mds_core::message::PeerMsg;
@@ -65,9 +66,28 @@ pub enum Local {
 /// What comes of it outside the rank.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Out {
-    Send { to: Rank, life: Incarnation, lane: Lane, msg: PeerMsg },
-    Tell { conn: ConnId, msg: common::wire::session::ToClient },
-    CloseConnection { conn: ConnId },
+    Send {
+        to: Rank,
+        life: Incarnation,
+        lane: Lane,
+        msg: PeerMsg,
+    },
+    /// To the client.
+    Tell(Letter),
+}
+
+/// What can be said, to whomever.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Letter {
+    Peer(PeerMsg),
+    ToMds(ConnId, ToMds),
+    /// The client has ended a connection, or it broke.
+    Gone(ConnId),
+    ToClient(ConnId, ToClient),
+    /// The rank has ended a connection.
+    Closed(ConnId),
+    /// The rank is dead, and every connection to it broken.
+    Broken,
 }
 
 /// Bulk messages and others do not wait for each other.
@@ -98,6 +118,7 @@ impl RankNode {
             }
             Local::Die { kept } => {
                 self.process = None;
+                outs.push(Out::Tell(Letter::Broken));
                 self.disk.lose_power_but_for(kept);
             }
             Local::Start(with) => self.start(*with, &mut outs, log),
@@ -199,8 +220,8 @@ impl RankNode {
         match effect {
             Effect::Send { to, msg } => send(to, Lane::Ordered, msg),
             Effect::SendBulk { to, msg } => send(to, Lane::Bulk, msg),
-            Effect::Tell { conn, msg } => outs.push(Out::Tell { conn, msg }),
-            Effect::CloseConnection { conn } => outs.push(Out::CloseConnection { conn }),
+            Effect::Tell { conn, msg } => outs.push(Out::Tell(Letter::ToClient(conn, msg))),
+            Effect::CloseConnection { conn } => outs.push(Out::Tell(Letter::Closed(conn))),
             Effect::Fetch(fetch) => process.fetches.push(fetch),
             Effect::SetTimer { timer, .. } => {
                 process.timers.insert(timer);

@@ -110,8 +110,7 @@ pub fn explore(world: World, bound: &Bound) -> Report {
 
 /// A cluster that serves, in which nothing was ordered yet.
 fn begin(model: &mut Model, bound: &Bound) -> State {
-    let nothing = Left { orders: 0, asks: 0, trims: 0, crashes: 0, cancels: 0, deadlines: 0 };
-    let cold = model.cold(nothing);
+    let cold = model.cold(Left::default());
     let mut state = start(model, cold);
     for bystander in model.world.bystanders.clone() {
         let ask = PeerMsg::Replica(ReplicaMsg::Discover { dir: model.world.region });
@@ -120,10 +119,25 @@ fn begin(model: &mut Model, bound: &Bound) -> State {
         state = settle(model, state);
     }
     let orders = u8::try_from(model.world.orders.len()).expect("there are few");
+    let calls = prepare(model, &mut state);
     let Bound { crashes, cancels, deadlines, .. } = *bound;
     let World { asks, trims, .. } = model.world;
-    state.left = Left { orders, asks, trims, crashes, cancels, deadlines };
+    state.left = Left { orders, calls, asks, trims, crashes, cancels, deadlines };
     state
+}
+
+/// The client does what it has to do before the story begins, one thing after the other. Returns how
+/// much is left.
+fn prepare(model: &mut Model, state: &mut State) -> u8 {
+    let Some(script) = model.world.client.clone() else { return 0 };
+    let all = u8::try_from(script.calls.len()).expect("there are few");
+    for number in 0..script.prepared {
+        state.left.calls = all - number;
+        let mut called = model.apply(state, Event::Call).expect("nothing goes wrong yet");
+        called.left.calls = 0;
+        *state = settle(model, called);
+    }
+    all - script.prepared
 }
 
 /// Every rank serves; what earlier lives have left to do is still to be done.

@@ -1,18 +1,46 @@
 //! `State`: the whole world at one moment, as numbers of things in the [`super::model::Model`].
 
+use std::fmt;
+
 use common::id::Rank;
 
 use super::arena::Id;
-use super::rank::Lane;
 
 /// Ranks a world may have.
 pub const RANKS_MAX: usize = 4;
+/// Those, and the client.
+pub const PARTIES_MAX: usize = RANKS_MAX + 1;
+
+/// Who sends and receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Party {
+    Rank(Rank),
+    Client,
+}
+
+impl Party {
+    #[must_use]
+    pub fn index(self) -> usize {
+        match self {
+            Self::Rank(rank) => usize::from(rank.0),
+            Self::Client => RANKS_MAX,
+        }
+    }
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rank(rank) => write!(f, "{rank}"),
+            Self::Client => write!(f, "client"),
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    nodes: [Id; RANKS_MAX],
-    ordered: [[Id; RANKS_MAX]; RANKS_MAX],
-    bulk: [[Id; RANKS_MAX]; RANKS_MAX],
+    /// Everybody, with what is on its way to them: [`super::seat::Seat`].
+    seats: [Id; PARTIES_MAX],
     /// The newest the monitor has issued.
     pub map: Id,
     pub left: Left,
@@ -21,9 +49,11 @@ pub struct State {
 }
 
 /// What may still go wrong, and what is still to be ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Left {
     pub orders: u8,
+    /// What the client is still to do.
+    pub calls: u8,
     /// Questions of bystanders for the base.
     pub asks: u8,
     /// Looks at which replicas are needed.
@@ -35,36 +65,18 @@ pub struct Left {
 }
 
 impl State {
-    /// `nothing` is the number of the empty lane.
+    /// `nobody` is the number of an empty seat.
     #[must_use]
-    pub fn new(map: Id, nothing: Id, owner: Rank, left: Left) -> Self {
-        let lanes = [[nothing; RANKS_MAX]; RANKS_MAX];
-        Self { nodes: [Id::default(); RANKS_MAX], ordered: lanes, bulk: lanes, map, left, owner }
-    }
-
-    #[must_use]
-    pub fn node(&self, rank: Rank) -> Id {
-        self.nodes[usize::from(rank.0)]
-    }
-
-    pub fn set_node(&mut self, rank: Rank, node: Id) {
-        self.nodes[usize::from(rank.0)] = node;
+    pub fn new(map: Id, nobody: Id, owner: Rank, left: Left) -> Self {
+        Self { seats: [nobody; PARTIES_MAX], map, left, owner }
     }
 
     #[must_use]
-    pub fn lane(&self, from: Rank, to: Rank, lane: Lane) -> Id {
-        let lanes = match lane {
-            Lane::Ordered => &self.ordered,
-            Lane::Bulk => &self.bulk,
-        };
-        lanes[usize::from(from.0)][usize::from(to.0)]
+    pub fn seat(&self, party: Party) -> Id {
+        self.seats[party.index()]
     }
 
-    pub fn set_lane(&mut self, from: Rank, to: Rank, lane: Lane, queue: Id) {
-        let lanes = match lane {
-            Lane::Ordered => &mut self.ordered,
-            Lane::Bulk => &mut self.bulk,
-        };
-        lanes[usize::from(from.0)][usize::from(to.0)] = queue;
+    pub fn set_seat(&mut self, party: Party, seat: Id) {
+        self.seats[party.index()] = seat;
     }
 }

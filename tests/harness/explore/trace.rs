@@ -13,7 +13,7 @@ pub fn tell(model: &mut Model, first: State, events: &[Event]) -> (Vec<String>, 
         let message = match event {
             Event::Deliver { from, to, lane } => {
                 let first = model.first_in_lane(&state, *from, *to, *lane);
-                first.map_or_else(String::new, |it| property::brief(&it.msg))
+                first.map_or_else(String::new, |it| property::brief(&it.letter))
             }
             _ => String::new(),
         };

@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
+use client_core::Call;
 use common::attr::{Attr, FileKind, Times};
 use common::id::{
     ClusterId, DirFragId, Epoch, Incarnation, Ino, MapEpoch, MigrationId, Rank, Slot,
@@ -60,6 +61,33 @@ pub struct World {
     pub trims: u8,
     /// Clients rename directories; else what ranks say about the rename lock matters to nobody.
     pub renames: bool,
+    pub client: Option<Script>,
+    /// Nothing is in the region.
+    pub empty: bool,
+}
+
+/// What the client does; the first so many before the story begins.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub calls: Vec<Planned>,
+    pub prepared: u8,
+}
+
+/// A call, and what it changes.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub call: Call,
+    pub edits: Vec<Edit>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    Gone(Ino, &'static str),
+    Made(Ino, &'static str, Ino),
+    /// A directory is removed.
+    NoDir(Ino),
+    /// A directory is elsewhere: its surroundings are not those of this [`World`].
+    Moved(Ino),
 }
 
 /// A directory, and whose it is.
@@ -78,7 +106,8 @@ pub struct Order {
     pub to: Rank,
 }
 
-fn name(text: &str) -> Name {
+#[must_use]
+pub fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).expect("a good name")
 }
 
@@ -111,7 +140,47 @@ impl World {
             asks: 0,
             trims: 0,
             renames: false,
+            client: None,
+            empty: false,
         }
+    }
+
+    /// A client that has looked up everything does this while the region moves.
+    #[must_use]
+    pub fn with_client(mut self, before: Vec<Planned>, during: Vec<Planned>) -> Self {
+        let look =
+            |dir, text| Planned { call: Call::Lookup { dir, name: name(text) }, edits: vec![] };
+        let mut calls = Vec::new();
+        for place in &self.dirs {
+            let entries = self.entries(place.ino);
+            for (key, _) in entries {
+                calls.push(Planned {
+                    call: Call::Lookup { dir: key.dir, name: key.name },
+                    edits: Vec::new(),
+                });
+            }
+        }
+        for planned in &before {
+            for edit in &planned.edits {
+                if let Edit::Made(dir, text, _) = edit {
+                    calls.push(planned.clone());
+                    calls.push(look(*dir, text));
+                }
+            }
+        }
+        self.client = Some(Script {
+            prepared: u8::try_from(calls.len()).expect("there are few"),
+            calls: calls.into_iter().chain(during).collect(),
+        });
+        self
+    }
+
+    /// Whether a directory may be removed or moved: then it is not where this world says.
+    #[must_use]
+    pub fn is_unsettled(&self, dir: Ino) -> bool {
+        let planned = self.client.iter().flat_map(|script| &script.calls);
+        let mut edits = planned.flat_map(|planned| &planned.edits);
+        edits.any(|edit| matches!(edit, Edit::NoDir(ino) | Edit::Moved(ino) if *ino == dir))
     }
 
     /// Exporter (rank 0) and importer.
@@ -291,7 +360,7 @@ impl World {
             let parent = place.parent.as_ref().filter(|parent| parent.dir == dir)?;
             Some((key(&parent.name), Linkage::Dir { ino: place.ino }))
         });
-        let file = (dir == self.region).then(|| {
+        let file = (dir == self.region && !self.empty).then(|| {
             let attr = Attr {
                 ino: FILE,
                 kind: FileKind::File,
@@ -309,14 +378,27 @@ impl World {
         subdirs.chain(file).collect()
     }
 
-    /// Every name and every directory, once each, in order.
+    /// Every name and every directory, once each, in order, when so many calls have been answered.
     #[must_use]
-    pub fn content(&self) -> (Vec<(Ino, String, Ino)>, Vec<Ino>) {
+    pub fn content(&self, calls: u64) -> (Vec<(Ino, String, Ino)>, Vec<Ino>) {
         let entries = self.dirs.iter().flat_map(|place| self.entries(place.ino));
         let mut names: Vec<_> =
             entries.map(|(key, it)| (key.dir, key.name.to_string(), it.ino())).collect();
-        names.sort();
         let mut dirs: Vec<Ino> = self.dirs.iter().map(|place| place.ino).collect();
+        let planned = self.client.iter().flat_map(|script| &script.calls);
+        for (_, planned) in (0..calls).zip(planned) {
+            for edit in &planned.edits {
+                match edit {
+                    Edit::Gone(dir, text) => {
+                        names.retain(|(at, name, _)| (at, name.as_str()) != (dir, *text));
+                    }
+                    Edit::Made(dir, text, ino) => names.push((*dir, (*text).to_owned(), *ino)),
+                    Edit::NoDir(dir) => dirs.retain(|other| other != dir),
+                    Edit::Moved(_) => {}
+                }
+            }
+        }
+        names.sort();
         dirs.sort_unstable();
         (names, dirs)
     }

@@ -7,6 +7,7 @@ use common::time::Now;
 use super::Mds;
 use crate::effect::{Effect, Effects};
 use crate::kill_point::KillPoint;
+use crate::mutant::mutated;
 use crate::timer::Timer;
 
 impl Mds {
@@ -35,6 +36,9 @@ impl Mds {
             RankState::Down | RankState::Replay => {}
             RankState::Resolve => {
                 out.reached(KillPoint::ResolveBegun);
+                if mutated!(self.params, ResolveAwaitsMigrations) && self.migrator.running() > 0 {
+                    return;
+                }
                 out.push(Effect::WantState(RankState::Reconnect));
             }
             RankState::Reconnect => {

@@ -24,6 +24,7 @@ use crate::journal::entry::{Entry, Held};
 use crate::kill_point::KillPoint;
 use crate::lock::Operation;
 use crate::message::two_phase::{Item, Part, TwoPhaseMsg};
+use crate::mutant::mutated;
 
 pub mod failure;
 
@@ -193,7 +194,13 @@ impl Participant {
         if matches!(self.state, State::Locked) {
             let held = part.held(&cx.own.pins);
             let entry = Entry::PeerPrepare { id, coordinator, part: part.clone(), held };
-            self.state = State::Promising { prepare: post.journal(cx, entry), part };
+            let prepare = post.journal(cx, entry);
+            if mutated!(cx.params, PreparedBeforeDurable) {
+                post.send(cx, coordinator, TwoPhaseMsg::Prepared { id });
+                self.state = State::Prepared { prepare, part };
+                return;
+            }
+            self.state = State::Promising { prepare, part };
         }
     }
 
