@@ -103,6 +103,7 @@ fn a_lost_rank_is_given_up_and_the_others_go_on() -> anyhow::Result<()> {
     // Its daemon comes back with what it had.
     cluster.start_daemon("mds-2")?;
     wait_until("the daemon is refused", || Ok(!cluster.runs("mds-2")))?;
+    cluster.kill_daemon("mds-2")?;
     let log = std::fs::read_to_string(cluster.path("mds-2.log"))?;
     ensure!(log.contains("was given up as lost") && log.contains("grove-mds --format"), "{log}");
 

@@ -244,7 +244,10 @@ impl Migrator {
     ) {
         let overlaps = !mutated!(cx.params, DiscoverAcceptedTwice)
             && self.bases().any(|other| other == base || ask.contains_key(&other.ino));
-        if overlaps || self.imports.contains_key(&id) || cx.own.subtrees.is_mine(base) {
+        // What is in doubt is one of our migrations', and overlaps.
+        let known = cx.own.subtrees.get(base).map(|subtree| subtree.auth);
+        let own = known == Some(DirAuth::Sole(cx.me()));
+        if overlaps || own || self.imports.contains_key(&id) {
             let step = Step::Nack { reason: EndReason::ImporterBusy };
             cx.out.send(from, MigrationMsg { id, base, step });
             return;

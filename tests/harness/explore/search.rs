@@ -60,6 +60,10 @@ const FOLLOW_MAX: usize = 2_000;
 /// Events shown of a world that goes round in a circle.
 const STUCK_EVENTS: usize = 40;
 
+/// States of single ranks that are kept: some 50 KiB each. A world that never comes to rest makes new
+/// ones for ever.
+const NODES_MAX: usize = 60_000;
+
 /// What is kept of a state.
 #[derive(Clone, Copy, Debug)]
 struct Known {
@@ -172,7 +176,8 @@ impl Search {
         self.known.push(Known { parent: NOWHERE, by: Event::Order, depth: 0, fair: NOWHERE });
         self.queue.push_back((0, first));
         while let Some((number, state)) = self.queue.pop_front() {
-            if self.known.len() >= bound.states_max || began.elapsed() > bound.time_max {
+            let many = self.known.len() >= bound.states_max || self.model.nodes_seen() >= NODES_MAX;
+            if many || began.elapsed() > bound.time_max {
                 self.queue.push_front((number, state));
                 return (self.find_stuck().or_else(|| self.follow_unseen()), false);
             }
