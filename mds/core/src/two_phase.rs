@@ -5,7 +5,7 @@
 //!  coordinator ◀─ Looked ──── participant     (or Elsewhere: ask there; Busy … Free: begin anew)
 //!  coordinator ── Prepare ──▶ participant     journals PeerPrepare
 //!  coordinator ◀─ Prepared ── participant     when that is durable
-//!  coordinator: own rows + Decision, one batch; when durable the client is answered
+//!  coordinator: own rows + Decision, one batch; when durable its own locks end, the client is answered
 //!  coordinator ── Commit ───▶ participant     rows + PeerCommit
 //!  coordinator ◀─ Settled ─── participant     durable, and known to all whom it concerns
 //!  coordinator: Committed

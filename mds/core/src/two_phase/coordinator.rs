@@ -16,8 +16,9 @@
 //!
 //! Invariants. **C1** nothing is held while something is waited for that another operation or a
 //! freeze may keep: the rename lock, a replica of the path, a region that is frozen. **C2** a
-//! `Decision` is durable before anybody hears of it, and stays on record until all have settled. No
-//! decision on record: it never was (presumed abort).
+//! `Decision` is durable before anybody hears of it or sees what it has done here (our own locks stay
+//! until then), and stays on record until all have settled. No decision on record: it never was
+//! (presumed abort).
 //!
 //! What comes in a state that does not wait for it is late, and changes nothing. What a death means
 //! is decided for each state ([`failure`]).
