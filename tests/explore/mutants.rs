@@ -15,7 +15,7 @@ use super::clients::renamed_while_nothing_moves;
 use super::worlds::bound;
 
 /// Seeds the simulator may try before a mistake has survived.
-const SEEDS_MAX: u64 = 2_000;
+const SEEDS_MAX: u64 = 5_000;
 
 /// Where a mistake shows.
 enum Shows {

@@ -37,6 +37,12 @@ impl Load {
     }
 }
 
+/// How much of it is rows: pins are in memory alone.
+#[must_use]
+pub fn rows(content: &[Content]) -> u64 {
+    content.iter().filter(|piece| !matches!(piece, Content::Pins { .. })).count() as u64
+}
+
 /// Shares content out over as many messages as it needs.
 #[must_use]
 pub fn loads(content: Vec<Content>) -> Vec<Vec<Content>> {
@@ -138,7 +144,7 @@ impl Copy {
                 Err(stop) => return Err(stop),
             }
         }
-        self.rows += load.pieces.len() as u64;
+        self.rows += rows(&load.pieces);
         Ok(if load.pieces.is_empty() { None } else { Some(load.pieces) })
     }
 
@@ -278,7 +284,7 @@ impl Copy {
         }
         self.pins_sent.append(&mut self.dirty_pins);
         self.dirty.clear();
-        self.rows += content.len() as u64;
+        self.rows += rows(&content);
         Ok(loads(content))
     }
 

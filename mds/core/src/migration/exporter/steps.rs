@@ -223,7 +223,7 @@ impl Exporter {
             }
         }
         let Warning { mut copy, delta, .. } = warning;
-        self.record.rows_in_last_delta = delta.len() as u64;
+        self.record.rows_in_last_delta = copy::rows(&delta);
         // What one frame cannot hold goes ahead.
         let mut loads = copy::loads(delta);
         let delta = loads.pop().unwrap_or_default();
