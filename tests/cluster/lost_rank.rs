@@ -32,6 +32,28 @@ fn state(cluster: &Cluster, path: &str) -> anyhow::Result<Option<(u64, String)>>
     Ok(found.and_then(|it| Some((it["rank"].as_u64()?, it["state"].as_str()?.to_owned()))))
 }
 
+/// Its daemon comes back with what it had, and is told what to do.
+fn is_refused(cluster: &Cluster) -> anyhow::Result<()> {
+    cluster.start_daemon("mds-2")?;
+    wait_until("the daemon is refused", || Ok(!cluster.runs("mds-2")))?;
+    cluster.kill_daemon("mds-2")?;
+    let log = std::fs::read_to_string(cluster.path("mds-2.log"))?;
+    ensure!(log.contains("was given up as lost") && log.contains("grove-mds --format"), "{log}");
+    Ok(())
+}
+
+fn the_others_come_back(cluster: &Cluster) -> anyhow::Result<()> {
+    for name in ["mds-0", "mds-1"] {
+        cluster.kill_daemon(name)?;
+        cluster.start_daemon(name)?;
+    }
+    wait_until("the others are active", || {
+        let status = cluster.grove_json(&["status", "--brief"])?;
+        let ranks = status["ranks"].as_array().context("a list")?.clone();
+        Ok(ranks.len() == 2 && ranks.iter().all(|rank| rank["state"] == "active"))
+    })
+}
+
 #[test]
 fn a_lost_rank_is_given_up_and_the_others_go_on() -> anyhow::Result<()> {
     let cluster = Cluster::start(3, "")?;
@@ -100,23 +122,8 @@ fn a_lost_rank_is_given_up_and_the_others_go_on() -> anyhow::Result<()> {
     rustix::fs::removexattr(mount.path("gone"), "grove.dir.lost")?;
     ensure!(names(&mount.path("gone"))? == ["kept", "new"]);
 
-    // Its daemon comes back with what it had.
-    cluster.start_daemon("mds-2")?;
-    wait_until("the daemon is refused", || Ok(!cluster.runs("mds-2")))?;
-    cluster.kill_daemon("mds-2")?;
-    let log = std::fs::read_to_string(cluster.path("mds-2.log"))?;
-    ensure!(log.contains("was given up as lost") && log.contains("grove-mds --format"), "{log}");
-
-    // The others come back without it.
-    for name in ["mds-0", "mds-1"] {
-        cluster.kill_daemon(name)?;
-        cluster.start_daemon(name)?;
-    }
-    wait_until("the others are active", || {
-        let status = cluster.grove_json(&["status", "--brief"])?;
-        let ranks = status["ranks"].as_array().context("a list")?.clone();
-        Ok(ranks.len() == 2 && ranks.iter().all(|rank| rank["state"] == "active"))
-    })?;
+    is_refused(&cluster)?;
+    the_others_come_back(&cluster)?;
     ensure!(names(&mount.path("gone"))? == ["kept", "new"]);
     ensure!(std::fs::read_to_string(mount.path("gone/kept/file"))? == "gone/kept");
     std::fs::remove_dir_all(mount.path("gone"))?;

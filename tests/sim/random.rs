@@ -58,7 +58,7 @@ fn ranks_lose_power_between_moves() {
 /// Links are cut, ranks stop for a while, maps come late, clocks jump, disks are slow; nobody dies.
 #[test]
 fn links_are_cut_during_moves() {
-    run("links_are_cut_during_moves", Seeds::from_environment(3000), |seed| Settings {
+    run("links_are_cut_during_moves", Seeds::from_environment(4000), |seed| Settings {
         breaks: 2,
         cuts: 4,
         pauses: 2,
@@ -72,7 +72,7 @@ fn links_are_cut_during_moves() {
 
 #[test]
 fn ranks_die_during_moves() {
-    run("ranks_die_during_moves", Seeds::from_environment(3000), |seed| Settings {
+    run("ranks_die_during_moves", Seeds::from_environment(4000), |seed| Settings {
         hard_deaths: 2,
         deaths_at_points: 2,
         late_maps: 20,
@@ -83,7 +83,7 @@ fn ranks_die_during_moves() {
 
 #[test]
 fn everything_goes_wrong() {
-    run("everything_goes_wrong", Seeds::from_environment(2000), |seed| Settings {
+    run("everything_goes_wrong", Seeds::from_environment(4000), |seed| Settings {
         hard_deaths: 2,
         deaths_at_points: 2,
         breaks: 2,
