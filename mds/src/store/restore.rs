@@ -17,6 +17,7 @@ impl Store {
         for family in [
             Family::Sessions,
             Family::Completed,
+            Family::Notices,
             Family::Orphans,
             Family::Held,
             Family::Copied,
