@@ -1,9 +1,11 @@
 //! A rank's store is destroyed, and an operator says so: what the others have is there, and nobody waits.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use common::id::{Ino, Slot};
 use tests::cluster::{Cluster, wait_until};
 
 /// No call may wait longer once the rank is given up.
@@ -30,6 +32,17 @@ fn state(cluster: &Cluster, path: &str) -> anyhow::Result<Option<(u64, String)>>
     let all = subtrees.as_array().context("a list")?;
     let found = all.iter().find(|it| it["path"] == path);
     Ok(found.and_then(|it| Some((it["rank"].as_u64()?, it["state"].as_str()?.to_owned()))))
+}
+
+/// A file with a name at rank 1 whose home is rank 2. Made by a mount that comes after the moves: one that
+/// was there before has numbers of rank 0, which rank 2 accepts since `/gone` has moved.
+fn link_at_home(cluster: &Cluster) -> anyhow::Result<()> {
+    let late = cluster.mount("late")?;
+    std::fs::write(late.path("gone/linked"), "linked")?;
+    let ino = Ino(std::fs::metadata(late.path("gone/linked"))?.ino());
+    ensure!(ino.slot() == Slot(2), "{ino:?}");
+    std::fs::hard_link(late.path("gone/linked"), late.path("other/linked"))?;
+    late.unmount()
 }
 
 /// Its daemon comes back with what it had, and is told what to do.
@@ -76,9 +89,7 @@ fn a_lost_rank_is_given_up_and_the_others_go_on() -> anyhow::Result<()> {
     cluster.export(Path::new("/gone"), 2)?;
     cluster.export(Path::new("/gone/kept"), 1)?;
     cluster.export(Path::new("/other"), 1)?;
-    // Its number is from rank 2, so with a second name its home is there.
-    std::fs::write(mount.path("gone/linked"), "linked")?;
-    std::fs::hard_link(mount.path("gone/linked"), mount.path("other/linked"))?;
+    link_at_home(&cluster)?;
 
     cluster.kill_daemon("mds-2")?;
     let dir = mount.path("gone");
