@@ -4,6 +4,7 @@ mod balancer;
 mod bench;
 mod ca;
 mod export;
+mod guard;
 mod leftovers;
 mod mds;
 mod migrations;
@@ -37,6 +38,9 @@ pub struct Cli {
 enum Command {
     /// Mount the file system
     Mount(mount::Args),
+    /// Breaks the connection of a mount that was killed
+    #[command(name = crate::mount::guard::COMMAND, hide = true)]
+    Guard(guard::Args),
     /// Unmount it, and wait until everything is given back
     Umount(umount::Args),
     /// Certificates: make an authority, issue certificates
@@ -80,6 +84,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     let connection = &cli.connection;
     match cli.command {
         Command::Mount(args) => mount::run(connection.clone(), args),
+        Command::Guard(args) => guard::run(&args),
         Command::Umount(args) => umount::run(&args),
         Command::Ca(command) => ca::run(&command),
         Command::Store(command) => store::run(connection, &command),

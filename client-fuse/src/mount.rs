@@ -1,7 +1,10 @@
 //! A mount's life: checks, the first question, the kernel's session, the clean end.
 
+pub mod dead;
+pub mod guard;
 pub mod options;
 pub mod presence;
+pub mod process;
 pub mod table;
 
 use std::fs::File;
@@ -28,6 +31,7 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::config::Settings;
 use crate::data::{DataStore, FileStore, OpenError};
 use crate::fuse::{Fuse, NameDropper, Profile};
+use crate::mount::guard::Guard;
 use crate::mount::options::Options;
 use crate::mount::presence::Presence;
 use crate::pool::Pool;
@@ -79,6 +83,7 @@ pub struct Mount {
     session: BackgroundSession,
     /// Held until the process ends.
     presence: Option<Presence>,
+    guard: Option<Guard>,
 }
 
 impl Mount {
@@ -121,8 +126,12 @@ impl Mount {
         if let Err(error) = &presence {
             tracing::warn!(%error, "cannot record the mount; `grove umount` will not wait for us");
         }
-        let presence = presence.ok();
-        Ok(Self { mountpoint, client, transport, session, presence })
+        let guard = Guard::start(&mountpoint);
+        if let Err(error) = &guard {
+            tracing::warn!(%error, "no guard: if this process is killed, its users may hang");
+        }
+        let (presence, guard) = (presence.ok(), guard.ok());
+        Ok(Self { mountpoint, client, transport, session, presence, guard })
     }
 
     /// Serves until the file system is unmounted, by somebody else or because of SIGINT or SIGTERM;
@@ -131,7 +140,7 @@ impl Mount {
     /// # Errors
     /// The kernel's session broke.
     pub fn serve(self) -> io::Result<()> {
-        let Self { mountpoint, client, transport, session, presence } = self;
+        let Self { mountpoint, client, transport, session, presence, guard } = self;
         let (ended, end) = oneshot::channel();
         thread::Builder::new().name("grove-session".to_owned()).spawn(move || {
             let _ = ended.send(session.join());
@@ -139,6 +148,8 @@ impl Mount {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let result = runtime.block_on(wait_for_end(&mountpoint, end));
         tracing::info!("unmounted");
+        // Before this process ends: the number of the mount may belong to another one by now.
+        drop(guard);
         sync(&client);
         client.handle(Input::Close);
         transport.stop();
@@ -153,12 +164,12 @@ fn check_mountpoint(path: &Path) -> Result<PathBuf, MountError> {
     let unusable = |reason| MountError::Mountpoint { path: path.to_owned(), reason };
     let path = table::locate(path).map_err(unusable)?;
     let unusable = |reason| MountError::Mountpoint { path: path.clone(), reason };
-    if table::is_dead(&path) && table::find(&path).map_err(unusable)?.is_some() {
+    while let Some(mounted) = table::find(&path).map_err(unusable)? {
+        if !dead::is_dead(&mounted) {
+            return Err(MountError::MountedAlready(path));
+        }
         tracing::warn!(mountpoint = %path.display(), "taking the place of a mount that was killed");
-        unmount(&path, UnmountFlags::DETACH).map_err(|error| unusable(error.into()))?;
-    }
-    if table::find(&path).map_err(unusable)?.is_some() {
-        return Err(MountError::MountedAlready(path));
+        dead::unmount_dead(&path).map_err(unusable)?;
     }
     if !path.metadata().map_err(unusable)?.is_dir() {
         return Err(MountError::NotDirectory(path));

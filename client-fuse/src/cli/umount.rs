@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
-use crate::mount::{presence, table};
+use crate::mount::{dead, presence, table};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -27,21 +27,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let mounted = table::find(&path).context("cannot read the mount table")?;
     let Some(mounted) = mounted else { bail!("no GroveFS is mounted at {shown}") };
     let server = presence::server_of(&mounted.device);
+    let flags = if args.lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
     // Nobody can use what nobody serves.
-    let flags = if args.lazy || table::is_dead(&path) {
-        UnmountFlags::DETACH
+    let unmounted = if dead::is_dead(&mounted) {
+        dead::unmount_dead(&path)
     } else {
-        UnmountFlags::empty()
+        unmount(&path, flags).map_err(Into::into)
     };
-    match unmount(&path, flags) {
+    match unmounted.map_err(|error| (Errno::from_io_error(&error), error)) {
         Ok(()) => {}
-        Err(Errno::BUSY) => {
+        Err((Some(Errno::BUSY), _)) => {
             bail!(
                 "{shown} is in use; `fuser -vm {shown}` shows by whom, --lazy does not wait for them"
             )
         }
-        Err(Errno::PERM) => bail!("only root may unmount {shown}"),
-        Err(error) => return Err(error).with_context(|| format!("cannot unmount {shown}")),
+        Err((Some(Errno::PERM), _)) => bail!("only root may unmount {shown}"),
+        Err((_, error)) => return Err(error).with_context(|| format!("cannot unmount {shown}")),
     }
     if !args.lazy && !server.wait_for_end(args.timeout) {
         bail!("{shown} is unmounted, but its process has not ended yet");

@@ -12,6 +12,7 @@ use common::id::{ClientId, ClusterId};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use crate::mount::process::{Life, Process};
 use crate::mount::table;
 
 /// What stands in the file until the mount has given everything back.
@@ -19,6 +20,7 @@ use crate::mount::table;
 struct Content {
     cluster: String,
     client: u64,
+    process: Process,
 }
 
 /// Where the files lie: for root in `/run`, for others where the system says.
@@ -50,10 +52,12 @@ impl Presence {
 /// The file cannot be made.
 pub fn show(mountpoint: &Path, cluster: ClusterId, client: ClientId) -> io::Result<Presence> {
     let mounted = table::find(mountpoint)?.ok_or(io::ErrorKind::NotFound)?;
-    show_in(&file_of(&mounted.device), cluster, client)
+    let process = Process::own()?;
+    let content = Content { cluster: cluster.to_string(), client: client.0, process };
+    show_in(&file_of(&mounted.device), &content)
 }
 
-fn show_in(path: &Path, cluster: ClusterId, client: ClientId) -> io::Result<Presence> {
+fn show_in(path: &Path, content: &Content) -> io::Result<Presence> {
     fs::create_dir_all(path.parent().unwrap_or_else(|| Path::new("/")))?;
     // The kernel gives a device number anew as soon as it is free: an earlier mount's process may
     // still hold the file of that name.
@@ -63,8 +67,7 @@ fn show_in(path: &Path, cluster: ClusterId, client: ClientId) -> io::Result<Pres
     }
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-    let content = Content { cluster: cluster.to_string(), client: client.0 };
-    file.write_all(serde_json::to_string(&content).map_err(io::Error::other)?.as_bytes())?;
+    file.write_all(serde_json::to_string(content).map_err(io::Error::other)?.as_bytes())?;
     Ok(Presence(file))
 }
 
@@ -73,8 +76,6 @@ fn show_in(path: &Path, cluster: ClusterId, client: ClientId) -> io::Result<Pres
 pub struct Dead {
     pub client: ClientId,
     path: PathBuf,
-    /// Locked: nobody else buries it.
-    _file: File,
 }
 
 impl Dead {
@@ -94,14 +95,27 @@ fn dead_in(folder: &Path, cluster: ClusterId) -> Vec<Dead> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let read = |path: PathBuf| -> Option<Dead> {
         let mut file = File::open(&path).ok()?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).ok()?;
-        let content: Content = serde_json::from_str(&text).ok()?;
-        let ours = content.cluster == cluster.to_string();
-        ours.then_some(Dead { client: ClientId(content.client), path, _file: file })
+        let content = read(&mut file)?;
+        let dead = content.cluster == cluster.to_string() && has_ended(&file, &content.process);
+        dead.then_some(Dead { client: ClientId(content.client), path })
     };
     entries.filter_map(|entry| read(entry.ok()?.path())).collect()
+}
+
+fn read(file: &mut File) -> Option<Content> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// A killed process keeps its lock as long as one of its threads cannot leave the kernel; of a process
+/// that cannot be seen, the lock is all there is to go by.
+fn has_ended(file: &File, process: &Process) -> bool {
+    match process.life() {
+        Life::Lives => false,
+        Life::Ended => true,
+        Life::Unknown => flock(file, FlockOperation::NonBlockingLockExclusive).is_ok(),
+    }
 }
 
 /// The process that serves a mount, to be found before the mount is gone and its number free.
@@ -115,6 +129,15 @@ pub fn server_of(device: &str) -> Server {
 }
 
 impl Server {
+    /// What is known of it. `None`: nothing.
+    #[must_use]
+    pub fn has_ended(&self) -> Option<bool> {
+        let mut file = self.0.as_ref()?;
+        file.rewind().ok()?;
+        let content = read(&mut file.try_clone().ok()?)?;
+        Some(has_ended(file, &content.process))
+    }
+
     /// Waits until it has ended. False: it has not, in this time.
     #[must_use]
     pub fn wait_for_end(self, time: Duration) -> bool {
@@ -130,16 +153,29 @@ impl Server {
 mod tests {
     use super::*;
 
+    fn ended() -> Process {
+        let mut ended = serde_json::to_value(Process::own().unwrap()).unwrap();
+        ended["started"] = 1.into();
+        serde_json::from_value(ended).unwrap()
+    }
+
     #[test]
     fn only_those_that_ended_without_a_word_are_dead() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let show = |name, cluster, client| show_in(&path(name), cluster, ClientId(client)).unwrap();
+        let own = Process::own().unwrap();
+        let show = |name, cluster: ClusterId, client, process: &Process| {
+            let process = process.clone();
+            show_in(&path(name), &Content { cluster: cluster.to_string(), client, process })
+                .unwrap()
+        };
         let (ours, other) = (ClusterId(7), ClusterId(8));
-        let _living = show("living", ours, 1);
-        show("gone", ours, 2).done();
-        drop(show("killed", ours, 3));
-        drop(show("elsewhere", other, 4));
+        let _living = show("living", ours, 1, &own);
+        let ended = ended();
+        show("gone", ours, 2, &ended).done();
+        // It cannot leave the kernel, and so keeps its lock.
+        let _stuck = show("killed", ours, 3, &ended);
+        drop(show("elsewhere", other, 4, &ended));
         let mut found = dead_in(folder.path(), ours);
         assert_eq!(found.iter().map(|dead| dead.client).collect::<Vec<_>>(), [ClientId(3)]);
         found.remove(0).is_buried();

@@ -49,13 +49,6 @@ pub fn locate(mountpoint: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Whether the process that served what is mounted there has ended.
-#[must_use]
-pub fn is_dead(mountpoint: &Path) -> bool {
-    let asked = fs::metadata(mountpoint);
-    asked.is_err_and(|error| error.kind() == io::ErrorKind::NotConnected)
-}
-
 fn parse(text: &[u8]) -> Vec<Mounted> {
     text.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }

@@ -34,18 +34,30 @@ impl Mount {
     /// # Errors
     /// If there is none.
     pub fn process(&self) -> anyhow::Result<Pid> {
+        self.process_of("mount")
+    }
+
+    /// The process that stands beside it.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn guard(&self) -> anyhow::Result<Pid> {
+        self.process_of("guard-mount")
+    }
+
+    fn process_of(&self, sub_command: &str) -> anyhow::Result<Pid> {
         for entry in std::fs::read_dir("/proc")? {
             let entry = entry?;
             let Ok(number) = entry.file_name().to_string_lossy().parse() else { continue };
             let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
-            let serves = words.get(1) == Some(&b"mount".as_slice())
+            let serves = words.get(1) == Some(&sub_command.as_bytes())
                 && words.contains(&self.point.as_os_str().as_encoded_bytes());
             if serves && let Some(pid) = Pid::from_raw(number) {
                 return Ok(pid);
             }
         }
-        anyhow::bail!("nobody serves {}", self.point.display())
+        anyhow::bail!("there is no `{sub_command}` of {}", self.point.display())
     }
 
     /// # Errors
