@@ -68,6 +68,13 @@ fn three_ranks_are_interrupted() {
 }
 
 #[test]
+fn claims_are_late() {
+    let world = |world| World { claims_late: true, ..world };
+    nothing_is_found("two ranks, late claims", world(World::two()), &bound(2, 0, 0));
+    nothing_is_found("three ranks, late claims", world(World::three()), &bound(1, 0, 0));
+}
+
+#[test]
 fn four_ranks() {
     nothing_is_found("four ranks", World::four(), &bound(1, 0, 0));
 }

@@ -134,6 +134,10 @@ impl Cluster {
 
     fn issue_map(&mut self) {
         let map = self.next_map();
+        self.tell_all(&map);
+    }
+
+    fn tell_all(&mut self, map: &MdsMap) {
         for rank in self.up() {
             self.at(rank).input(Input::Map(map.clone()));
         }
@@ -185,6 +189,9 @@ impl Cluster {
     /// Its next life, with what it had applied.
     pub(crate) fn revive(&mut self, rank: Rank) {
         self.be_born(rank);
+        let mut map = self.next_map();
+        map.ranks.entry(rank).and_modify(|entry| entry.state = RankState::Resolve);
+        self.tell_all(&map);
         self.issue_map();
         self.connect(rank);
     }

@@ -59,6 +59,9 @@ fn params(rank: Rank, incarnation: u64) -> Params {
     Params::new(rank, Slot(rank.0), Incarnation(incarnation), ClusterId(7), key)
 }
 
+/// Rows and journal.
+pub(crate) type Store = (BTreeMap<Key, Row>, BTreeMap<Seq, Entry>);
+
 impl Fixture {
     /// A new file system, served, with clients A and B.
     pub(crate) fn new() -> Self {
@@ -118,6 +121,16 @@ impl Fixture {
         let mut next = self.next_life(Rank(0));
         next.follow_wishes(incarnation);
         next
+    }
+
+    /// A copy of the store, for [`Self::put_back`].
+    pub(crate) fn store(&self) -> Store {
+        (self.rows.clone(), self.journal.clone())
+    }
+
+    /// What the next life finds.
+    pub(crate) fn put_back(&mut self, store: Store) {
+        (self.rows, self.journal) = store;
     }
 
     /// The same store, in another incarnation.

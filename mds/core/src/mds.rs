@@ -96,6 +96,7 @@ impl Mds {
                 let asked = self.own.namespace.on_fetched(fetched);
                 self.wake(now, &Wait::Fetch(asked), out);
                 self.go_on_after_loss(now, out);
+                self.compare_claims(now, out);
             }
             Input::Purged { ino } => self.on_purged(ino, out),
             Input::Map(map) => self.on_map(now, map, out),
@@ -189,6 +190,7 @@ impl Mds {
             PeerMsg::TwoPhase(msg) => self.on_two_phase(now, (from, incarnation), msg, out),
             PeerMsg::Load(msg) => self.on_load(now, from, msg, out),
             PeerMsg::Lost(msg) => self.on_lost_msg(now, from, msg, out),
+            PeerMsg::Claims(msg) => self.on_claims_msg(now, (from, incarnation), msg, out),
             PeerMsg::Migration(msg) => self.on_migration_msg(now, from, msg, out),
         }
     }

@@ -4,6 +4,7 @@
 //! daemon sees to that over broken connections, and the protocols here rely on it. What a dead
 //! incarnation had sent may be lost.
 
+pub mod claims;
 pub mod load;
 pub mod lost;
 pub mod migration;
@@ -20,6 +21,13 @@ pub enum PeerMsg {
     Migration(migration::MigrationMsg),
     Load(load::LoadMsg),
     Lost(lost::LostMsg),
+    Claims(claims::ClaimsMsg),
+}
+
+impl From<claims::ClaimsMsg> for PeerMsg {
+    fn from(msg: claims::ClaimsMsg) -> Self {
+        Self::Claims(msg)
+    }
 }
 
 impl From<load::LoadMsg> for PeerMsg {

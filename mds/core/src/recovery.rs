@@ -6,7 +6,7 @@
 //! | stage | ends when |
 //! |---|---|
 //! | `Replay` | the reservation of inode numbers is durable |
-//! | `Resolve` | everything undecided with other ranks is settled (skipped by a single rank) |
+//! | `Resolve` | claims are announced ([`claims`]; skipped by a single rank). What is undecided with others is settled meanwhile, and waited for only by those whom it concerns |
 //! | `Reconnect` | every client known from before has claimed, or the window is over |
 //! | `Rejoin` | spine replicas are registered anew |
 
@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use common::id::ClientId;
 use common::mds_map::RankState;
 
+pub mod claims;
 pub mod contradiction;
 pub mod replay;
 
@@ -24,12 +25,13 @@ pub struct Recovery {
     state: RankState,
     /// Clients known from before the restart that have not claimed yet.
     expected: BTreeSet<ClientId>,
+    pub claims: claims::Claims,
 }
 
 impl Recovery {
     #[must_use]
     pub fn new(expected: BTreeSet<ClientId>) -> Self {
-        Self { state: RankState::Replay, expected }
+        Self { state: RankState::Replay, expected, claims: claims::Claims::default() }
     }
 
     #[must_use]

@@ -224,14 +224,19 @@ impl SubtreeMap {
     /// # Errors
     /// What must be fetched first.
     pub fn merge(&mut self, base: DirFragId, namespace: &Namespace) -> Result<(), Fetch> {
-        let Some(above) = self.base_above(base, namespace)? else { return Ok(()) };
-        let (here, above) = (&self.bases[&base], &self.bases[&above]);
+        let Some(over) = self.base_above(base, namespace)? else { return Ok(()) };
+        let (here, above) = (&self.bases[&base], &self.bases[&over]);
         let alike = here.auth == above.auth
             && here.auth == DirAuth::Sole(self.me)
             && here.freeze == Freeze::Live
             && above.freeze == Freeze::Live;
         if alike && !here.apart {
+            // What was ours by this claim is not to become ours by a lower one.
+            let epoch = here.epoch.max(above.epoch);
             self.bases.remove(&base);
+            if let Some(above) = self.bases.get_mut(&over) {
+                above.epoch = epoch;
+            }
         }
         Ok(())
     }

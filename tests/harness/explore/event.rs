@@ -5,10 +5,11 @@ use std::fmt;
 use client_core::Timer as ClientTimer;
 use common::id::{Incarnation, Rank};
 use common::mds_map::{MdsMap, RankState};
+use mds_core::message::PeerMsg;
 use mds_core::timer::Timer;
 
 use super::model::{Envelope, Model};
-use super::rank::{Lane, RankNode};
+use super::rank::{Lane, Letter, RankNode};
 use super::state::{Party, State};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -151,6 +152,21 @@ fn deliveries(state: &State, model: &Model, events: &mut Vec<Event>) {
             }
         }
     }
+}
+
+/// What happens before anything else can: it changes nothing.
+pub fn at_once(state: &State, model: &Model) -> Option<Event> {
+    if model.world.claims_late {
+        return None;
+    }
+    let brings_claims = |event: &Event| {
+        let Event::Deliver { from, to, lane } = *event else { return false };
+        let first = model.first_in_lane(state, from, to, lane);
+        first.is_some_and(|first| matches!(first.letter, Letter::Peer(PeerMsg::Claims(_))))
+    };
+    let mut events = Vec::new();
+    deliveries(state, model, &mut events);
+    events.into_iter().find(brings_claims)
 }
 
 /// What a life says that the receiver's map does not show yet waits.

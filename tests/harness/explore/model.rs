@@ -196,6 +196,19 @@ impl Model {
         event: Event,
         log: &mut Vec<String>,
     ) -> Result<State, Violation> {
+        let mut next = self.happen(state, event, log)?;
+        while let Some(event) = event::at_once(&next, self) {
+            next = self.happen(&next, event, log)?;
+        }
+        Ok(next)
+    }
+
+    fn happen(
+        &mut self,
+        state: &State,
+        event: Event,
+        log: &mut Vec<String>,
+    ) -> Result<State, Violation> {
         let mut next = *state;
         let (rank, key) = match event {
             Event::Deliver { from, to: Party::Rank(to), lane } => {

@@ -151,6 +151,9 @@ fn serves(me: Rank, own: &Holdings, dir: Ino, world: &World) -> Serves {
 
 /// Invariants of one rank.
 fn broken(node: &RankNode, own: &Holdings, world: &World) -> Option<String> {
+    if let Some(damage) = own.damage.first() {
+        return Some(format!("read-only: {damage}"));
+    }
     for (base, subtree) in own.subtrees.iter() {
         let doubt = match subtree.auth {
             DirAuth::Sole(_) => false,

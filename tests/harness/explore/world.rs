@@ -55,6 +55,8 @@ pub struct World {
     pub slow_store: bool,
     /// Given-away fragments may be deleted while other things go on; else only when nothing does.
     pub sweeps_early: bool,
+    /// What ranks hold against each other may be late; else it comes first: it changes nothing.
+    pub claims_late: bool,
     /// How often a bystander asks for the base, of its own accord.
     pub asks: u8,
     /// How often somebody looks at which replicas are needed.
@@ -137,6 +139,7 @@ impl World {
             buried: Vec::new(),
             slow_store: false,
             sweeps_early: false,
+            claims_late: false,
             asks: 0,
             trims: 0,
             renames: false,

@@ -20,6 +20,7 @@ use crate::fixture::{A, B, in_entry, name, rename_op};
 use crate::input::{AdminId, Input};
 use crate::journal::entry::SubtreeClaim;
 use crate::message::PeerMsg;
+use crate::message::claims::ClaimsMsg;
 use crate::message::load::{Candidate, Heartbeat, LoadMsg};
 use crate::message::lost::{LostMsg, Standing};
 use crate::message::migration::{
@@ -362,8 +363,18 @@ impl Words {
         }
     }
 
+    fn claims(&mut self) -> ClaimsMsg {
+        let bases = self.some(3, |it| (it.base(), it.epoch()));
+        match self.chance.below(3) {
+            0 => ClaimsMsg::Mine { bases },
+            1 => ClaimsMsg::Near { bases },
+            _ => ClaimsMsg::Lower { base: self.base(), epoch: self.epoch() },
+        }
+    }
+
     fn message(&mut self) -> PeerMsg {
-        match self.chance.below(10) {
+        match self.chance.below(11) {
+            10 => self.claims().into(),
             0 => self.replica().into(),
             1..=4 => self.two_phase().into(),
             5..=7 => self.migration().into(),

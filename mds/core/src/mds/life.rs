@@ -1,13 +1,16 @@
 //! The stages a rank goes through: what it does on entering one, and when it asks for the next.
 
-use common::id::{ClientId, Ino};
+use common::id::{ClientId, Incarnation, Ino, Rank};
 use common::mds_map::RankState;
 use common::time::Now;
 
 use super::Mds;
+use crate::cx::Cx;
 use crate::effect::{Effect, Effects};
 use crate::kill_point::KillPoint;
+use crate::message::claims::ClaimsMsg;
 use crate::mutant::mutated;
+use crate::recovery;
 use crate::timer::Timer;
 
 impl Mds {
@@ -39,6 +42,7 @@ impl Mds {
                 if mutated!(self.params, ResolveAwaitsMigrations) && self.migrator.running() > 0 {
                     return;
                 }
+                recovery::claims::announce(&mut self.split(now, out).0);
                 out.push(Effect::WantState(RankState::Reconnect));
             }
             RankState::Reconnect => {
@@ -60,6 +64,25 @@ impl Mds {
                 out.reached(KillPoint::ActiveBegun);
             }
             RankState::Stopping => {}
+        }
+    }
+
+    pub(super) fn on_claims_msg(
+        &mut self,
+        now: Now,
+        from: (Rank, Incarnation),
+        msg: ClaimsMsg,
+        out: &mut Effects,
+    ) {
+        let mut cx = Cx { now, params: &self.params, map: &self.map, own: &mut self.own, out };
+        self.recovery.claims.on_message(from, msg, &mut cx);
+    }
+
+    /// Something was fetched.
+    pub(super) fn compare_claims(&mut self, now: Now, out: &mut Effects) {
+        if self.recovery.claims.waits() {
+            let mut cx = Cx { now, params: &self.params, map: &self.map, own: &mut self.own, out };
+            self.recovery.claims.go_on(&mut cx);
         }
     }
 

@@ -193,6 +193,7 @@ impl World {
             left.frozen + left.auth_pins + left.waiting + left.sweeping == 0
         })?;
         self.check_replicas()?;
+        self.check_undamaged()?;
         let (mut dirs, mut names) = (0, 0);
         for row in self.ranks.iter().flat_map(|host| host.disk.rows()) {
             match row {
@@ -215,6 +216,18 @@ impl World {
             return Ok(());
         }
         Err(Violation::Stored { dirs, names, expected: format!("{expected:?}") })
+    }
+
+    /// No store was put back as it once was: nobody may think so.
+    fn check_undamaged(&self) -> Result<(), Violation> {
+        for host in &self.ranks {
+            let damage = host.process.as_ref().map(|process| &process.mds.holdings().damage);
+            if let Some(damage) = damage.and_then(|damage| damage.first()) {
+                let broken = format!("read-only: {damage}");
+                return Err(Violation::Invariant { rank: host.rank, broken });
+            }
+        }
+        Ok(())
     }
 
     /// S15: the authority knows of every replica of a directory that still exists, under its nonce.
