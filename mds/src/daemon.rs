@@ -9,6 +9,7 @@ use common::mds_map::RankState;
 use common::wire::hello::{Hello, Identity};
 use common::wire::monitor::StorePlace;
 use mds_core::mds::Mds;
+use mds_core::monitor::link::{self, Myself};
 use mds_core::{Effects, Input};
 use quinn::{Endpoint, VarInt};
 use tokio::sync::{mpsc, oneshot};
@@ -31,7 +32,7 @@ use crate::store::superblock::Superblock;
 use crate::store::{Store, StoreError};
 use crate::syncer::{Syncer, Written};
 use crate::transport::listener::{Reception, listen};
-use crate::transport::monitor::{Link, LinkEnd, LinkError, Myself, Standing, Wishes};
+use crate::transport::monitor::{Link, LinkEnd, LinkError, Standing, Wishes};
 use crate::transport::peer::Peers;
 use crate::writer::Writer;
 
@@ -174,13 +175,14 @@ impl Daemon {
         let (inbox, arrivals) = inbox();
         let (wishes, wished) = Wishes::new();
         let (standing, stood) = oneshot::channel();
-        let (holder, leash) = leash();
+        let (holder, leash) = leash(self.clock);
         let turns = Arc::new(AtomicU64::new(0));
         let map_epoch = Arc::new(AtomicU64::new(0));
         let me = self.myself(&opened, incarnation)?;
         info!(name = me.name, %incarnation, slot = me.slot.0, addr = %me.addr, "waiting for a rank");
         let link = LinkParts {
-            me,
+            talk: link::Link::new(me),
+            clock: self.clock,
             wished,
             turns: Arc::clone(&turns),
             standing,
@@ -227,7 +229,6 @@ impl Daemon {
         let path = std::path::absolute(&opened.seat.dir)?.display().to_string();
         Ok(Myself {
             name: self.config.name.clone(),
-            cluster: self.config.cluster,
             slot: opened.superblock.slot,
             incarnation,
             addr,
@@ -251,7 +252,8 @@ fn finish(end: LinkEnd) -> Result<End, DaemonError> {
 
 /// What the monitor link shares with the rest.
 struct LinkParts {
-    me: Myself,
+    talk: link::Link,
+    clock: Clock,
     wished: tokio::sync::watch::Receiver<RankState>,
     turns: Arc<AtomicU64>,
     standing: oneshot::Sender<Standing>,
@@ -273,7 +275,10 @@ fn start_link(
     let link = Link {
         endpoint,
         monitor: config.monitor,
-        me: parts.me,
+        cluster: config.cluster,
+        name: config.name.clone(),
+        talk: parts.talk,
+        clock: parts.clock,
         wished: parts.wished,
         turns: parts.turns,
         standing: Some(parts.standing),

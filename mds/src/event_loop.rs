@@ -12,6 +12,7 @@ use common::limit::TURN_INPUTS_MAX;
 use common::mds_map::MdsMap;
 use common::time::{Monotonic, Now};
 use mds_core::mds::Mds;
+use mds_core::timer::table::TimerTable;
 use mds_core::{Effect, Effects, Input};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -21,7 +22,6 @@ use crate::inbox::Arrival;
 use crate::kill_points::Fate;
 use crate::leash::Leash;
 use crate::shutdown::Shutdown;
-use crate::timers::Timers;
 use crate::writer::{Load, Turn, Writer};
 
 /// The core and what it needs around it.
@@ -29,7 +29,7 @@ use crate::writer::{Load, Turn, Writer};
 pub struct EventLoop {
     mds: Mds,
     clock: Clock,
-    timers: Timers,
+    timers: TimerTable,
     arrivals: mpsc::Receiver<Arrival>,
     writer: Writer,
     turns: Arc<AtomicU64>,
@@ -49,7 +49,7 @@ impl EventLoop {
         turns: Arc<AtomicU64>,
         leash: Leash,
     ) -> Self {
-        let timers = Timers::default();
+        let timers = TimerTable::default();
         Self { mds, clock, timers, arrivals, writer, turns, leash, out, map: None }
     }
 

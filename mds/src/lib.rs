@@ -24,7 +24,6 @@ pub mod shutdown;
 pub mod standby;
 pub mod store;
 pub mod syncer;
-pub mod timers;
 pub mod transport;
 pub mod work_queue;
 pub mod writer;

@@ -27,6 +27,7 @@ use common::time::Monotonic;
 use common::wire::monitor::{Beacon, FromMonitor, MonitorError, StorePlace, ToMonitor};
 use serde::{Deserialize, Serialize};
 
+pub mod link;
 mod stages;
 mod succession;
 

@@ -3,6 +3,8 @@
 use common::id::{ClientId, MigrationId};
 use serde::{Deserialize, Serialize};
 
+pub mod table;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Timer {
     /// The session was not renewed in time.

@@ -1,18 +1,18 @@
 //! The way to the monitor, on a thread and runtime of its own: beacons go out however busy the core
 //! is, and say how far it has come.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant as StdInstant};
+use std::time::Duration;
 
-use common::id::{ClusterId, Incarnation, MapEpoch, Rank, Slot};
+use common::id::{ClusterId, Rank};
 use common::limit::BEACON;
 use common::mds_map::{MdsMap, RankState};
 use common::wire::hello::{Hello, Identity};
-use common::wire::monitor::{Beacon, FromMonitor, MonitorError, StorePlace, ToMonitor};
+use common::wire::monitor::{FromMonitor, MonitorError, ToMonitor};
 use mds_core::Input;
+use mds_core::monitor::link::{self, Ending, Heard};
 use quinn::{Connection, Endpoint, VarInt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -20,22 +20,11 @@ use tracing::{info, warn};
 use transport::hello::{self, Greeted, HelloError};
 use transport::{DialError, FrameError, Role, dial};
 
+use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::leash::Holder;
 
 const RETRY: Duration = Duration::from_millis(300);
-
-/// What beacons say of this daemon.
-#[derive(Clone, Debug)]
-pub struct Myself {
-    pub name: String,
-    pub cluster: ClusterId,
-    pub slot: Slot,
-    pub incarnation: Incarnation,
-    pub addr: SocketAddr,
-    /// Where a successor would find the store.
-    pub place: StorePlace,
-}
 
 /// The stage of life the core wants next; `Down` when the daemon leaves.
 #[derive(Clone, Debug)]
@@ -107,7 +96,11 @@ impl LinkError {
 pub struct Link {
     pub endpoint: Endpoint,
     pub monitor: SocketAddr,
-    pub me: Myself,
+    pub cluster: ClusterId,
+    pub name: String,
+    /// What is said, and what follows from the answers.
+    pub talk: link::Link,
+    pub clock: Clock,
     pub wished: watch::Receiver<RankState>,
     /// Turns of the core.
     pub turns: Arc<AtomicU64>,
@@ -117,19 +110,6 @@ pub struct Link {
     pub map_epoch: Arc<AtomicU64>,
     pub inbox: Inbox,
     pub leash: Holder,
-}
-
-/// What lasts from one connection to the monitor to the next.
-#[derive(Debug, Default)]
-struct Talk {
-    rank: Option<Rank>,
-    /// Of the last beacon.
-    number: u64,
-    /// Beacons that were not acknowledged, and when they were sent.
-    sent: BTreeMap<u64, StdInstant>,
-    /// The newest map that the core has not taken. A core that takes nothing must not keep us from
-    /// hearing the monitor.
-    untold: Option<MdsMap>,
 }
 
 /// Connects to the monitor and says who is there.
@@ -152,15 +132,16 @@ impl Link {
     /// Until the daemon leaves or must end. A monitor that is away is waited for.
     pub async fn run(mut self) -> LinkEnd {
         let mut silent = false;
-        let mut talk = Talk::default();
+        // The newest map that the core has not taken. A core that takes nothing must not keep us from
+        // hearing the monitor.
+        let mut untold = None;
         loop {
-            let reached =
-                connect(&self.endpoint, self.monitor, self.me.cluster, &self.me.name).await;
+            let reached = connect(&self.endpoint, self.monitor, self.cluster, &self.name).await;
             let error = match reached {
                 Ok((connection, greeted)) => {
                     info!(monitor = %self.monitor, "connected to the monitor");
                     silent = false;
-                    let ended = self.converse(greeted, &mut talk).await;
+                    let ended = self.converse(greeted, &mut untold).await;
                     connection.close(VarInt::from_u32(0), b"");
                     match ended {
                         Ok(end) => return end,
@@ -183,13 +164,15 @@ impl Link {
         }
     }
 
-    async fn converse(&mut self, greeted: Greeted, talk: &mut Talk) -> Result<LinkEnd, LinkError> {
+    async fn converse(
+        &mut self,
+        greeted: Greeted,
+        untold: &mut Option<MdsMap>,
+    ) -> Result<LinkEnd, LinkError> {
         let Greeted { mut send, mut recv, .. } = greeted;
-        let Myself { name, slot, place, .. } = &self.me;
-        let (daemon, slot, place) = (name.clone(), *slot, place.clone());
-        send.queue(&ToMonitor::Register { daemon, slot, place });
-        send.queue(&ToMonitor::Subscribe);
-        talk.sent.clear();
+        for word in self.talk.greet() {
+            send.queue(&word);
+        }
         let inbox = self.inbox.clone();
         let mut beats = interval_at(Instant::now(), BEACON);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -197,23 +180,23 @@ impl Link {
             tokio::select! {
                 _ = beats.tick() => {
                     self.inbox.poke();
-                    send.send(&self.beacon(talk)).await?;
+                    send.send(&self.beacon()).await?;
                 }
                 changed = self.wished.changed() => {
                     if changed.is_err() {
                         return Ok(LinkEnd::Ended);
                     }
-                    send.send(&self.beacon(talk)).await?;
+                    send.send(&self.beacon()).await?;
                 }
-                room = inbox.room(), if talk.untold.is_some() => {
+                room = inbox.room(), if untold.is_some() => {
                     let Ok(room) = room else { return Ok(LinkEnd::Ended) };
-                    if let Some(map) = talk.untold.take() {
+                    if let Some(map) = untold.take() {
                         room.put(Input::Map(map));
                     }
                 }
                 answer = recv.next::<FromMonitor>() => {
                     let answer = answer?.ok_or(LinkError::Ended)?;
-                    if let Some(end) = self.hear(answer, talk)? {
+                    if let Some(end) = self.hear(answer, untold)? {
                         return Ok(end);
                     }
                 }
@@ -221,69 +204,35 @@ impl Link {
         }
     }
 
-    fn beacon(&mut self, talk: &mut Talk) -> ToMonitor {
-        talk.number += 1;
-        talk.sent.insert(talk.number, StdInstant::now());
-        ToMonitor::Beacon(Beacon {
-            daemon: self.me.name.clone(),
-            slot: self.me.slot,
-            incarnation: self.me.incarnation,
-            addr: self.me.addr,
-            state: *self.wished.borrow_and_update(),
-            map_epoch: MapEpoch(self.map_epoch.load(Ordering::Relaxed)),
-            turns: self.turns.load(Ordering::Relaxed),
-            number: talk.number,
-        })
+    fn beacon(&mut self) -> ToMonitor {
+        self.talk.want(*self.wished.borrow_and_update());
+        self.talk.beacon(self.clock.monotonic(), self.turns.load(Ordering::Relaxed))
     }
 
-    fn hear(&mut self, answer: FromMonitor, talk: &mut Talk) -> Result<Option<LinkEnd>, LinkError> {
-        match answer {
-            FromMonitor::BeaconAck { number, rank: held, grace } => {
-                talk.rank = talk.rank.or(held);
-                if let Some(sent) = talk.sent.get(&number) {
-                    self.leash.acknowledged(*sent, grace);
+    fn hear(
+        &mut self,
+        answer: FromMonitor,
+        untold: &mut Option<MdsMap>,
+    ) -> Result<Option<LinkEnd>, LinkError> {
+        // A wish whose beacon is about to leave: a map that shows it granted is no surprise.
+        self.talk.want(*self.wished.borrow());
+        let heard = self.talk.hear(answer);
+        self.map_epoch.store(self.talk.map_epoch().0, Ordering::Relaxed);
+        match heard {
+            Heard::Nothing => {}
+            Heard::Acknowledged(leash) => self.leash.lengthen(leash),
+            Heard::Stands { rank, map } => {
+                if let Some(standing) = self.standing.take() {
+                    // Fails only if the daemon has ended meanwhile.
+                    let _ = standing.send(Standing { rank, map });
                 }
-                talk.sent.retain(|other, _| *other > number);
-                // The last word was heard.
-                let leaves = *self.wished.borrow() == RankState::Down;
-                Ok((leaves && number == talk.number).then_some(LinkEnd::Left))
             }
-            FromMonitor::Map(map) => Ok(self.on_map(map, talk)),
-            FromMonitor::Refused(error) => match error {
-                MonitorError::StaleIncarnation
-                | MonitorError::UnknownSlot(_)
-                | MonitorError::Lost(_) => Ok(Some(LinkEnd::Refused(error))),
-                MonitorError::Role { .. }
-                | MonitorError::Malformed
-                | MonitorError::NoRank(_)
-                | MonitorError::NotDown { .. }
-                | MonitorError::RootLost => Err(LinkError::Refused(error)),
-            },
-            FromMonitor::Slot { .. }
-            | FromMonitor::Done
-            | FromMonitor::StandByAck { .. }
-            | FromMonitor::TakeOver(_)
-            | FromMonitor::Description(_) => Ok(None),
+            Heard::Map(map) => *untold = Some(map),
+            Heard::Ends(Ending::DeclaredDead) => return Ok(Some(LinkEnd::DeclaredDead)),
+            Heard::Ends(Ending::Refused(error)) => return Ok(Some(LinkEnd::Refused(error))),
+            Heard::Ends(Ending::Unwelcome(error)) => return Err(LinkError::Refused(error)),
+            Heard::Ends(Ending::Left) => return Ok(Some(LinkEnd::Left)),
         }
-    }
-
-    fn on_map(&mut self, map: MdsMap, talk: &mut Talk) -> Option<LinkEnd> {
-        let newest = self.map_epoch.fetch_max(map.epoch.0, Ordering::Relaxed);
-        if map.epoch.0 <= newest && self.standing.is_none() {
-            return None;
-        }
-        let rank = talk.rank.or_else(|| map.rank_of(self.me.slot));
-        let entry = rank.and_then(|rank| map.ranks.get(&rank));
-        let ours = entry.filter(|entry| entry.incarnation == self.me.incarnation)?;
-        if ours.state == RankState::Down && *self.wished.borrow() != RankState::Down {
-            return Some(LinkEnd::DeclaredDead);
-        }
-        if let (Some(rank), Some(standing)) = (rank, self.standing.take()) {
-            // Fails only if the daemon has ended meanwhile.
-            let _ = standing.send(Standing { rank, map });
-            return None;
-        }
-        talk.untold = Some(map);
-        None
+        Ok(None)
     }
 }

@@ -1,18 +1,18 @@
-//! The core's timers, in the order in which they fall due.
+//! `TimerTable`: the timers that are set, in the order in which they fall due. For whoever drives a core.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::Timer;
 use common::time::Monotonic;
-use mds_core::timer::Timer;
 
-#[derive(Debug, Default)]
-pub struct Timers {
+#[derive(Clone, Debug, Default)]
+pub struct TimerTable {
     at: BTreeMap<Timer, Monotonic>,
     order: BTreeSet<(Monotonic, Timer)>,
 }
 
-impl Timers {
+impl TimerTable {
     /// Setting a timer again moves it.
     pub fn set(&mut self, timer: Timer, at: Monotonic) {
         self.stop(timer);
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn due_timers_come_in_order_and_a_moved_one_comes_once() {
-        let mut timers = Timers::default();
+        let mut timers = TimerTable::default();
         let (a, b) = (Timer::Lease(ClientId(1)), Timer::Lease(ClientId(2)));
         timers.set(a, Monotonic(10));
         timers.set(b, Monotonic(20));
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn when_time_stood_still_everything_falls_due_later() {
-        let mut timers = Timers::default();
+        let mut timers = TimerTable::default();
         timers.set(Timer::Pins, Monotonic(15));
         timers.delay(Duration::from_nanos(10));
         assert_eq!(timers.pop_due(Monotonic(24)), None);
