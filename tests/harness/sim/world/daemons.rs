@@ -283,6 +283,13 @@ impl World {
         }
         self.along(Lane::Store(life), Event::Written(life));
         self.wake_later(life);
+        self.hear_early(life);
+    }
+
+    /// Whether this life has opened its store, and waits for the monitor's first word.
+    pub(super) fn is_about_to_begin(&self, life: Life) -> bool {
+        let mut all = self.daemons.iter().filter_map(|daemon| daemon.process.as_ref());
+        all.any(|process| process.life() == Some(life))
     }
 
     /// Makes sure that nobody else has the store: kills whoever is to be dead and holds it.

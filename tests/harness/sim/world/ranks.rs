@@ -118,6 +118,11 @@ impl World {
         if let Some(process) = self.alive(life) {
             process.map = Some(map);
         }
+        self.hear_early(life);
+    }
+
+    /// What came before this life could take it.
+    pub(super) fn hear_early(&mut self, life: Life) {
         for (from, msg) in self.early.remove(&life).unwrap_or_default() {
             self.peer(from, life, msg);
         }
@@ -184,7 +189,13 @@ impl World {
         if !self.network.arrives(from, self.now) {
             return;
         }
-        let Some(process) = self.alive(to) else { return };
+        let Some(process) = self.alive(to) else {
+            // Its sender tries on until the core has begun.
+            if self.is_about_to_begin(to) {
+                self.early.entry(to).or_default().push((from, msg));
+            }
+            return;
+        };
         let known = process.map.as_ref().and_then(|map| map.ranks.get(&from.rank));
         let known = known.map_or(Incarnation(0), |entry| entry.incarnation);
         if known < from.incarnation {
