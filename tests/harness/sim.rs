@@ -20,5 +20,6 @@ pub mod operation;
 pub mod random;
 pub mod rank;
 pub mod shrink;
+pub mod tally;
 pub mod trace;
 pub mod world;

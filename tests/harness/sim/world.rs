@@ -27,6 +27,7 @@ use super::monitor::MonitorHost;
 use super::network::{Lane, Life, Network};
 use super::operation::Outcome;
 use super::rank::RankHost;
+use super::tally::Tally;
 use super::trace::{Trace, Who};
 
 mod clients;
@@ -49,14 +50,15 @@ pub struct World {
     pub now: Monotonic,
     pub dice: Dice,
     pub trace: Trace,
+    pub tally: Tally,
     pub ranks: Vec<RankHost>,
     pub(super) daemons: Vec<Daemon>,
     pub clients: Vec<ClientHost>,
     pub history: History,
     pub(super) network: Network,
     pub(super) monitor: MonitorHost,
-    /// Nobody is stopped after that.
-    paused_until: Monotonic,
+    /// Nobody is stopped, or does not hear the monitor, after that.
+    disturbed_until: Monotonic,
     /// What happens when; what happens at one time happens in the order in which it was planned.
     events: BTreeMap<(Monotonic, u64), Event>,
     event_last: u64,
@@ -70,8 +72,6 @@ pub struct World {
     /// Of a scene: who is still to die, and who did.
     dooms: Vec<points::Doom>,
     pub met: Vec<points::Doom>,
-    /// Deaths of ranks so far.
-    deaths: u32,
     /// Of a hundred moves that an operator orders, how many are cancelled.
     cancelled_percent: u64,
     /// Faults that are still to come.
@@ -182,13 +182,14 @@ impl World {
             now: Monotonic(1),
             dice,
             trace,
+            tally: Tally::default(),
             ranks: ranks.collect(),
             daemons,
             clients: clients.collect(),
             history: History::default(),
             network: Network::default(),
             monitor,
-            paused_until: Monotonic(0),
+            disturbed_until: Monotonic(0),
             events: BTreeMap::new(),
             event_last: 0,
             early: BTreeMap::new(),
@@ -198,7 +199,6 @@ impl World {
             points: BTreeMap::new(),
             dooms: Vec::new(),
             met: Vec::new(),
-            deaths: 0,
             cancelled_percent: 20,
             faults_left: 0,
             last: None,

@@ -123,6 +123,7 @@ impl World {
             return self.daemon_ends(pid, AGAIN);
         }
         let life = self.host(rank).open();
+        self.tally.take_overs += u64::from(self.daemons[pid.daemon].home != Some(rank));
         let Daemon { machine, number, .. } = self.daemons[pid.daemon];
         self.trace.line(self.now, Who::Rank(rank), "opened", || {
             format!("by daemon.{number}, incarnation {}", life.incarnation)
@@ -251,12 +252,14 @@ impl World {
                 self.map_on_its_way(Who::Rank(life.rank), map, Duration::from_micros(50));
             }
             Heard::Ends(Ending::DeclaredDead) => {
+                self.tally.declared_dead += 1;
                 self.trace.line(self.now, Who::Rank(life.rank), "ends", || {
                     format!("life {} was declared dead", life.incarnation)
                 });
                 self.daemon_ends(pid, Duration::from_millis(50));
             }
             Heard::Ends(Ending::Refused(error)) => {
+                self.tally.refused += 1;
                 self.trace.line(self.now, Who::Rank(life.rank), "ends", || error.to_string());
                 self.daemon_ends(pid, AGAIN);
             }
@@ -325,6 +328,7 @@ impl World {
 
     /// By a successor.
     pub(super) fn killed(&mut self, pid: Pid) {
+        self.tally.killed += u64::from(self.running(pid).is_some());
         self.daemon_ends(pid, AGAIN);
     }
 
@@ -344,6 +348,8 @@ impl World {
         });
         let host = self.host(rank);
         host.owner = Some(Owner { cut_off: true, ..owner });
-        host.cut_off.extend(host.process.take());
+        let old = host.process.take();
+        host.cut_off.extend(old);
+        self.tally.cut_off += 1;
     }
 }

@@ -101,7 +101,7 @@ impl World {
         let host = &mut self.ranks[usize::from(life.rank.0)];
         let held = host.process.take_if(|process| process.life == life).is_some();
         host.cut_off.retain(|process| process.life != life);
-        self.deaths += u32::from(held);
+        self.tally.deaths += u64::from(held);
         if held && death == Death::PowerLost {
             self.ranks[usize::from(life.rank.0)].disk.lose_power(dice);
             self.history.lose_power();

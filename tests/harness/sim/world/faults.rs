@@ -95,6 +95,7 @@ impl World {
     fn cut_from_monitor(&mut self, dice: &mut Dice) {
         let daemon = Who::Daemon(dice.index(self.daemons.len()));
         let heals = self.now.after(dice.wait(Duration::from_secs(1), MONITOR_CUT_MAX));
+        self.disturbed_until = self.disturbed_until.max(heals);
         let ways = dice.below(3);
         self.trace.line(self.now, Who::World, "cut", || format!("{daemon} mon ways {ways}"));
         if ways != 0 {

@@ -235,6 +235,7 @@ impl World {
         if !self.monitor.is_running() {
             return;
         }
+        self.tally.monitor_deaths += 1;
         self.trace.line(self.now, Who::Monitor, "dies", String::new);
         for conn in self.monitor.die() {
             let Some(line) = self.monitor.line(conn).copied() else { continue };

@@ -16,20 +16,20 @@ const ASKS_AGAIN: Duration = Duration::from_millis(200);
 
 impl World {
     pub(super) fn stop(&mut self, pid: Pid, until: Monotonic) {
-        self.paused_until = self.paused_until.max(until);
+        self.disturbed_until = self.disturbed_until.max(until);
         if let Some(process) = self.daemons[pid.daemon].running_mut(pid) {
             process.paused_until = until;
         }
     }
 
     pub(super) fn stop_monitor(&mut self, until: Monotonic) {
-        self.paused_until = self.paused_until.max(until);
+        self.disturbed_until = self.disturbed_until.max(until);
         self.monitor.paused_until = until;
     }
 
     /// The event, unless it is for a process that is stopped: then it happens later.
     pub(super) fn unless_stopped(&mut self, event: Event) -> Option<Event> {
-        if self.paused_until <= self.now {
+        if self.disturbed_until <= self.now {
             return Some(event);
         }
         match self.stopped_until(&event).filter(|until| *until > self.now) {

@@ -75,6 +75,7 @@ impl World {
         let before = turns(self);
         let batches = self.host(life.rank).turn(now, life);
         if turns(self) == before {
+            self.tally.held += 1;
             self.trace.line(now, Who::Rank(life.rank), "held", String::new);
             return Ok(());
         }
