@@ -84,6 +84,8 @@ pub enum Sync {
 #[derive(Clone, Debug)]
 pub struct Turn {
     batch: Batch,
+    /// The disk has it.
+    pub written: bool,
     /// For the transport, before what follows.
     pub map: Option<MdsMap>,
     pub rest: Vec<Effect>,
@@ -187,6 +189,7 @@ impl RankHost {
         let cut_off = self.is_cut_off(life);
         let mut turn = self.alive(life)?.writing.pop_front()?;
         if turn.writes() && !cut_off {
+            turn.written = true;
             self.disk.write(std::mem::take(&mut turn.batch));
         }
         Some(turn)
@@ -252,7 +255,7 @@ impl Process {
     }
 
     fn end_turn(&mut self, map: Option<MdsMap>, mut out: Effects) {
-        let mut turn = Turn { batch: Batch::default(), map, rest: Vec::new() };
+        let mut turn = Turn { batch: Batch::default(), written: false, map, rest: Vec::new() };
         for effect in out.drain() {
             match effect {
                 Effect::Write(change) => turn.batch.steps.push(Step::Change(change)),

@@ -128,6 +128,9 @@ impl World {
         self.trace.line(self.now, Who::Rank(rank), "opened", || {
             format!("by daemon.{number}, incarnation {}", life.incarnation)
         });
+        for entry in self.ranks[usize::from(rank.0)].disk.journal() {
+            self.trace.line(self.now, Who::Rank(rank), "journal", || format!("{entry:?}"));
+        }
         let port = 7000 + u16::try_from(number).expect("there are few daemons");
         let me = Myself {
             name: self.daemons[pid.daemon].name(),

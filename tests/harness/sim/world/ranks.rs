@@ -94,12 +94,12 @@ impl World {
 
     pub(super) fn written(&mut self, life: Life) -> Result<(), Violation> {
         let Some(turn) = self.host(life.rank).written(life) else { return Ok(()) };
-        if self.host(life.rank).is_cut_off(life) && turn.writes() {
-            // A failed write is fatal.
+        if turn.writes() {
+            // It could not be written, which is fatal.
             self.die(life, Death::Killed);
             return Ok(());
         }
-        if turn.writes() {
+        if turn.written {
             self.want_sync(life, Sync::Due);
         }
         if let Some(map) = turn.map {
