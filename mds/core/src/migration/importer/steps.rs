@@ -21,7 +21,13 @@ impl Importer {
     pub(super) fn open_bounds(&mut self, cx: &mut Cx<'_>) -> State {
         let mut all_open = true;
         for (bound, claim) in &self.import.bounds {
-            if claim.auth == cx.me() || cx.own.spine.replica(bound.ino).is_some() {
+            // The exporter may not have heard that it has come here: nobody else knows it then.
+            let came_here =
+                cx.own.subtrees.get(*bound).is_some_and(|own| {
+                    own.auth == DirAuth::Sole(cx.me()) && own.epoch >= claim.epoch
+                });
+            let known = came_here || cx.own.spine.replica(bound.ino).is_some();
+            if claim.auth == cx.me() || known {
                 continue;
             }
             all_open = false;

@@ -485,3 +485,25 @@ fn what_was_a_base_inside_the_region_is_none_after_a_restart() {
     let base = DirFragId::whole(inner);
     assert_eq!(own.subtrees.get(base).map(|subtree| subtree.auth), None, "it lies in the region");
 }
+
+/// The bound moved to the importer while the exporter was away: the exporter names its last holder,
+/// which knows nothing of it any more.
+#[test]
+fn a_bound_that_is_the_importers_by_a_newer_claim_is_not_looked_for() {
+    let mut story = Story::before(Neighbor::BoundOwner);
+    let bound = story.bound();
+    let base = DirFragId::whole(bound);
+    let stale = story.cluster.at(E).mds.holdings().subtrees.claims()[&base].clone();
+    assert_eq!(stale.auth, B);
+    story.give_from(B, bound, I);
+    story.cluster.at(E).mds.holdings_for_test().subtrees.restore(base, &stale);
+    story.order();
+    story.rest();
+    story.assert_owner(I);
+    let own = story.cluster.at(I).mds.holdings();
+    let auth = own.subtrees.get(base).map(|subtree| subtree.auth);
+    assert!(
+        matches!(auth, None | Some(DirAuth::Sole(I))),
+        "it stays, or joins the region: {auth:?}"
+    );
+}
