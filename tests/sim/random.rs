@@ -96,3 +96,52 @@ fn everything_goes_wrong() {
         ..moves(seed)
     });
 }
+
+/// Ranks die or stop for longer than the monitor waits; a daemon on the same machine kills what is left
+/// of them and takes their place, and sometimes dies itself.
+#[test]
+fn take_over() {
+    run("take_over", Seeds::from_environment(4000), |seed| Settings {
+        standbys: 1 + u16::try_from(seed % 2).expect("below 2"),
+        standby_deaths: 2,
+        long_pauses: 2,
+        hard_deaths: 1,
+        breaks: 2,
+        late_maps: 20,
+        exports: 8,
+        ..moves(seed)
+    });
+}
+
+/// The successor is on another machine: the old life was cut off from its store and does not know it.
+#[test]
+fn take_over_from_another_machine() {
+    run("take_over_from_another_machine", Seeds::from_environment(4000), |seed| Settings {
+        standbys_elsewhere: 1 + u16::try_from(seed % 2).expect("below 2"),
+        standby_deaths: 1,
+        long_pauses: 2,
+        monitor_cuts: 2,
+        hard_deaths: 1,
+        breaks: 2,
+        late_maps: 20,
+        exports: 8,
+        ..moves(seed)
+    });
+}
+
+/// The monitor dies, stops and is not heard, while ranks die and stop.
+#[test]
+fn the_monitor_dies() {
+    run("the_monitor_dies", Seeds::from_environment(4000), |seed| Settings {
+        standbys: u16::try_from(seed % 3).expect("below 3"),
+        monitor_deaths: 2,
+        monitor_pauses: 1,
+        monitor_cuts: 2,
+        long_pauses: 1,
+        hard_deaths: 1,
+        deaths_at_points: 1,
+        late_maps: 20,
+        exports: 8,
+        ..moves(seed)
+    });
+}

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use common::id::{DirFragId, Rank};
 use mds_core::subtree::{DirAuth, Freeze};
 
+use super::network::Life;
 use super::rank::RankHost;
 use super::world::Violation;
 
@@ -18,6 +19,20 @@ pub fn check_rank(host: &RankHost) -> Result<(), Violation> {
     process.mds.check().map_err(|broken| {
         let (rank, broken) = (host.rank, broken.to_string());
         Violation::Invariant { rank, broken }
+    })
+}
+
+/// M6: whoever has just turned is the newest that has begun.
+///
+/// # Errors
+/// Names the one that should have stopped.
+pub fn check_succession(host: &RankHost, turned: Life) -> Result<(), Violation> {
+    let newer = host.process.as_ref().filter(|process| process.life > turned);
+    newer.map_or(Ok(()), |newer| {
+        let (rank, old, new) = (host.rank, turned.incarnation, newer.life.incarnation);
+        Err(Violation::Disagreement(format!(
+            "rank {rank}: life {old} goes on while {new} has begun"
+        )))
     })
 }
 

@@ -12,6 +12,7 @@ use mds_core::input::ConnId;
 use client_core::LinkId;
 
 use super::dice::Dice;
+use super::monitor::MonitorConn;
 use super::trace::Who;
 
 const SHORTEST: Duration = Duration::from_micros(15);
@@ -24,7 +25,8 @@ pub enum Lane {
     ToClient(ConnId),
     Peer(Life, Life),
     Bulk(Life, Life),
-    Map(Who),
+    ToMonitor(Who, MonitorConn),
+    FromMonitor(Who, MonitorConn),
     Store(Life),
 }
 
@@ -98,7 +100,9 @@ impl Network {
             Lane::Peer(from, to) | Lane::Bulk(from, to) => {
                 Some((Who::Rank(from.rank), Who::Rank(to.rank)))
             }
-            Lane::Map(_) | Lane::Store(_) => None,
+            Lane::ToMonitor(who, _) => Some((who, Who::Monitor)),
+            Lane::FromMonitor(who, _) => Some((Who::Monitor, who)),
+            Lane::Store(_) => None,
         }
     }
 
@@ -151,7 +155,11 @@ impl Network {
         match lane {
             Lane::ToRank(_) => it.to_rank = Way::Shut,
             Lane::ToClient(_) => it.to_client = Way::Shut,
-            Lane::Peer(..) | Lane::Bulk(..) | Lane::Map(_) | Lane::Store(_) => return,
+            Lane::Peer(..)
+            | Lane::Bulk(..)
+            | Lane::ToMonitor(..)
+            | Lane::FromMonitor(..)
+            | Lane::Store(_) => return,
         }
         self.last.remove(&lane);
         if it.to_rank == Way::Shut && it.to_client == Way::Shut {

@@ -1,6 +1,9 @@
 //! Seeds, one after the other; a failing one is made smaller, and run again to be told as a story.
 
+use std::time::{Duration, Instant};
+
 use super::shrink::shrink;
+use super::tally::{Costs, Tally};
 use super::trace::Trace;
 use super::world::{Settings, Violation, World};
 
@@ -60,24 +63,32 @@ fn by_hand(settings: Settings) -> Settings {
     }
 }
 
-/// Runs a story of that name under each seed.
+/// Runs a story of that name under each seed. Returns what has happened in all of them together.
 ///
 /// # Panics
 /// At the first violation, with the command that repeats it.
-pub fn run(name: &str, seeds: Seeds, settings: impl Fn(u64) -> Settings) {
+pub fn run(name: &str, seeds: Seeds, settings: impl Fn(u64) -> Settings) -> Tally {
     let settings = |seed| by_hand(settings(seed));
     let mut wrong = Vec::new();
+    let (mut happened, mut costs) = (Tally::default(), Costs::default());
     for seed in seeds.first..seeds.first + seeds.count {
+        let began = Instant::now();
         match attempt(seed, settings(seed)) {
             Err(why) => wrong.push((seed, why)),
-            Ok(()) if seeds.told => drop(tell(name, seed, settings(seed))),
-            Ok(()) => (),
+            Ok(tally) => happened += tally,
+        }
+        costs.add(began.elapsed());
+        if wrong.is_empty() && seeds.told {
+            drop(tell(name, seed, settings(seed)));
         }
         if !wrong.is_empty() && !seeds.all {
             break;
         }
     }
-    let Some((seed, why)) = wrong.first() else { return };
+    let Some((seed, why)) = wrong.first() else {
+        report(name, seeds.count, &happened, &costs);
+        return happened;
+    };
     let (seed, from) = (*seed, settings(*seed));
     let smallest = if seeds.all { from } else { shrink(from, |it| attempt(seed, it).is_err()) };
     let story = tell(name, seed, smallest);
@@ -87,6 +98,13 @@ pub fn run(name: &str, seeds: Seeds, settings: impl Fn(u64) -> Settings) {
          sim {name}\n",
         command(seed, from, smallest)
     );
+}
+
+#[expect(clippy::print_stdout, reason = "what a story has come to is for whoever runs it")]
+fn report(name: &str, seeds: u64, happened: &Tally, costs: &Costs) {
+    let millis = |cost: Duration| cost.as_secs_f64() * 1000.0;
+    let (median, longest) = (millis(costs.median()), millis(costs.longest()));
+    println!("{name}: {seeds} seeds, median {median:.2} ms, longest {longest:.1} ms; {happened}");
 }
 
 /// What to set for a run that was made smaller.
@@ -107,8 +125,11 @@ fn command(seed: u64, from: Settings, smallest: Settings) -> String {
     text
 }
 
-fn attempt(seed: u64, settings: Settings) -> Result<(), String> {
-    unless(|| World::new(seed, settings, Trace::default()).run())
+fn attempt(seed: u64, settings: Settings) -> Result<Tally, String> {
+    unless(|| {
+        let mut world = World::new(seed, settings, Trace::default());
+        world.run().map(|()| world.tally)
+    })
 }
 
 /// Runs something; a panic of a core is a violation like others.

@@ -4,16 +4,18 @@
 //! has returned. A killed daemon loses the turns not written, a machine without power also what was
 //! not synced.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use common::id::{Incarnation, Rank, Seq};
+use common::id::{Incarnation, MapEpoch, Rank, Seq};
 use common::mds_map::MdsMap;
 use common::time::{Monotonic, Now, Timestamp};
 use mds_core::effect::Effect;
-use mds_core::timer::Timer;
+use mds_core::monitor::link::Leash;
+use mds_core::timer::table::TimerTable;
 use mds_core::{Effects, Input, Mds, Params};
 
+use super::daemon::{Owner, Pid};
 use super::disk::{Batch, Disk, Step};
 use super::network::Life;
 
@@ -21,39 +23,51 @@ use super::network::Life;
 const MONOTONIC_APART: Duration = Duration::from_secs(1_000);
 const WALL_START: i64 = 1_700_000_000;
 
+/// A store, and whoever runs on it: the disk belongs to the rank, a process to one life of it.
 #[derive(Clone, Debug)]
 pub struct RankHost {
     pub rank: Rank,
     pub disk: Disk,
-    /// Of the last process.
+    /// Of the last process that has opened the store.
     pub incarnation: Incarnation,
+    /// What `OWNER` says.
+    pub owner: Option<Owner>,
+    /// Of whoever holds the store.
     pub process: Option<Process>,
+    /// Lives that were cut off from the store, and do not know it.
+    pub cut_off: Vec<Process>,
     /// Its wall clock was set wrong by so many seconds.
     pub wall_ahead: i64,
     pub sync_slow_until: Monotonic,
 }
 
-/// The daemon while it runs.
+/// The core and what is around it, while the daemon runs.
 #[derive(Clone, Debug)]
 pub struct Process {
     pub life: Life,
+    pub pid: Pid,
     pub mds: Mds,
     pub inbox: Vec<Input>,
     /// A turn is due.
     pub turn_due: bool,
-    /// It is stopped until then.
-    pub paused_until: Monotonic,
+    /// How long it may go on without a word from the monitor.
+    pub leash: Leash,
+    /// Since when it has not, in its own time.
+    held_since: Option<Monotonic>,
+    /// Turns of the core.
+    pub turns: u64,
     /// Turns whose batches are being written, in order.
     writing: VecDeque<Turn>,
-    /// When each timer that is set goes off; a moved one is known by its number.
-    timers: BTreeMap<Timer, u64>,
-    timer_last: u64,
+    pub timers: TimerTable,
+    /// When it is to be woken up for them, in its own time.
+    pub wakes_at: Option<Monotonic>,
     pub sync: Sync,
     /// Somebody waits for more than the running sync covers.
     pub sync_again: bool,
     /// What the transport knows.
     pub map: Option<MdsMap>,
-    pub wanted: common::mds_map::RankState,
+    /// The newest map on its way to the core.
+    pub map_newest: MapEpoch,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +80,23 @@ pub enum Sync {
     Running,
 }
 
+/// What the core did in one go.
 #[derive(Clone, Debug)]
-struct Turn {
+pub struct Turn {
     batch: Batch,
-    rest: Vec<Effect>,
+    /// The disk has it.
+    pub written: bool,
+    /// For the transport, before what follows.
+    pub map: Option<MdsMap>,
+    pub rest: Vec<Effect>,
+}
+
+impl Turn {
+    /// Whether anything is to be written.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        !self.batch.steps.is_empty()
+    }
 }
 
 impl RankHost {
@@ -79,93 +106,156 @@ impl RankHost {
             rank,
             disk,
             incarnation: Incarnation(0),
+            owner: None,
             process: None,
+            cut_off: Vec::new(),
             wall_ahead: 0,
             sync_slow_until: Monotonic(0),
         }
     }
 
-    /// The daemon's clocks.
+    /// The clocks of a daemon that holds this rank.
     #[must_use]
-    pub fn now(&self, world: Monotonic) -> Now {
-        let apart = MONOTONIC_APART * u32::from(self.rank.0);
+    pub fn now(&self, world: Monotonic, daemon: usize) -> Now {
         let nanos = u32::try_from(world.0 % 1_000_000_000).expect("below 10^9");
         let secs = i64::try_from(world.0 / 1_000_000_000).expect("runs are short");
         let wall = Timestamp { secs: WALL_START + secs + self.wall_ahead, nanos };
-        Now { monotonic: world.after(apart), wall }
+        Now { monotonic: clock(world, daemon), wall }
     }
 
-    /// When the world's clock shows what the daemon's does at `at`.
-    #[must_use]
-    pub fn in_world(&self, at: Monotonic) -> Monotonic {
-        let apart = MONOTONIC_APART * u32::from(self.rank.0);
-        Monotonic(
-            at.since(Monotonic::default().after(apart)).as_nanos().try_into().unwrap_or(u64::MAX),
-        )
-    }
-
-    /// The daemon starts on what its disk holds.
-    pub fn start(&mut self, world: Monotonic, params: Params) -> Life {
-        self.incarnation = params.incarnation;
+    /// The daemon has opened the store: one more life begins.
+    pub fn open(&mut self) -> Life {
         self.disk.reopen();
+        self.incarnation = Incarnation(self.incarnation.0 + 1);
+        if let Some(owner) = &mut self.owner {
+            owner.incarnation = Some(self.incarnation);
+        }
+        Life { rank: self.rank, incarnation: self.incarnation }
+    }
+
+    /// The monitor has given it the rank: the core begins on what the disk holds, with the first map
+    /// that shows it.
+    pub fn begin(&mut self, world: Monotonic, pid: Pid, params: Params, map: MdsMap) {
         let life = Life { rank: self.rank, incarnation: params.incarnation };
+        let now = self.now(world, pid.daemon);
         let mut out = Effects::default();
-        let mds = Mds::new(params, self.disk.restore(), self.now(world), &mut out);
+        let mut mds = Mds::new(params, self.disk.restore(), now, &mut out);
+        let map_newest = map.epoch;
+        mds.handle(now, Input::Map(map.clone()), &mut out);
         let mut process = Process {
             life,
+            pid,
             mds,
             inbox: Vec::new(),
             turn_due: false,
-            paused_until: Monotonic(0),
+            leash: Leash::default(),
+            held_since: None,
+            turns: 0,
             writing: VecDeque::new(),
-            timers: BTreeMap::new(),
-            timer_last: 0,
+            timers: TimerTable::default(),
+            wakes_at: None,
             sync: Sync::Idle,
             sync_again: false,
-            map: None,
-            wanted: common::mds_map::RankState::Replay,
+            map: Some(map),
+            map_newest,
         };
-        process.end_turn(out);
+        process.end_turn(None, out);
         self.process = Some(process);
-        life
     }
 
     /// The running process, if it is this life of the rank.
     pub fn alive(&mut self, life: Life) -> Option<&mut Process> {
-        self.process.as_mut().filter(|process| process.life == life)
+        let mut all = self.process.iter_mut().chain(&mut self.cut_off);
+        all.find(|process| process.life == life)
     }
 
-    /// Runs what has come in. Tells how much that was.
-    pub fn turn(&mut self, world: Monotonic) -> usize {
-        let now = self.now(world);
-        let Some(process) = &mut self.process else { return 0 };
-        process.turn_due = false;
-        let mut out = Effects::default();
-        let inputs = std::mem::take(&mut process.inbox);
-        let count = inputs.len();
-        for input in inputs {
-            process.mds.handle(now, input, &mut out);
-        }
-        process.end_turn(out);
-        count
+    /// This life, if the store is not its any more.
+    #[must_use]
+    pub fn is_cut_off(&self, life: Life) -> bool {
+        self.cut_off.iter().any(|process| process.life == life)
     }
 
-    /// The oldest batch is written: what is left to do of its turn.
-    pub fn written(&mut self) -> Vec<Effect> {
-        let Some(turn) = self.process.as_mut().and_then(|process| process.writing.pop_front())
-        else {
-            return Vec::new();
-        };
-        if !turn.batch.steps.is_empty() {
-            self.disk.write(turn.batch);
+    /// Runs what has come in. Returns how many batches are to be written.
+    pub fn turn(&mut self, world: Monotonic, life: Life) -> usize {
+        let Some(daemon) = self.alive(life).map(|process| process.pid.daemon) else { return 0 };
+        let now = self.now(world, daemon);
+        let Some(process) = self.alive(life) else { return 0 };
+        if process.is_held(now.monotonic) { 0 } else { process.turn(now) }
+    }
+
+    /// The oldest batch has had its time: what is left to do of its turn. A life that is cut off
+    /// writes nothing.
+    pub fn written(&mut self, life: Life) -> Option<Turn> {
+        let cut_off = self.is_cut_off(life);
+        let mut turn = self.alive(life)?.writing.pop_front()?;
+        if turn.writes() && !cut_off {
+            turn.written = true;
+            self.disk.write(std::mem::take(&mut turn.batch));
         }
-        turn.rest
+        Some(turn)
     }
 }
 
+/// What a daemon's monotonic clock shows.
+#[must_use]
+pub fn clock(world: Monotonic, daemon: usize) -> Monotonic {
+    world.after(apart(daemon))
+}
+
+/// When the world's clock shows what a daemon's does at `at`.
+#[must_use]
+pub fn in_world(at: Monotonic, daemon: usize) -> Monotonic {
+    let since = at.since(Monotonic::default().after(apart(daemon)));
+    Monotonic(since.as_nanos().try_into().unwrap_or(u64::MAX))
+}
+
+fn apart(daemon: usize) -> Duration {
+    MONOTONIC_APART * u32::try_from(daemon).expect("there are few daemons")
+}
+
 impl Process {
-    fn end_turn(&mut self, mut out: Effects) {
-        let mut turn = Turn { batch: Batch::default(), rest: Vec::new() };
+    /// While the monitor does not acknowledge it, it does nothing; nor does anything fall due.
+    fn is_held(&mut self, now: Monotonic) -> bool {
+        if !self.leash.is_slack(now) {
+            self.held_since.get_or_insert(now);
+            return true;
+        }
+        if let Some(since) = self.held_since.take() {
+            self.timers.delay(now.since(since));
+        }
+        false
+    }
+
+    /// Whether it waits for the monitor's word.
+    #[must_use]
+    pub fn waits_for_monitor(&self) -> bool {
+        self.held_since.is_some()
+    }
+
+    fn turn(&mut self, now: Now) -> usize {
+        self.turn_due = false;
+        self.wakes_at = None;
+        let before = self.writing.len();
+        let mut out = Effects::default();
+        let mut map = None;
+        while let Some(timer) = self.timers.pop_due(now.monotonic) {
+            self.mds.handle(now, Input::Timer(timer), &mut out);
+        }
+        for input in std::mem::take(&mut self.inbox) {
+            if let Input::Map(newer) = &input {
+                // What was asked for before is for those of the map before.
+                self.end_turn(map.take(), std::mem::take(&mut out));
+                map = Some(newer.clone());
+            }
+            self.mds.handle(now, input, &mut out);
+        }
+        self.turns += 1;
+        self.end_turn(map, out);
+        self.writing.len() - before
+    }
+
+    fn end_turn(&mut self, map: Option<MdsMap>, mut out: Effects) {
+        let mut turn = Turn { batch: Batch::default(), written: false, map, rest: Vec::new() };
         for effect in out.drain() {
             match effect {
                 Effect::Write(change) => turn.batch.steps.push(Step::Change(change)),
@@ -173,6 +263,8 @@ impl Process {
                     turn.batch.steps.push(Step::Journal(seq, entry));
                 }
                 Effect::TrimJournal { seqs } => turn.batch.steps.push(Step::TrimJournal(seqs)),
+                Effect::SetTimer { timer, at } => self.timers.set(timer, at),
+                Effect::StopTimer(timer) => self.timers.stop(timer),
                 Effect::Send { .. }
                 | Effect::SendBulk { .. }
                 | Effect::Tell { .. }
@@ -180,8 +272,6 @@ impl Process {
                 | Effect::AnswerAdmin { .. }
                 | Effect::Fetch(_)
                 | Effect::Purge { .. }
-                | Effect::SetTimer { .. }
-                | Effect::StopTimer(_)
                 | Effect::SyncSoon
                 | Effect::WantState(_)
                 | Effect::Reached(_)
@@ -189,7 +279,9 @@ impl Process {
             }
         }
         turn.batch.applied = self.mds.seq();
-        self.writing.push_back(turn);
+        if turn.writes() || turn.map.is_some() || !turn.rest.is_empty() {
+            self.writing.push_back(turn);
+        }
     }
 
     /// Turns whose batches are not written yet.
@@ -198,24 +290,14 @@ impl Process {
         self.writing.len()
     }
 
-    /// Sets a timer; the number tells whether it is still this one when it goes off.
-    pub fn set_timer(&mut self, timer: Timer) -> u64 {
-        self.timer_last += 1;
-        self.timers.insert(timer, self.timer_last);
-        self.timer_last
-    }
-
-    pub fn stop_timer(&mut self, timer: Timer) {
-        self.timers.remove(&timer);
-    }
-
-    /// Whether a timer that was set under this number is to go off.
-    pub fn goes_off(&mut self, timer: Timer, number: u64) -> bool {
-        let due = self.timers.get(&timer) == Some(&number);
-        if due {
-            self.timers.remove(&timer);
+    /// When the next timer falls due, if it was not to be woken up for that already.
+    pub fn next_wake(&mut self) -> Option<Monotonic> {
+        let next = self.timers.next()?;
+        if self.wakes_at.is_some_and(|at| at <= next) {
+            return None;
         }
-        due
+        self.wakes_at = Some(next);
+        Some(next)
     }
 
     #[must_use]

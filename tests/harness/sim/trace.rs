@@ -21,6 +21,7 @@ pub enum Who {
     World,
     Monitor,
     Rank(Rank),
+    Daemon(usize),
     Client(usize),
 }
 
@@ -30,6 +31,7 @@ impl fmt::Display for Who {
             Self::World => f.pad("world"),
             Self::Monitor => f.pad("mon"),
             Self::Rank(rank) => f.pad(&format!("mds.{rank}")),
+            Self::Daemon(number) => f.pad(&format!("daemon.{number}")),
             Self::Client(number) => f.pad(&format!("client.{number}")),
         }
     }

@@ -19,18 +19,23 @@ use mds_core::input::{AdminId, ConnId, Fetch};
 use mds_core::message::PeerMsg;
 
 use super::client::ClientHost;
+use super::daemon::{Daemon, Pid};
 use super::dice::Dice;
 use super::disk::Disk;
 use super::history::{History, Unexplained};
-use super::monitor::Monitor;
+use super::monitor::MonitorHost;
 use super::network::{Lane, Life, Network};
 use super::operation::Outcome;
 use super::rank::RankHost;
+use super::tally::Tally;
 use super::trace::{Trace, Who};
 
 mod clients;
+mod daemons;
 pub mod deaths;
 mod faults;
+mod monitor;
+mod pauses;
 mod plan;
 pub mod points;
 mod ranks;
@@ -45,11 +50,15 @@ pub struct World {
     pub now: Monotonic,
     pub dice: Dice,
     pub trace: Trace,
+    pub tally: Tally,
     pub ranks: Vec<RankHost>,
+    pub(super) daemons: Vec<Daemon>,
     pub clients: Vec<ClientHost>,
     pub history: History,
     pub(super) network: Network,
-    pub(super) monitor: Monitor,
+    pub(super) monitor: MonitorHost,
+    /// Nobody is stopped, or does not hear the monitor, after that.
+    disturbed_until: Monotonic,
     /// What happens when; what happens at one time happens in the order in which it was planned.
     events: BTreeMap<(Monotonic, u64), Event>,
     event_last: u64,
@@ -63,8 +72,6 @@ pub struct World {
     /// Of a scene: who is still to die, and who did.
     dooms: Vec<points::Doom>,
     pub met: Vec<points::Doom>,
-    /// Deaths of ranks so far.
-    deaths: u32,
     /// Of a hundred moves that an operator orders, how many are cancelled.
     cancelled_percent: u64,
     /// Faults that are still to come.
@@ -81,14 +88,20 @@ pub struct World {
 
 #[derive(Clone, Debug)]
 pub(super) enum Event {
-    Start(Rank),
+    /// A process of a daemon begins.
+    Start(usize),
+    Daemon(Pid, daemons::Deed),
+    /// By whoever takes its place.
+    Killed(Pid),
+    Post(monitor::Post),
+    OperatorLooks,
     Turn(Life),
     Written(Life),
     SyncBegins(Life),
     SyncEnds(Life, Seq),
     RankInput(Life, Box<Input>),
     Fetched(Life, Fetch),
-    RankTimer(Life, mds_core::timer::Timer, u64),
+    RankTimer(Life),
     Connects {
         client: usize,
         link: LinkId,
@@ -109,8 +122,6 @@ pub(super) enum Event {
     },
     ClientTimer(usize, client_core::Timer, u64),
     Map(Who, Arc<MdsMap>),
-    Beacon(Life),
-    GraceOver(Life),
     Process {
         client: usize,
         process: usize,
@@ -162,16 +173,23 @@ impl World {
             let core = ClientCore::new(client_core::Params { client: id });
             ClientHost::new(number, id, core, settings.processes)
         });
+        let daemons = Self::daemons_of(&settings);
+        let homes = daemons.iter().filter(|daemon| daemon.home.is_some());
+        let homes: Vec<String> = homes.map(Daemon::name).collect();
+        let monitor = MonitorHost::new(CLUSTER, HASH_KEY, &homes, Monotonic(1));
         let mut world = Self {
             settings,
             now: Monotonic(1),
             dice,
             trace,
+            tally: Tally::default(),
             ranks: ranks.collect(),
+            daemons,
             clients: clients.collect(),
             history: History::default(),
             network: Network::default(),
-            monitor: Monitor::new(CLUSTER, HASH_KEY, settings.ranks),
+            monitor,
+            disturbed_until: Monotonic(0),
             events: BTreeMap::new(),
             event_last: 0,
             early: BTreeMap::new(),
@@ -181,7 +199,6 @@ impl World {
             points: BTreeMap::new(),
             dooms: Vec::new(),
             met: Vec::new(),
-            deaths: 0,
             cancelled_percent: 20,
             faults_left: 0,
             last: None,
@@ -195,14 +212,16 @@ impl World {
     }
 
     fn root_disk() -> Disk {
-        let (rows, journal) =
-            mds_core::mds::format_root(RankHost::new(Rank(0), Disk::default()).now(Monotonic(0)));
+        let (rows, journal) = mds_core::mds::format_root(
+            RankHost::new(Rank(0), Disk::default()).now(Monotonic(0), 0),
+        );
         Disk::formatted(rows, journal)
     }
 
     fn plan_beginning(&mut self, seed: u64) {
-        for rank in 0..self.settings.ranks {
-            self.after(Duration::from_micros(u64::from(rank)), Event::Start(Rank(rank)));
+        self.post_begins();
+        for daemon in 0..self.daemons.len() {
+            self.soon(Duration::from_millis(1), Event::Start(daemon));
         }
         self.plan_faults(seed);
         for client in 0..self.settings.clients {
@@ -257,15 +276,20 @@ impl World {
             return Err(Violation::Hung(format!("nothing will ever happen; {}", self.waiting())));
         };
         self.now = at;
+        let Some(event) = self.unless_stopped(event) else { return Ok(()) };
         match event {
-            Event::Start(rank) => self.start(rank),
+            Event::Start(daemon) => self.start(daemon),
+            Event::Daemon(pid, deed) => self.deed(pid, deed)?,
+            Event::Killed(pid) => self.killed(pid),
+            Event::Post(post) => self.post(post)?,
+            Event::OperatorLooks => self.operator_looks(),
             Event::Turn(life) => self.turn(life)?,
             Event::Written(life) => self.written(life)?,
             Event::SyncBegins(life) => self.sync_begins(life),
             Event::SyncEnds(life, through) => self.sync_ends(life, through),
             Event::RankInput(life, input) => self.rank_input(life, *input),
             Event::Fetched(life, fetch) => self.fetched(life, &fetch),
-            Event::RankTimer(life, timer, number) => self.rank_timer(life, timer, number),
+            Event::RankTimer(life) => self.rank_timer(life),
             Event::Connects { client, link, life } => self.connects(client, link, life)?,
             Event::ToRank(conn, msg) => self.rank_hears(conn, msg),
             Event::ToRankEnds(conn) => self.rank_loses(conn),
@@ -277,8 +301,6 @@ impl World {
                 self.client_timer(client, timer, number)?
             }
             Event::Map(to, map) => self.map_arrives(to, &map)?,
-            Event::Beacon(life) => self.beacon(life),
-            Event::GraceOver(life) => self.grace_over(life),
             Event::Process { client, process } => self.process(client, process)?,
             Event::Fault(number) => self.fault(number)?,
             Event::Dies(life, death) => {

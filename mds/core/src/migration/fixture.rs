@@ -149,7 +149,11 @@ impl Story {
 
     /// A whole migration, before the one that is told about.
     fn give(&mut self, dir: Ino, to: Rank) {
-        let reply = self.admin(E, AdminRequest::Export { dir, to });
+        self.give_from(E, dir, to);
+    }
+
+    pub(super) fn give_from(&mut self, from: Rank, dir: Ino, to: Rank) {
+        let reply = self.admin(from, AdminRequest::Export { dir, to });
         assert!(matches!(reply, AdminReply::Exporting(_)), "{reply:?}");
         self.rest();
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use common::limit::BEACON_GRACE;
 use mds_core::kill_point::KillPoint;
 
 use super::{Event, World};
+use crate::sim::daemon::{Daemon, Pid};
 use crate::sim::dice::Dice;
 use crate::sim::network::{Lane, Life};
 use crate::sim::trace::Who;
@@ -76,15 +76,34 @@ impl World {
     /// Tells when it comes back.
     fn die_for(&mut self, life: Life, death: Death, dice: &mut Dice) -> Duration {
         let away = dice.wait(Duration::from_millis(200), Duration::from_secs(7));
-        if self.alive(life).is_none() {
-            return away;
-        }
+        let Some(pid) = self.alive(life).map(|process| process.pid) else { return away };
         self.trace.line(self.now, Who::Rank(life.rank), "dies", || format!("{death:?}"));
-        self.deaths += 1;
+        self.process_dies(pid, death, dice);
+        self.after(away, Event::Start(pid.daemon));
+        away
+    }
+
+    /// A daemon's process ends, and with it the life it holds.
+    pub(super) fn process_dies(&mut self, pid: Pid, death: Death, dice: &mut Dice) {
+        let Some(process) = self.daemons[pid.daemon].process.take_if(|process| process.pid == pid)
+        else {
+            return;
+        };
+        if let Some(conn) = process.conn {
+            self.hang_up(conn);
+        }
+        if let Some(life) = process.life() {
+            self.life_ends(life, death, dice);
+        }
+    }
+
+    fn life_ends(&mut self, life: Life, death: Death, dice: &mut Dice) {
         let host = &mut self.ranks[usize::from(life.rank.0)];
-        host.process = None;
-        if death == Death::PowerLost {
-            host.disk.lose_power(dice);
+        let held = host.process.take_if(|process| process.life == life).is_some();
+        host.cut_off.retain(|process| process.life != life);
+        self.tally.deaths += u64::from(held);
+        if held && death == Death::PowerLost {
+            self.ranks[usize::from(life.rank.0)].disk.lose_power(dice);
             self.history.lose_power();
         }
         self.early.remove(&life);
@@ -97,9 +116,19 @@ impl World {
                 self.end_to_client(conn);
             }
         }
-        self.after(BEACON_GRACE, Event::GraceOver(life));
-        self.after(away, Event::Start(life.rank));
-        away
+    }
+
+    /// A daemon that has no rank, or is not yet there, dies.
+    pub(super) fn some_standby_dies(&mut self, dice: &mut Dice) {
+        let idle = |daemon: &&Daemon| {
+            daemon.process.as_ref().is_some_and(|process| process.life().is_none())
+        };
+        let pids: Vec<Pid> = self.daemons.iter().filter(idle).filter_map(Daemon::pid).collect();
+        if let Some(pid) = dice.pick(&pids).copied() {
+            self.process_dies(pid, Death::Killed, dice);
+            let away = dice.wait(Duration::from_millis(50), Duration::from_secs(7));
+            self.after(away, Event::Start(pid.daemon));
+        }
     }
 
     /// A core has come to a moment worth dying at.

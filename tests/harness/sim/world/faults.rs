@@ -20,6 +20,10 @@ use crate::sim::trace::Who;
 /// Shorter than what a lease leaves when its renewal has just been missed, and a pause comes on top.
 const CUT_MAX: Duration = Duration::from_secs(3);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// About as long as the monitor waits, or longer than a successor needs.
+const LONG_PAUSE_MIN: Duration = Duration::from_secs(3);
+const LONG_PAUSE_MAX: Duration = Duration::from_secs(14);
+const MONITOR_CUT_MAX: Duration = Duration::from_secs(9);
 const SYNC_SLOW_FOR_MAX: Duration = Duration::from_secs(4);
 
 impl World {
@@ -39,7 +43,12 @@ impl World {
                 }
             }
             Fault::Cut => self.cut(&mut dice),
-            Fault::Pause => self.pause_rank(&mut dice),
+            Fault::Pause => self.pause_rank(Duration::from_millis(5), PAUSE_MAX, &mut dice),
+            Fault::LongPause => self.pause_rank(LONG_PAUSE_MIN, LONG_PAUSE_MAX, &mut dice),
+            Fault::KillMonitor => self.kill_monitor(&mut dice),
+            Fault::PauseMonitor => self.pause_monitor(&mut dice),
+            Fault::CutFromMonitor => self.cut_from_monitor(&mut dice),
+            Fault::StandbyDeath => self.some_standby_dies(&mut dice),
             Fault::SlowSync => {
                 let rank = dice.index(self.ranks.len());
                 self.ranks[rank].sync_slow_until =
@@ -73,12 +82,27 @@ impl World {
     }
 
     /// `SIGSTOP`, and later `SIGCONT`.
-    fn pause_rank(&mut self, dice: &mut Dice) {
+    fn pause_rank(&mut self, shortest: Duration, longest: Duration, dice: &mut Dice) {
         let rank = dice.index(self.ranks.len());
-        let until = self.now.after(dice.wait(Duration::from_millis(5), PAUSE_MAX));
+        let until = self.now.after(dice.wait(shortest, longest));
         self.trace.line(self.now, Who::World, "pause", || format!("{rank} until {}", until.0));
-        if let Some(process) = &mut self.ranks[rank].process {
-            process.paused_until = until;
+        if let Some(pid) = self.ranks[rank].process.as_ref().map(|process| process.pid) {
+            self.stop(pid, until);
+        }
+    }
+
+    /// A rank and the monitor do not hear each other, one way or both.
+    fn cut_from_monitor(&mut self, dice: &mut Dice) {
+        let daemon = Who::Daemon(dice.index(self.daemons.len()));
+        let heals = self.now.after(dice.wait(Duration::from_secs(1), MONITOR_CUT_MAX));
+        self.disturbed_until = self.disturbed_until.max(heals);
+        let ways = dice.below(3);
+        self.trace.line(self.now, Who::World, "cut", || format!("{daemon} mon ways {ways}"));
+        if ways != 0 {
+            self.network.cut(daemon, Who::Monitor, heals);
+        }
+        if ways != 1 {
+            self.network.cut(Who::Monitor, daemon, heals);
         }
     }
 

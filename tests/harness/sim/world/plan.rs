@@ -29,6 +29,18 @@ pub struct Settings {
     pub cuts: u32,
     /// Ranks that stop for a while, and go on.
     pub pauses: u32,
+    /// Daemons without a rank: on the machine of all, and on another one, for which operators confirm
+    /// that the dead are dead.
+    pub standbys: u16,
+    pub standbys_elsewhere: u16,
+    /// Daemons without a rank that die.
+    pub standby_deaths: u32,
+    /// Ranks that stop for so long that somebody takes their place, and then go on.
+    pub long_pauses: u32,
+    /// Ranks, and those who stand by, that do not hear the monitor, or it them.
+    pub monitor_cuts: u32,
+    pub monitor_deaths: u32,
+    pub monitor_pauses: u32,
     /// Times at which a disk takes seconds to sync.
     pub slow_syncs: u32,
     /// Wall clocks that jump.
@@ -58,6 +70,13 @@ impl Settings {
             breaks: 0,
             cuts: 0,
             pauses: 0,
+            standbys: 0,
+            standbys_elsewhere: 0,
+            standby_deaths: 0,
+            long_pauses: 0,
+            monitor_cuts: 0,
+            monitor_deaths: 0,
+            monitor_pauses: 0,
             slow_syncs: 0,
             clock_steps: 0,
             late_maps: 0,
@@ -76,6 +95,11 @@ impl Settings {
             + self.breaks
             + self.cuts
             + self.pauses
+            + self.standby_deaths
+            + self.long_pauses
+            + self.monitor_cuts
+            + self.monitor_deaths
+            + self.monitor_pauses
             + self.slow_syncs
             + self.clock_steps
             + self.exports
@@ -92,6 +116,11 @@ pub(in crate::sim) enum Fault {
     Break,
     Cut,
     Pause,
+    StandbyDeath,
+    LongPause,
+    CutFromMonitor,
+    KillMonitor,
+    PauseMonitor,
     SlowSync,
     ClockStep,
     Export,
@@ -153,6 +182,11 @@ impl World {
             | Fault::Break
             | Fault::Cut
             | Fault::Pause
+            | Fault::StandbyDeath
+            | Fault::LongPause
+            | Fault::CutFromMonitor
+            | Fault::KillMonitor
+            | Fault::PauseMonitor
             | Fault::SlowSync
             | Fault::ClockStep
             | Fault::Export
@@ -185,7 +219,7 @@ impl World {
 }
 
 impl Settings {
-    fn by_kind(&self) -> [(Fault, u32); 8] {
+    fn by_kind(&self) -> [(Fault, u32); 13] {
         [
             (Fault::Death, self.deaths),
             (Fault::HardDeath, self.hard_deaths),
@@ -193,6 +227,11 @@ impl Settings {
             (Fault::Break, self.breaks),
             (Fault::Cut, self.cuts),
             (Fault::Pause, self.pauses),
+            (Fault::StandbyDeath, self.standby_deaths),
+            (Fault::LongPause, self.long_pauses),
+            (Fault::CutFromMonitor, self.monitor_cuts),
+            (Fault::KillMonitor, self.monitor_deaths),
+            (Fault::PauseMonitor, self.monitor_pauses),
             (Fault::SlowSync, self.slow_syncs),
             (Fault::ClockStep, self.clock_steps),
         ]

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::id::{Incarnation, Rank, Seq, Slot};
+use common::id::{Incarnation, Rank, Seq};
 use common::mds_map::MdsMap;
 use common::wire::session::ToMds;
 use mds_core::input::{ConnId, Fetch};
 use mds_core::message::PeerMsg;
-use mds_core::timer::Timer;
-use mds_core::{Effect, Input, Params};
+use mds_core::{Effect, Input};
 
-use super::{CLUSTER, Event, HASH_KEY, Violation, World};
-use crate::mistake;
+use super::deaths::Death;
+use super::{Event, Violation, World};
 use crate::sim::checker;
 use crate::sim::network::{Lane, Life, Way};
-use crate::sim::rank::{Process, RankHost, Sync};
+use crate::sim::rank::{Process, RankHost, Sync, in_world};
 use crate::sim::trace::Who;
 
 const TURN: Duration = Duration::from_micros(60);
@@ -25,8 +24,6 @@ const SYNC: Duration = Duration::from_millis(3);
 /// A disk that has a bad time.
 const SYNC_SLOW: Duration = Duration::from_secs(5);
 const FETCH: Duration = Duration::from_millis(2);
-const MAP_LATE: Duration = Duration::from_secs(3);
-const BEACON: Duration = Duration::from_secs(1);
 
 impl World {
     pub(super) fn host(&mut self, rank: Rank) -> &mut RankHost {
@@ -37,29 +34,29 @@ impl World {
         self.host(life.rank).alive(life)
     }
 
-    pub(super) fn start(&mut self, rank: Rank) {
-        let incarnation = Incarnation(self.host(rank).incarnation.0 + 1);
-        let params = Params::new(rank, Slot(rank.0), incarnation, CLUSTER, HASH_KEY);
-        let params = mistake::perhaps(params);
-        let now = self.now;
-        let life = self.host(rank).start(now, params);
-        self.trace.line(now, Who::Rank(rank), "start", || format!("incarnation {incarnation}"));
-        self.along(Lane::Store(life), Event::Written(life));
-        self.soon(BEACON, Event::Beacon(life));
-        // It subscribes before its beacon is heard: the map may still show its last life.
-        let map = Arc::new(self.monitor.map().clone());
-        self.along(Lane::Map(Who::Rank(rank)), Event::Map(Who::Rank(rank), map));
-    }
-
     /// Something for the core.
     pub(super) fn rank_input(&mut self, life: Life, input: Input) {
         let Some(process) = self.alive(life) else { return };
         process.inbox.push(input);
+        self.wake(life);
+    }
+
+    /// The core is to turn, whether anything has come in or not.
+    pub(super) fn wake(&mut self, life: Life) {
+        let Some(process) = self.alive(life) else { return };
         if !process.turn_due {
             process.turn_due = true;
-            let paused = process.paused_until;
-            let at = self.now.after(self.dice.wait(Duration::from_micros(1), TURN));
-            self.at(at.max(paused), Event::Turn(life));
+            self.soon(TURN, Event::Turn(life));
+        }
+    }
+
+    /// When its next timer falls due.
+    pub(super) fn wake_later(&mut self, life: Life) {
+        let Some(process) = self.alive(life) else { return };
+        let daemon = process.pid.daemon;
+        if let Some(at) = process.next_wake() {
+            let late = self.dice.wait(Duration::ZERO, Duration::from_millis(3));
+            self.at(in_world(at, daemon).after(late), Event::RankTimer(life));
         }
     }
 
@@ -74,25 +71,41 @@ impl World {
                 self.trace.line(now, Who::Rank(life.rank), "in", || format!("{input:?}"));
             }
         }
-        self.host(life.rank).turn(now);
+        let turns = |world: &mut Self| world.alive(life).map(|process| process.turns);
+        let before = turns(self);
+        let batches = self.host(life.rank).turn(now, life);
+        if turns(self) == before {
+            self.tally.held += 1;
+            self.trace.line(now, Who::Rank(life.rank), "held", String::new);
+            return Ok(());
+        }
+        checker::check_succession(self.host(life.rank), life)?;
         checker::check_rank(self.host(life.rank))?;
         checker::check(&self.ranks)?;
-        let at = self.now.after(self.dice.wait(Duration::from_micros(1), WRITE));
-        // One store thread: batches are written in the order of their turns.
-        let at = self.network.not_before(Lane::Store(life), at);
-        self.at(at, Event::Written(life));
+        for _ in 0..batches {
+            let at = self.now.after(self.dice.wait(Duration::from_micros(1), WRITE));
+            // One store thread: batches are written in the order of their turns.
+            let at = self.network.not_before(Lane::Store(life), at);
+            self.at(at, Event::Written(life));
+        }
+        self.wake_later(life);
         Ok(())
     }
 
     pub(super) fn written(&mut self, life: Life) -> Result<(), Violation> {
-        if self.alive(life).is_none() {
+        let Some(turn) = self.host(life.rank).written(life) else { return Ok(()) };
+        if turn.writes() {
+            // It could not be written, which is fatal.
+            self.die(life, Death::Killed);
             return Ok(());
         }
-        let rest = self.host(life.rank).written();
-        if self.host(life.rank).disk.written().is_some() {
+        if turn.written {
             self.want_sync(life, Sync::Due);
         }
-        for effect in rest {
+        if let Some(map) = turn.map {
+            self.follow(life, map);
+        }
+        for effect in turn.rest {
             if self.alive(life).is_none() {
                 break;
             }
@@ -101,13 +114,30 @@ impl World {
         Ok(())
     }
 
+    /// The transport goes by a newer map.
+    fn follow(&mut self, life: Life, map: MdsMap) {
+        if let Some(process) = self.alive(life) {
+            process.map = Some(map);
+        }
+        self.hear_early(life);
+    }
+
+    /// What came before this life could take it.
+    pub(super) fn hear_early(&mut self, life: Life) {
+        for (from, msg) in self.early.remove(&life).unwrap_or_default() {
+            self.peer(from, life, msg);
+        }
+    }
+
     fn carry_out(&mut self, life: Life, effect: Effect) -> Result<(), Violation> {
         let who = Who::Rank(life.rank);
         self.trace.line(self.now, who, "out", || format!("{effect:?}"));
         match effect {
-            Effect::Write(_) | Effect::Journal { .. } | Effect::TrimJournal { .. } => {
-                unreachable!("the host has put these into the batch")
-            }
+            Effect::Write(_)
+            | Effect::Journal { .. }
+            | Effect::TrimJournal { .. }
+            | Effect::SetTimer { .. }
+            | Effect::StopTimer(_) => unreachable!("the host has seen to these"),
             Effect::Send { to, msg } => self.send(life, to, msg, Lane::Peer),
             Effect::SendBulk { to, msg } => self.send(life, to, msg, Lane::Bulk),
             Effect::Tell { conn, msg } => {
@@ -119,6 +149,10 @@ impl World {
             Effect::AnswerAdmin { id, reply } => {
                 self.ordered(&reply);
                 self.admin_replies.insert(id, reply);
+            }
+            // It cannot be read either, and that is as fatal.
+            Effect::Fetch(_) if self.host(life.rank).is_cut_off(life) => {
+                self.die(life, Death::Killed);
             }
             Effect::Fetch(fetch) => {
                 // The reader may be early or late: it sees this turn's changes, perhaps later ones.
@@ -133,23 +167,8 @@ impl World {
                 self.data.remove(&ino);
                 self.soon(FETCH, Event::RankInput(life, Box::new(Input::Purged { ino })));
             }
-            Effect::SetTimer { timer, at } => {
-                let at = self.host(life.rank).in_world(at);
-                let number = self.alive(life).map_or(0, |process| process.set_timer(timer));
-                let late = self.dice.wait(Duration::ZERO, Duration::from_millis(3));
-                self.at(at.after(late), Event::RankTimer(life, timer, number));
-            }
-            Effect::StopTimer(timer) => {
-                if let Some(process) = self.alive(life) {
-                    process.stop_timer(timer);
-                }
-            }
             Effect::SyncSoon => self.want_sync(life, Sync::Soon),
-            Effect::WantState(state) => {
-                if let Some(process) = self.alive(life) {
-                    process.wanted = state;
-                }
-            }
+            Effect::WantState(state) => self.wants(life, state),
             Effect::Reached(point) => self.reached(life, point),
             Effect::Abort { reason } => {
                 let reason = reason.to_string();
@@ -171,7 +190,13 @@ impl World {
         if !self.network.arrives(from, self.now) {
             return;
         }
-        let Some(process) = self.alive(to) else { return };
+        let Some(process) = self.alive(to) else {
+            // Its sender tries on until the core has begun.
+            if self.is_about_to_begin(to) {
+                self.early.entry(to).or_default().push((from, msg));
+            }
+            return;
+        };
         let known = process.map.as_ref().and_then(|map| map.ranks.get(&from.rank));
         let known = known.map_or(Incarnation(0), |entry| entry.incarnation);
         if known < from.incarnation {
@@ -186,15 +211,12 @@ impl World {
         match to {
             Who::Rank(rank) => {
                 let Some(process) = &mut self.host(rank).process else { return Ok(()) };
-                if process.map.as_ref().is_some_and(|known| known.epoch >= map.epoch) {
+                if process.map_newest >= map.epoch {
                     return Ok(());
                 }
-                process.map = Some(MdsMap::clone(map));
+                process.map_newest = map.epoch;
                 let life = process.life;
                 self.rank_input(life, Input::Map(MdsMap::clone(map)));
-                for (from, msg) in self.early.remove(&life).unwrap_or_default() {
-                    self.peer(from, life, msg);
-                }
                 Ok(())
             }
             Who::Client(client) => {
@@ -203,44 +225,7 @@ impl World {
                 }
                 Ok(())
             }
-            Who::World | Who::Monitor => Ok(()),
-        }
-    }
-
-    pub(super) fn publish(&mut self) {
-        let map = Arc::new(self.monitor.map().clone());
-        let since = self.away_since.unwrap_or(self.now);
-        self.away_since = if self.all_active() { None } else { Some(since) };
-        self.trace.line(self.now, Who::Monitor, "map", || {
-            let ranks = map.ranks.iter();
-            let ranks =
-                ranks.map(|(rank, it)| format!(" {rank}={}.{}", it.state.name(), it.incarnation));
-            format!("epoch {}{}", map.epoch, ranks.collect::<String>())
-        });
-        let ranks = (0..self.settings.ranks).map(|rank| Who::Rank(Rank(rank)));
-        let everybody: Vec<Who> = ranks.chain((0..self.clients.len()).map(Who::Client)).collect();
-        for who in everybody {
-            let map = Arc::clone(&map);
-            if self.dice.percent(u64::from(self.settings.late_maps)) {
-                // Perhaps after the next, and so not at all.
-                self.soon(MAP_LATE, Event::Map(who, map));
-            } else {
-                self.along(Lane::Map(who), Event::Map(who, map));
-            }
-        }
-    }
-
-    pub(super) fn beacon(&mut self, life: Life) {
-        let Some(wanted) = self.alive(life).map(|process| process.wanted) else { return };
-        self.after(BEACON, Event::Beacon(life));
-        if self.monitor.beacon(life, wanted) {
-            self.publish();
-        }
-    }
-
-    pub(super) fn grace_over(&mut self, life: Life) {
-        if self.alive(life).is_none() && self.monitor.grace_over(life) {
-            self.publish();
+            Who::World | Who::Monitor | Who::Daemon(_) => Ok(()),
         }
     }
 
@@ -249,9 +234,14 @@ impl World {
         self.rank_input(life, Input::Fetched(found));
     }
 
-    pub(super) fn rank_timer(&mut self, life: Life, timer: Timer, number: u64) {
-        if self.alive(life).is_some_and(|process| process.goes_off(timer, number)) {
-            self.rank_input(life, Input::Timer(timer));
+    pub(super) fn rank_timer(&mut self, life: Life) {
+        let Some(process) = self.alive(life) else { return };
+        process.wakes_at = None;
+        let daemon = process.pid.daemon;
+        if process.timers.next().is_some_and(|at| in_world(at, daemon) <= self.now) {
+            self.wake(life);
+        } else {
+            self.wake_later(life);
         }
     }
 
@@ -300,6 +290,9 @@ impl World {
     }
 
     pub(super) fn sync_begins(&mut self, life: Life) {
+        if self.host(life.rank).is_cut_off(life) {
+            return;
+        }
         let written = self.host(life.rank).disk.written();
         let Some(process) = self.alive(life) else { return };
         match (process.sync, written) {
@@ -316,7 +309,7 @@ impl World {
     }
 
     pub(super) fn sync_ends(&mut self, life: Life, through: Seq) {
-        if self.alive(life).is_none() {
+        if self.alive(life).is_none() || self.host(life.rank).is_cut_off(life) {
             return;
         }
         self.host(life.rank).disk.synced(through);

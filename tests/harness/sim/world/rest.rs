@@ -25,15 +25,19 @@ impl World {
     /// Runs until every process is done and every rank serves.
     pub(super) fn run_until_idle(&mut self) -> Result<(), Violation> {
         let mut look_again = self.now;
+        // Who was stopped, or did not hear the monitor, may have been declared dead and not know it.
         while !self.is_idle() {
-            self.step()?;
-            if self.now >= look_again {
-                look_again = self.now.after(SETTLE);
-                self.check_patience()?;
+            while !self.is_idle() {
+                self.step()?;
+                if self.now >= look_again {
+                    look_again = self.now.after(SETTLE);
+                    self.check_patience()?;
+                }
             }
+            self.points.clear();
+            self.run_for(SETTLE)?;
         }
-        self.points.clear();
-        self.run_for(SETTLE)
+        Ok(())
     }
 
     /// Nobody waits for ever.
@@ -53,6 +57,8 @@ impl World {
         };
         self.actions_left == 0
             && self.faults_left == 0
+            && self.now > self.disturbed_until
+            && self.monitor.is_running()
             && self.clients.iter().all(processes_idle)
             && self.all_active()
     }

@@ -21,7 +21,13 @@ impl Importer {
     pub(super) fn open_bounds(&mut self, cx: &mut Cx<'_>) -> State {
         let mut all_open = true;
         for (bound, claim) in &self.import.bounds {
-            if claim.auth == cx.me() || cx.own.spine.replica(bound.ino).is_some() {
+            // The exporter may not have heard that it has come here: nobody else knows it then.
+            let came_here =
+                cx.own.subtrees.get(*bound).is_some_and(|own| {
+                    own.auth == DirAuth::Sole(cx.me()) && own.epoch >= claim.epoch
+                });
+            let known = came_here || cx.own.spine.replica(bound.ino).is_some();
+            if claim.auth == cx.me() || known {
                 continue;
             }
             all_open = false;
@@ -89,7 +95,7 @@ impl Importer {
         let base = self.import.base;
         cx.own.imports += 1;
         self.set_base(DirAuth::Sole(cx.me()), Freeze::Live, cx);
-        self.forget_inner_bases(cx);
+        let forgotten = self.forget_inner_bases(cx);
         for (bound, claim) in &self.import.bounds {
             // It may have moved on since the exporter spoke of it, even to here.
             let known = cx.own.subtrees.get(*bound).is_some_and(|it| it.epoch >= claim.epoch);
@@ -118,6 +124,12 @@ impl Importer {
         replica::win(cx, base);
         let seq = self.log_finish(ImportOutcome::Owned, cx);
         self.join_neighbors(cx);
+        if forgotten > 0 {
+            // The end of the import does not say so by itself: after a restart they would seem to lie
+            // with whoever had them once.
+            cov_mark::hit!(inner_bases_are_forgotten_for_good);
+            cx.own.checkpoint(cx.out);
+        }
         self.thawed.push(base);
         if self.exporter_began_anew(cx) {
             self.tell_everybody(DirAuth::Sole(cx.me()), cx);
@@ -126,7 +138,8 @@ impl Importer {
     }
 
     /// What this rank once knew to be a base inside the region, and what is no bound, is none any more.
-    fn forget_inner_bases(&self, cx: &mut Cx<'_>) {
+    /// Tells how many there were.
+    fn forget_inner_bases(&self, cx: &mut Cx<'_>) -> usize {
         let stale: Vec<DirFragId> = cx
             .own
             .subtrees
@@ -135,9 +148,10 @@ impl Importer {
             .filter(|base| *base != self.import.base && self.received.has(*base))
             .filter(|base| !self.import.bounds.contains_key(base))
             .collect();
-        for base in stale {
-            cx.own.subtrees.remove(base);
+        for base in &stale {
+            cx.own.subtrees.remove(*base);
         }
+        stale.len()
     }
 
     /// Adjacent subtrees of this rank become one.

@@ -465,3 +465,45 @@ fn what_clients_claim_of_a_region_that_is_about_to_come_is_not_counted() {
     assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
     assert!(!story.cluster.at(I).mds.holdings().pins.is_pinned(gone));
 }
+
+/// The importer once had a part of the region itself, and gave it back to the exporter. It dies when its
+/// end of the migration is on record and nothing later is.
+#[test]
+fn what_was_a_base_inside_the_region_is_none_after_a_restart() {
+    cov_mark::check!(inner_bases_are_forgotten_for_good);
+    let mut story = Story::before(Neighbor::Stranger);
+    let inner = story.cluster.at(E).mkdir(A, story.dir, "u");
+    story.cluster.run();
+    story.give_from(E, inner, I);
+    story.give_from(I, inner, E);
+    story.order();
+    story.run_until(Half::Importer, "Finishing");
+    story.kill(I);
+    story.revive(I);
+    story.assert_owner(I);
+    let own = story.cluster.at(I).mds.holdings();
+    let base = DirFragId::whole(inner);
+    assert_eq!(own.subtrees.get(base).map(|subtree| subtree.auth), None, "it lies in the region");
+}
+
+/// The bound moved to the importer while the exporter was away: the exporter names its last holder,
+/// which knows nothing of it any more.
+#[test]
+fn a_bound_that_is_the_importers_by_a_newer_claim_is_not_looked_for() {
+    let mut story = Story::before(Neighbor::BoundOwner);
+    let bound = story.bound();
+    let base = DirFragId::whole(bound);
+    let stale = story.cluster.at(E).mds.holdings().subtrees.claims()[&base].clone();
+    assert_eq!(stale.auth, B);
+    story.give_from(B, bound, I);
+    story.cluster.at(E).mds.holdings_for_test().subtrees.restore(base, &stale);
+    story.order();
+    story.rest();
+    story.assert_owner(I);
+    let own = story.cluster.at(I).mds.holdings();
+    let auth = own.subtrees.get(base).map(|subtree| subtree.auth);
+    assert!(
+        matches!(auth, None | Some(DirAuth::Sole(I))),
+        "it stays, or joins the region: {auth:?}"
+    );
+}

@@ -1,0 +1,104 @@
+//! `Tally`: how often what a story is about has happened, and what a seed has cost.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Of one run, or of all runs of a story.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Ranks that died, by whatever end of their processes.
+    pub deaths: u64,
+    /// Stores opened by a daemon that had none, or another one.
+    pub take_overs: u64,
+    /// Lives that were killed by their successors.
+    pub killed: u64,
+    /// Lives that were cut off from their stores, and went on.
+    pub cut_off: u64,
+    /// Turns that waited for the monitor's word.
+    pub held: u64,
+    /// Lives that ended because they heard that they were dead.
+    pub declared_dead: u64,
+    /// Lives that ended because a newer one was known.
+    pub refused: u64,
+    pub monitor_deaths: u64,
+}
+
+impl Tally {
+    fn all(&self) -> [(&'static str, u64); 8] {
+        [
+            ("deaths", self.deaths),
+            ("take-overs", self.take_overs),
+            ("killed by successors", self.killed),
+            ("cut off alive", self.cut_off),
+            ("turns held", self.held),
+            ("declared dead", self.declared_dead),
+            ("refused", self.refused),
+            ("monitor deaths", self.monitor_deaths),
+        ]
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.deaths += other.deaths;
+        self.take_overs += other.take_overs;
+        self.killed += other.killed;
+        self.cut_off += other.cut_off;
+        self.held += other.held;
+        self.declared_dead += other.declared_dead;
+        self.refused += other.refused;
+        self.monitor_deaths += other.monitor_deaths;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let happened = self.all().into_iter().filter(|(_, count)| *count > 0);
+        let parts: Vec<String> = happened.map(|(name, count)| format!("{count} {name}")).collect();
+        f.write_str(&parts.join(", "))
+    }
+}
+
+/// What the seeds of a story have cost.
+#[derive(Clone, Debug, Default)]
+pub struct Costs(Vec<Duration>);
+
+impl Costs {
+    pub fn add(&mut self, cost: Duration) {
+        self.0.push(cost);
+    }
+
+    #[must_use]
+    pub fn median(&self) -> Duration {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.0.iter().copied().max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_happened_is_told() {
+        let mut all = Tally { take_overs: 2, ..Tally::default() };
+        all += Tally { take_overs: 1, refused: 4, ..Tally::default() };
+        assert_eq!(all.to_string(), "3 take-overs, 4 refused");
+    }
+
+    #[test]
+    fn half_of_the_seeds_cost_less_than_the_median() {
+        let mut costs = Costs::default();
+        for millis in [9, 1, 3] {
+            costs.add(Duration::from_millis(millis));
+        }
+        assert_eq!(costs.median(), Duration::from_millis(3));
+        assert_eq!(costs.longest(), Duration::from_millis(9));
+    }
+}
