@@ -90,13 +90,7 @@ const SAMPLE: [KillPoint; 6] = [
 
 fn chosen(sample: &[KillPoint]) -> Vec<KillPoint> {
     match std::env::var("KILL_POINTS").as_deref() {
-        Ok("all") => {
-            let mut all: Vec<KillPoint> =
-                KillPoint::all().filter(|point| role(*point) != Role::Failure).collect();
-            // While rank 0 still replicates the tree: restarts of the others make it forget.
-            all.sort_by_key(|point| role(*point) != Role::Bystander);
-            all
-        }
+        Ok("all") => KillPoint::all().filter(|point| role(*point) != Role::Failure).collect(),
         Ok(names) => names.split(',').filter_map(|name| name.parse().ok()).collect(),
         Err(_) => sample.to_vec(),
     }
@@ -123,6 +117,9 @@ impl Story {
             std::fs::create_dir(mount.path(name))?;
             cluster.export(Path::new(&format!("/{name}")), rank)?;
         }
+        // It replicates what is above this: so it is a bystander of every move.
+        std::fs::create_dir(mount.path("tree/near"))?;
+        cluster.export(Path::new("/tree/near"), 0)?;
         Ok(Self { cluster, mount, way, at: 1 })
     }
 
@@ -172,7 +169,7 @@ impl Story {
         Ok(())
     }
 
-    /// One authority for the tree, and nothing frozen or in doubt anywhere.
+    /// One authority for the tree, and nothing frozen, parked or in doubt anywhere.
     fn settle(&mut self) -> anyhow::Result<()> {
         let mut at = self.at;
         wait_until("one rank has the tree, live", || {
@@ -187,7 +184,7 @@ impl Story {
                 .any(|rank| rank["details"]["migrations_running"] != 0);
             if let [tree] = trees.as_slice() {
                 at = u16::try_from(tree["rank"].as_u64().context("a rank")?)?;
-                return Ok(live && !running);
+                return Ok(live && !running && self.nothing_waits()?);
             }
             Ok(false)
         })?;
@@ -195,14 +192,25 @@ impl Story {
         Ok(())
     }
 
+    /// Nothing is frozen, swept, or waits for something that is over: what the load does itself comes
+    /// and goes.
+    fn nothing_waits(&self) -> anyhow::Result<bool> {
+        let left = self.cluster.grove_json(&["leftovers"])?;
+        let ranks = left.as_array().context("leftovers are a list")?;
+        Ok(ranks.iter().all(|rank| {
+            ["frozen", "auth_pins", "waiting", "sweeping"].iter().all(|it| rank[it] == 0)
+        }))
+    }
+
     fn tell(mut self, points: &[KillPoint]) -> anyhow::Result<()> {
         let (stop, presence) = (AtomicBool::new(false), Presence::default());
         let path = |name: &str| self.mount.path(name);
         let mut workers = [
-            Worker::new(vec![path("tree")], 1),
-            Worker::new(vec![path("left"), path("right")], 2),
+            Worker::new(vec![path("tree")], &presence, 1),
+            Worker::new(vec![path("left"), path("right")], &presence, 2),
             Worker::new(
                 vec![path("tree"), path("right")].into_iter().map(|it| it.join("w")).collect(),
+                &presence,
                 3,
             ),
         ];
@@ -214,7 +222,7 @@ impl Story {
             let running: Vec<_> = workers
                 .iter_mut()
                 .zip(&progress)
-                .map(|(worker, progress)| scope.spawn(|| worker.work(&stop, progress, &presence)))
+                .map(|(worker, progress)| scope.spawn(|| worker.work(&stop, progress)))
                 .collect();
             let killed = points.iter().try_for_each(|point| {
                 let name: &'static str = (*point).into();
@@ -230,11 +238,11 @@ impl Story {
             killed
         })?;
         say(format_args!("the longest call took {:?}", longest(&progress)));
-        for worker in &workers {
+        for worker in &mut workers {
             worker.check()?;
             worker.clean()?;
         }
-        for name in ["tree/w", "right/w", "tree", "left", "right"] {
+        for name in ["tree/near", "tree/w", "right/w", "tree", "left", "right"] {
             std::fs::remove_dir(self.mount.path(name))?;
         }
         self.mount.unmount()?;

@@ -10,6 +10,7 @@ mod lost_rank;
 mod malformed;
 mod migration;
 mod posix;
+mod recovery_time;
 mod restart;
 mod routing;
 mod smoke;

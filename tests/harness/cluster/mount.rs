@@ -71,9 +71,18 @@ impl Mount {
     /// # Errors
     /// If nobody serves it.
     pub fn kill(mut self) -> anyhow::Result<PathBuf> {
+        self.kill_process()?;
+        Ok(self.point.clone())
+    }
+
+    /// The same, for somebody who will put another mount in this one's place.
+    ///
+    /// # Errors
+    /// If nobody serves it.
+    pub fn kill_process(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::KILL)?;
         self.mounted = false;
-        Ok(self.point.clone())
+        Ok(())
     }
 
     /// Unmounts, and waits until everything is given back.

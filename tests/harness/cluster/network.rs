@@ -5,9 +5,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::process::Command;
 
 use anyhow::Context;
+use rustix::fs::{FlockOperation, flock};
 
 use super::run;
 
@@ -16,14 +18,28 @@ pub struct Network {
     /// Tells networks of this machine apart; also a part of their addresses.
     id: u8,
     members: RefCell<BTreeMap<String, u8>>,
+    /// As long as it is held, nobody else on this machine uses the number.
+    _lock: File,
+}
+
+/// A number that no other run has now; one that ended badly may have left its devices.
+fn free_id() -> anyhow::Result<(u8, File)> {
+    for id in 10..=250 {
+        let path = std::env::temp_dir().join(format!("grovefs-test-net-{id}.lock"));
+        let lock = File::options().create(true).append(true).open(path)?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return Ok((id, lock));
+        }
+    }
+    anyhow::bail!("every network number is taken")
 }
 
 impl Network {
     /// # Errors
     /// Not root, or no network namespaces.
     pub fn new() -> anyhow::Result<Self> {
-        let id = u8::try_from(std::process::id() % 200).unwrap_or(0) + 10;
-        let network = Self { id, members: RefCell::default() };
+        let (id, lock) = free_id()?;
+        let network = Self { id, members: RefCell::default(), _lock: lock };
         network.remove();
         let bridge = network.bridge();
         ip(&["link", "add", &bridge, "type", "bridge"])?;
@@ -91,6 +107,17 @@ impl Network {
     /// What `ip` says.
     pub fn heal(&self, from: &str, to: &str) -> anyhow::Result<()> {
         self.route("del", from, to)
+    }
+
+    /// Whatever is cut is whole again.
+    pub fn heal_all(&self) {
+        let names: Vec<String> = self.members.borrow().keys().cloned().collect();
+        for from in &names {
+            for to in &names {
+                // Most links are not cut.
+                self.heal(from, to).ok();
+            }
+        }
     }
 
     fn route(&self, what: &str, from: &str, to: &str) -> anyhow::Result<()> {
