@@ -227,11 +227,7 @@ fn follows(old: &MdsMap, new: &MdsMap) -> Result<(), String> {
     for (rank, entry) in &old.ranks {
         let Some(then) = new.ranks.get(rank) else { continue };
         let (before, after) = (entry.state, then.state);
-        let goes_on = match after {
-            RankState::Down => true,
-            _ if before == RankState::Down => false,
-            _ => after >= before,
-        };
+        let goes_on = after == RankState::Down || (before != RankState::Down && after >= before);
         if then.incarnation < entry.incarnation
             || (then.incarnation == entry.incarnation && !goes_on)
         {

@@ -233,7 +233,12 @@ impl World {
                     "daemon {} stands by and is refused: {error}",
                     pid.daemon
                 ))),
-                _ => Ok(()),
+                FromMonitor::Map(_)
+                | FromMonitor::BeaconAck { .. }
+                | FromMonitor::Slot { .. }
+                | FromMonitor::Done
+                | FromMonitor::StandByAck { .. }
+                | FromMonitor::Description(_) => Ok(()),
             },
             Task::Seizes { .. } | Task::Opens { .. } => Ok(()),
         }

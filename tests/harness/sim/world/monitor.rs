@@ -200,11 +200,11 @@ impl World {
                 self.map_on_its_way(caller.who(), map, Duration::from_micros(1));
                 Ok(())
             }
-            (Caller::Operator, FromMonitor::Refused(error)) => match error {
-                // Somebody has come back meanwhile.
-                MonitorError::NotDown { .. } | MonitorError::NoRank(_) => Ok(()),
-                error => Err(Violation::Disagreement(format!("the operator hears: {error}"))),
-            },
+            // Somebody has come back meanwhile.
+            (Caller::Operator, FromMonitor::Refused(MonitorError::NotDown { .. })) => Ok(()),
+            (Caller::Operator, FromMonitor::Refused(error)) => {
+                Err(Violation::Disagreement(format!("the operator hears: {error}")))
+            }
             (Caller::Client(_) | Caller::Operator, _) => Ok(()),
         }
     }
