@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use common::limit::TURN_INPUTS_MAX;
+use common::limit::{BEACON, TURN_INPUTS_MAX};
 use common::mds_map::MdsMap;
 use common::time::{Monotonic, Now};
 use mds_core::mds::Mds;
@@ -90,9 +90,26 @@ impl EventLoop {
         }
         warn!("the monitor does not acknowledge this rank: it answers nobody until it does");
         let since = Instant::now();
-        self.leash.slack().await;
+        self.slack().await;
         self.timers.delay(since.elapsed());
         info!(for_ms = since.elapsed().as_millis(), "acknowledged again");
+    }
+
+    /// Stands still of its own will: beacons sent meanwhile are to be signs of life.
+    async fn slack(&mut self) {
+        if self.leash.is_slack() {
+            return;
+        }
+        let mut signs = tokio::time::interval(BEACON / 2);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.leash.slack() => return,
+                _ = signs.tick() => {
+                    self.turns.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
     }
 
     async fn turn(&mut self, arrived: &mut Vec<Arrival>) -> Fate {
@@ -139,7 +156,7 @@ impl EventLoop {
             return Fate::Live;
         }
         // Stopped in the middle of a turn, and woken up: what it says may not be true any more.
-        self.leash.slack().await;
+        self.slack().await;
         self.writer.submit(Turn { map, effects, seq: self.mds.seq() }, load).await
     }
 }

@@ -97,11 +97,20 @@ fn everything_goes_wrong() {
     });
 }
 
+/// What a story is about must happen in it, unless only few seeds are asked for.
+#[track_caller]
+fn assert_happened(wanted: &[(&str, u64)]) {
+    let few = Seeds::from_environment(1000).count < 1000;
+    for (what, count) in wanted {
+        assert!(few || *count > 0, "{what} never happened");
+    }
+}
+
 /// Ranks die or stop for longer than the monitor waits; a daemon on the same machine kills what is left
 /// of them and takes their place, and sometimes dies itself.
 #[test]
 fn take_over() {
-    run("take_over", Seeds::from_environment(4000), |seed| Settings {
+    let happened = run("take_over", Seeds::from_environment(4000), |seed| Settings {
         standbys: 1 + u16::try_from(seed % 2).expect("below 2"),
         standby_deaths: 2,
         long_pauses: 2,
@@ -111,28 +120,36 @@ fn take_over() {
         exports: 8,
         ..moves(seed)
     });
+    assert_happened(&[("a take-over", happened.take_overs), ("a kill", happened.killed)]);
 }
 
 /// The successor is on another machine: the old life was cut off from its store and does not know it.
 #[test]
 fn take_over_from_another_machine() {
-    run("take_over_from_another_machine", Seeds::from_environment(4000), |seed| Settings {
-        standbys_elsewhere: 1 + u16::try_from(seed % 2).expect("below 2"),
-        standby_deaths: 1,
-        long_pauses: 2,
-        monitor_cuts: 2,
-        hard_deaths: 1,
-        breaks: 2,
-        late_maps: 20,
-        exports: 8,
-        ..moves(seed)
-    });
+    let happened =
+        run("take_over_from_another_machine", Seeds::from_environment(4000), |seed| Settings {
+            standbys_elsewhere: 1 + u16::try_from(seed % 2).expect("below 2"),
+            standby_deaths: 1,
+            long_pauses: 2,
+            monitor_cuts: 2,
+            hard_deaths: 1,
+            breaks: 2,
+            late_maps: 20,
+            exports: 8,
+            ..moves(seed)
+        });
+    assert_happened(&[
+        ("a life that was cut off", happened.cut_off),
+        ("a turn that was held", happened.held),
+        ("a life that was declared dead", happened.declared_dead),
+        ("a life that was refused", happened.refused),
+    ]);
 }
 
 /// The monitor dies, stops and is not heard, while ranks die and stop.
 #[test]
 fn the_monitor_dies() {
-    run("the_monitor_dies", Seeds::from_environment(4000), |seed| Settings {
+    let happened = run("the_monitor_dies", Seeds::from_environment(4000), |seed| Settings {
         standbys: u16::try_from(seed % 3).expect("below 3"),
         monitor_deaths: 2,
         monitor_pauses: 1,
@@ -144,4 +161,5 @@ fn the_monitor_dies() {
         exports: 8,
         ..moves(seed)
     });
+    assert_happened(&[("a death of the monitor", happened.monitor_deaths)]);
 }

@@ -149,6 +149,15 @@ struct Heard {
     turns: u64,
 }
 
+/// What a beacon is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    /// It is acknowledged.
+    OfLife,
+    /// It is not: the rank's leash must not outlast the grace.
+    Idle,
+}
+
 /// The state machine. `stored` is what it has persisted; the rest begins anew with each start.
 #[derive(Clone, Debug)]
 pub struct Monitor {
@@ -242,7 +251,9 @@ impl Monitor {
         };
         if let Some(rank) = rank {
             slot.standing = SlotStanding::Holds(rank);
-            self.on_sign_of_life(now, rank, beacon, out)?;
+            if self.on_sign_of_life(now, rank, beacon, out)? == Sign::Idle {
+                return Ok(FromMonitor::Done);
+            }
         }
         let grace = self.params.grace;
         Ok(FromMonitor::BeaconAck { number: beacon.number, rank, grace })
@@ -254,7 +265,7 @@ impl Monitor {
         rank: Rank,
         beacon: &Beacon,
         out: &mut Vec<Effect>,
-    ) -> Result<(), MonitorError> {
+    ) -> Result<Sign, MonitorError> {
         let known = self.stored.map.ranks.get(&rank);
         let known = known.map_or(Incarnation(0), |entry| entry.incarnation);
         if beacon.incarnation < known {
@@ -265,16 +276,16 @@ impl Monitor {
                 self.begin_life(now, rank, beacon);
                 self.publish(out);
             }
-            return Ok(());
+            return Ok(Sign::OfLife);
         }
-        self.hear(now, rank, beacon.turns);
+        let sign = self.hear(now, rank, beacon);
         if self.step(rank, beacon.state) {
             if self.stored.map.state(rank) == RankState::Down {
                 self.succession.expect_return(rank, now.after(self.params.grace));
             }
             self.publish(out);
         }
-        Ok(())
+        Ok(sign)
     }
 
     fn begin_life(&mut self, now: Monotonic, rank: Rank, beacon: &Beacon) {
@@ -291,13 +302,28 @@ impl Monitor {
     }
 
     /// A beacon counts as a sign of life only if the core has turned since the last that did: the
-    /// thread that sends beacons may outlive it. While it replays, the core does not turn yet.
-    fn hear(&mut self, now: Monotonic, rank: Rank, turns: u64) {
-        let replays = self.stored.map.state(rank) == RankState::Replay;
-        let stuck = self.heard.get(&rank).is_some_and(|heard| heard.turns == turns);
-        if replays || !stuck {
-            self.heard.insert(rank, Heard { at: now, turns });
+    /// thread that sends beacons may outlive it. While it replays, the core does not turn yet. Nobody
+    /// waits for one that is dead, or says goodbye.
+    fn hear(&mut self, now: Monotonic, rank: Rank, beacon: &Beacon) -> Sign {
+        let turns = beacon.turns;
+        if beacon.state == RankState::Down {
+            return Sign::OfLife;
         }
+        match self.stored.map.state(rank) {
+            RankState::Down => return Sign::Idle,
+            RankState::Replay => {}
+            RankState::Resolve
+            | RankState::Reconnect
+            | RankState::Rejoin
+            | RankState::Active
+            | RankState::Stopping => {
+                if self.heard.get(&rank).is_some_and(|heard| heard.turns == turns) {
+                    return Sign::Idle;
+                }
+            }
+        }
+        self.heard.insert(rank, Heard { at: now, turns });
+        Sign::OfLife
     }
 
     /// Ranks are given out in the order of slots. A daemon that formats again what was never used

@@ -35,6 +35,8 @@ pub struct Line {
     pub up: bool,
     /// What the monitor has said arrives.
     pub down: bool,
+    /// Nothing came through for so long that both ends have given it up, or will when they wake up.
+    pub timed_out: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -177,13 +179,20 @@ impl MonitorHost {
     pub fn connect(&mut self, caller: Caller) -> MonitorConn {
         self.conn_last += 1;
         let conn = MonitorConn(self.conn_last);
-        self.lines.insert(conn, Line { caller, life: self.life, up: true, down: true });
+        self.lines
+            .insert(conn, Line { caller, life: self.life, up: true, down: true, timed_out: false });
         conn
     }
 
     #[must_use]
     pub fn line(&self, conn: MonitorConn) -> Option<&Line> {
         self.lines.get(&conn)
+    }
+
+    pub fn time_out(&mut self, conn: MonitorConn) {
+        if let Some(line) = self.lines.get_mut(&conn) {
+            line.timed_out = true;
+        }
     }
 
     /// The monitor is not to hear this caller any more. Tells whether it still did.
@@ -218,11 +227,7 @@ fn follows(old: &MdsMap, new: &MdsMap) -> Result<(), String> {
     for (rank, entry) in &old.ranks {
         let Some(then) = new.ranks.get(rank) else { continue };
         let (before, after) = (entry.state, then.state);
-        let goes_on = match after {
-            RankState::Down => true,
-            _ if before == RankState::Down => false,
-            _ => after >= before,
-        };
+        let goes_on = after == RankState::Down || (before != RankState::Down && after >= before);
         if then.incarnation < entry.incarnation
             || (then.incarnation == entry.incarnation && !goes_on)
         {

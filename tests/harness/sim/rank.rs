@@ -55,7 +55,7 @@ pub struct Process {
     /// Since when it has not, in its own time.
     held_since: Option<Monotonic>,
     /// Turns of the core.
-    pub turns: u64,
+    turns: u64,
     /// Turns whose batches are being written, in order.
     writing: VecDeque<Turn>,
     pub timers: TimerTable,
@@ -224,6 +224,12 @@ impl Process {
             self.timers.delay(now.since(since));
         }
         false
+    }
+
+    /// What the next beacon says: who waits for the monitor's word is not stuck.
+    pub fn turns(&mut self) -> u64 {
+        self.turns += u64::from(self.waits_for_monitor());
+        self.turns
     }
 
     /// Whether it waits for the monitor's word.

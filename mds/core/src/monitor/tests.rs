@@ -215,6 +215,23 @@ fn beacons_of_a_core_that_stands_still_do_not_keep_it_alive() {
     assert_eq!(cluster.state(0), RankState::Down);
 }
 
+/// Else its leash would last beyond its declared death: the rank counts from beacons that are
+/// acknowledged, the monitor from those that are signs of life.
+#[test]
+fn what_is_no_sign_of_life_is_not_acknowledged() {
+    let mut cluster = Fixture::active(1);
+    let answer = cluster.beacon_after_turns(0, 1, RankState::Active, 1000);
+    assert!(matches!(answer, FromMonitor::BeaconAck { .. }), "{answer:?}");
+    let answer = cluster.beacon_after_turns(0, 1, RankState::Active, 1000);
+    assert_eq!(answer, FromMonitor::Done, "the core has not turned");
+    let answer = cluster.beacon_after_turns(0, 1, RankState::Active, 1001);
+    assert!(matches!(answer, FromMonitor::BeaconAck { .. }), "{answer:?}");
+    cluster.pass(BEACON_GRACE + TICK + TICK);
+    assert_eq!(cluster.beacon(0, 1, RankState::Active), FromMonitor::Done, "it is dead");
+    let answer = cluster.beacon(0, 1, RankState::Down);
+    assert!(matches!(answer, FromMonitor::BeaconAck { .. }), "goodbye is heard: {answer:?}");
+}
+
 #[test]
 fn everybody_has_a_full_grace_after_the_monitor_slept_or_restarted() {
     let mut cluster = Fixture::active(1);

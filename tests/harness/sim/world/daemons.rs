@@ -17,7 +17,7 @@ use crate::mistake;
 use crate::sim::daemon::{Daemon, Owner, Pid, Running, Task};
 use crate::sim::monitor::{Caller, MonitorConn};
 use crate::sim::network::{Lane, Life};
-use crate::sim::rank::clock;
+use crate::sim::rank::{Process, clock};
 use crate::sim::trace::Who;
 
 /// What a daemon does next by itself.
@@ -190,7 +190,7 @@ impl World {
     fn beacon(&mut self, pid: Pid) {
         let now = clock(self.now, pid.daemon);
         let Some(life) = self.running(pid).and_then(|process| process.life()) else { return };
-        let turns = self.alive(life).map_or(0, |process| process.turns);
+        let turns = self.alive(life).map_or(0, Process::turns);
         let Some(process) = self.running(pid) else { return };
         let Some(conn) = process.conn else { return };
         if let Some(beacon) = process.link().map(|link| link.beacon(now, turns)) {
@@ -233,7 +233,12 @@ impl World {
                     "daemon {} stands by and is refused: {error}",
                     pid.daemon
                 ))),
-                _ => Ok(()),
+                FromMonitor::Map(_)
+                | FromMonitor::BeaconAck { .. }
+                | FromMonitor::Slot { .. }
+                | FromMonitor::Done
+                | FromMonitor::StandByAck { .. }
+                | FromMonitor::Description(_) => Ok(()),
             },
             Task::Seizes { .. } | Task::Opens { .. } => Ok(()),
         }

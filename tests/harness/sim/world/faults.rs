@@ -93,7 +93,8 @@ impl World {
 
     /// A rank and the monitor do not hear each other, one way or both.
     fn cut_from_monitor(&mut self, dice: &mut Dice) {
-        let daemon = Who::Daemon(dice.index(self.daemons.len()));
+        let number = dice.index(self.daemons.len());
+        let daemon = Who::Daemon(number);
         let heals = self.now.after(dice.wait(Duration::from_secs(1), MONITOR_CUT_MAX));
         self.disturbed_until = self.disturbed_until.max(heals);
         let ways = dice.below(3);
@@ -104,6 +105,7 @@ impl World {
         if ways != 1 {
             self.network.cut(Who::Monitor, daemon, heals);
         }
+        self.nothing_until(number, heals);
     }
 
     fn step_clock(&mut self, dice: &mut Dice) {

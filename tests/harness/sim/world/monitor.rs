@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::id::Rank;
 use common::mds_map::{MdsMap, Switch};
+use common::time::Monotonic;
 use common::wire::monitor::{FromMonitor, MonitorError, ToMonitor};
 use mds_core::monitor::{Asker, ConnId, Input, TICK};
 
@@ -27,6 +28,7 @@ pub(in crate::sim) enum Post {
     FromMonitor(MonitorConn, Box<FromMonitor>),
     /// The caller hears that the monitor is gone.
     MonitorGone(MonitorConn),
+    TimesOut(MonitorConn),
 }
 
 const DIAL: Duration = Duration::from_millis(10);
@@ -37,6 +39,10 @@ const MAP_LATE: Duration = Duration::from_secs(3);
 /// A monitor is away for less than a session's lease leaves: ranks answer nobody without it.
 const MONITOR_AWAY: Duration = Duration::from_secs(6);
 const MONITOR_PAUSE: Duration = Duration::from_secs(6);
+/// After so long without a sign of the other, an end gives a connection up, at the soonest and at the
+/// latest.
+const IDLE_MIN: Duration = Duration::from_secs(3);
+const IDLE_MAX: Duration = Duration::from_secs(8);
 /// An operator looks, and believes that something is wrong for good.
 const LOOKS: Duration = Duration::from_secs(2);
 const LOST_PATIENCE: Duration = Duration::from_secs(3);
@@ -81,8 +87,14 @@ impl World {
                     self.monitor_input(Input::Gone { conn: ConnId(conn.0) })?;
                 }
             }
+            Post::TimesOut(conn) => {
+                self.monitor.time_out(conn);
+                self.after(Duration::ZERO, Event::Post(Post::CallerGone(conn)));
+                self.after(Duration::ZERO, Event::Post(Post::MonitorGone(conn)));
+            }
             Post::FromMonitor(conn, msg) => {
-                let line = self.monitor.line(conn).filter(|line| line.down).copied();
+                let line = self.monitor.line(conn);
+                let line = line.filter(|line| line.down && !line.timed_out).copied();
                 if let Some(line) = line {
                     self.caller_hears(conn, line.caller, *msg)?;
                 }
@@ -131,9 +143,8 @@ impl World {
     }
 
     fn monitor_hears(&mut self, conn: MonitorConn, msg: ToMonitor) -> Result<(), Violation> {
-        let Some(line) = self.monitor.line(conn).filter(|line| line.up).copied() else {
-            return Ok(());
-        };
+        let line = self.monitor.line(conn).filter(|line| line.up && !line.timed_out);
+        let Some(line) = line.copied() else { return Ok(()) };
         let asker = match line.caller {
             Caller::Daemon(pid) => Asker::Mds { name: self.daemons[pid.daemon].name() },
             Caller::Client(_) => Asker::Client,
@@ -189,11 +200,11 @@ impl World {
                 self.map_on_its_way(caller.who(), map, Duration::from_micros(1));
                 Ok(())
             }
-            (Caller::Operator, FromMonitor::Refused(error)) => match error {
-                // Somebody has come back meanwhile.
-                MonitorError::NotDown { .. } | MonitorError::NoRank(_) => Ok(()),
-                error => Err(Violation::Disagreement(format!("the operator hears: {error}"))),
-            },
+            // Somebody has come back meanwhile.
+            (Caller::Operator, FromMonitor::Refused(MonitorError::NotDown { .. })) => Ok(()),
+            (Caller::Operator, FromMonitor::Refused(error)) => {
+                Err(Violation::Disagreement(format!("the operator hears: {error}")))
+            }
             (Caller::Client(_) | Caller::Operator, _) => Ok(()),
         }
     }
@@ -263,6 +274,16 @@ impl World {
     pub(super) fn pause_monitor(&mut self, dice: &mut Dice) {
         let until = self.now.after(dice.wait(Duration::from_millis(50), MONITOR_PAUSE));
         self.stop_monitor(until);
+    }
+
+    /// Nothing gets through between a daemon's process and the monitor until then: if that is too long,
+    /// their connection ends.
+    pub(super) fn nothing_until(&mut self, number: usize, until: Monotonic) {
+        let conn = self.daemons[number].process.as_ref().and_then(|process| process.conn);
+        let gives_up = self.now.after(self.dice.wait(IDLE_MIN, IDLE_MAX));
+        if let Some(conn) = conn.filter(|_| until > gives_up) {
+            self.at(gives_up, Event::Post(Post::TimesOut(conn)));
+        }
     }
 
     /// An operator says something, if the monitor is there to hear it.

@@ -19,6 +19,7 @@ impl World {
         self.disturbed_until = self.disturbed_until.max(until);
         if let Some(process) = self.daemons[pid.daemon].running_mut(pid) {
             process.paused_until = until;
+            self.nothing_until(pid.daemon, until);
         }
     }
 
@@ -96,7 +97,7 @@ impl World {
             Caller::Client(_) | Caller::Operator => None,
         };
         match post {
-            Post::MonitorStarts => None,
+            Post::MonitorStarts | Post::TimesOut(_) => None,
             Post::Tick(_) | Post::ToMonitor(..) | Post::CallerGone(_) => {
                 Some(self.monitor.paused_until)
             }

@@ -71,10 +71,8 @@ impl World {
                 self.trace.line(now, Who::Rank(life.rank), "in", || format!("{input:?}"));
             }
         }
-        let turns = |world: &mut Self| world.alive(life).map(|process| process.turns);
-        let before = turns(self);
         let batches = self.host(life.rank).turn(now, life);
-        if turns(self) == before {
+        if self.alive(life).is_some_and(|process| process.waits_for_monitor()) {
             self.tally.held += 1;
             self.trace.line(now, Who::Rank(life.rank), "held", String::new);
             return Ok(());
