@@ -1,39 +1,17 @@
 //! Daemons die, are stopped, are cut off, with others standing by: who uses the file system only waits.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use rustix::process::Signal;
 use tests::cluster::mount::Mount;
 use tests::cluster::{Cluster, pass, wait_until};
 
+use crate::load::{Presence, Progress, Worker, longest, wait_for_progress, while_working};
+
 /// No call may wait longer for a rank that is taken over, or comes back.
 const WAIT_MAX: Duration = Duration::from_secs(20);
-
-/// Makes, renames, reads and removes files until told to stop. Every call must work.
-fn work(dir: &Path, stop: &AtomicBool, rounds: &AtomicU64) -> anyhow::Result<Duration> {
-    let mut longest = Duration::ZERO;
-    for round in 0_u64.. {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let began = Instant::now();
-        let (file, moved) = (dir.join(format!("f{round}")), dir.join("moved"));
-        std::fs::write(&file, round.to_string()).context("write")?;
-        std::fs::rename(&file, &moved).context("rename")?;
-        ensure!(std::fs::read_to_string(&moved).context("read")? == round.to_string());
-        std::fs::create_dir(dir.join("sub")).context("mkdir")?;
-        std::fs::hard_link(&moved, dir.join("sub/link")).context("link")?;
-        ensure!(std::fs::read_dir(dir).context("list")?.count() == 2);
-        std::fs::remove_file(&moved).context("unlink")?;
-        std::fs::remove_dir_all(dir.join("sub")).context("remove")?;
-        rounds.fetch_add(1, Ordering::Relaxed);
-        longest = longest.max(began.elapsed());
-    }
-    Ok(longest)
-}
 
 /// A cluster whose every rank holds a directory that somebody works in.
 struct Story {
@@ -72,35 +50,21 @@ impl Story {
 
     /// Does something while everybody works, waits until work goes on, and ends everything well.
     fn tell(self, happens: impl FnOnce(&Cluster) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let stop = AtomicBool::new(false);
-        let rounds: Vec<AtomicU64> = self.dirs.iter().map(|_| AtomicU64::new(0)).collect();
-        let all_go_on = || {
-            let before: Vec<u64> = rounds.iter().map(|it| it.load(Ordering::Relaxed)).collect();
-            wait_until("work goes on", || {
-                let now = rounds.iter().map(|it| it.load(Ordering::Relaxed));
-                Ok(now.zip(&before).all(|(now, before)| now > before + 1))
-            })
-        };
-        std::thread::scope(|scope| -> anyhow::Result<()> {
-            let workers: Vec<_> = self
-                .dirs
-                .iter()
-                .zip(&rounds)
-                .map(|(dir, rounds)| scope.spawn(|| work(dir, &stop, rounds)))
-                .collect();
-            let happened = all_go_on()
+        let presence = Presence::default();
+        let hire = |(dir, seed): (&PathBuf, u64)| Worker::new(vec![dir.clone()], &presence, seed);
+        let mut workers: Vec<_> = self.dirs.iter().zip(1..).map(hire).collect();
+        let progress: Vec<Progress> = self.dirs.iter().map(|_| Progress::default()).collect();
+        while_working(&mut workers, &progress, || {
+            wait_for_progress(&progress, 20)
                 .and_then(|()| happens(&self.cluster))
                 .and_then(|()| self.cluster.wait_active())
-                .and_then(|()| all_go_on());
-            stop.store(true, Ordering::Relaxed);
-            for worker in workers {
-                let longest = worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
-                ensure!(longest < WAIT_MAX, "a round took {longest:?}");
-            }
-            happened
+                .and_then(|()| wait_for_progress(&progress, 20))
         })?;
-        for dir in &self.dirs {
-            ensure!(std::fs::read_dir(dir)?.count() == 0);
+        let longest = longest(&progress);
+        ensure!(longest < WAIT_MAX, "a call took {longest:?}");
+        for (worker, dir) in workers.iter_mut().zip(&self.dirs) {
+            worker.check()?;
+            worker.clean()?;
             std::fs::remove_dir(dir)?;
         }
         self.mount.unmount()?;
@@ -126,27 +90,6 @@ fn a_standby_takes_the_place_of_a_daemon_that_was_killed() -> anyhow::Result<()>
         cluster.wait_active()?;
         cluster.kill_daemon("mds-2")?;
         taken_over(cluster, 1, "mds-2")
-    })
-}
-
-#[test]
-fn a_stopped_daemon_is_killed_before_its_store_is_taken_over() -> anyhow::Result<()> {
-    Story::new(2, 1)?.tell(|cluster| {
-        cluster.signal_daemon("mds-1", Signal::STOP)?;
-        taken_over(cluster, 1, "mds-1")?;
-        ensure!(!cluster.runs("mds-1"), "it must not wake up again");
-        cluster.start_daemon("mds-1")
-    })
-}
-
-#[test]
-fn a_daemon_that_was_stopped_for_long_begins_anew() -> anyhow::Result<()> {
-    Story::new(2, 0)?.tell(|cluster| {
-        cluster.signal_daemon("mds-1", Signal::STOP)?;
-        wait_until("it is declared dead", || {
-            Ok(cluster.grove_json(&["status", "--brief"])?["ranks"][1]["state"] == "down")
-        })?;
-        cluster.signal_daemon("mds-1", Signal::CONT)
     })
 }
 

@@ -5,8 +5,6 @@
 
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -14,7 +12,7 @@ use mds_core::kill_point::KillPoint;
 use tests::cluster::mount::Mount;
 use tests::cluster::{Cluster, say, wait_until};
 
-use crate::load::{Presence, Progress, Worker, longest, wait_for_progress};
+use crate::load::{Presence, Progress, Worker, longest, wait_for_progress, while_working};
 
 const RANKS: u16 = 3;
 /// Moves to and fro between the other two.
@@ -202,8 +200,10 @@ impl Story {
         }))
     }
 
+    /// After each death everybody pauses: what is there is compared, and nothing may wait for
+    /// something that is over.
     fn tell(mut self, points: &[KillPoint]) -> anyhow::Result<()> {
-        let (stop, presence) = (AtomicBool::new(false), Presence::default());
+        let presence = Presence::default();
         let path = |name: &str| self.mount.path(name);
         let mut workers = [
             Worker::new(vec![path("tree")], &presence, 1),
@@ -218,28 +218,18 @@ impl Story {
             std::fs::create_dir(self.mount.path(name))?;
         }
         let progress: [Progress; 3] = std::array::from_fn(|_| Progress::default());
-        std::thread::scope(|scope| -> anyhow::Result<()> {
-            let running: Vec<_> = workers
-                .iter_mut()
-                .zip(&progress)
-                .map(|(worker, progress)| scope.spawn(|| worker.work(&stop, progress)))
-                .collect();
-            let killed = points.iter().try_for_each(|point| {
-                let name: &'static str = (*point).into();
+        for point in points {
+            let name: &'static str = point.into();
+            let died = while_working(&mut workers, &progress, || {
                 wait_for_progress(&progress, 5)
                     .and_then(|()| self.kill_at(*point))
                     .and_then(|()| wait_for_progress(&progress, 5))
-                    .with_context(|| format!("killed at {name}"))
             });
-            stop.store(true, Ordering::Relaxed);
-            for worker in running {
-                worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
-            }
-            killed
-        })?;
+            died.and_then(|()| self.look(&mut workers))
+                .with_context(|| format!("killed at {name}"))?;
+        }
         say(format_args!("the longest call took {:?}", longest(&progress)));
         for worker in &mut workers {
-            worker.check()?;
             worker.clean()?;
         }
         for name in ["tree/near", "tree/w", "right/w", "tree", "left", "right"] {
@@ -248,6 +238,13 @@ impl Story {
         self.mount.unmount()?;
         wait_until("nothing is left", || crate::migration::nothing_left(&self.cluster))?;
         self.cluster.end()
+    }
+
+    fn look(&mut self, workers: &mut [Worker<'_>]) -> anyhow::Result<()> {
+        for worker in workers {
+            worker.check()?;
+        }
+        self.settle()
     }
 }
 

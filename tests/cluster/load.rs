@@ -6,23 +6,25 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use rustix::fs::{XattrFlags, removexattr, setxattr};
 use rustix::io::Errno;
 
+pub(crate) use crew::{anybody_failed, longest, total, wait_for_progress, while_working};
 pub(crate) use dice::Dice;
 use model::{APPENDED, DIRS, Model, Op};
 use view::{MARK, View};
 
+mod crew;
 mod dice;
 mod model;
 mod view;
 
 /// Operations after which everything is compared.
 const LOOK_EVERY: u64 = 200;
-/// Of so many operations one is looked at through the other mount.
+/// Of so many operations one is looked at through another mount than the one it was done through.
 const PEEK_EVERY: u64 = 5;
 
 /// What is told of the work while it goes on.
@@ -52,39 +54,57 @@ impl Presence {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Only a mount that is killed may fail a call.
-    fn excuses(&self, before: u64) -> bool {
-        self.number() != before || !before.is_multiple_of(2)
+    fn is_there(&self) -> bool {
+        self.number().is_multiple_of(2)
     }
 }
 
-/// A mount that somebody else's changes are looked at through.
+/// A mount, as somebody who works sees it.
 #[derive(Debug)]
-struct Other<'a> {
+struct Hand<'a> {
     view: View,
     presence: &'a Presence,
+}
+
+/// A file held open through a mount, in one of its lives.
+#[derive(Debug)]
+struct Held {
+    file: File,
+    hand: usize,
+    life: u64,
 }
 
 /// One worker, alone in its directories.
 #[derive(Debug)]
 pub(crate) struct Worker<'a> {
-    view: View,
-    presence: &'a Presence,
-    other: Option<Other<'a>>,
+    hands: Vec<Hand<'a>>,
+    /// Of the hands, the one that the call under way goes through.
+    hand: usize,
     model: Model,
     /// What the call under way does, and what must be there if it was done.
     doubt: Option<(Op, Model)>,
-    held: BTreeMap<u64, File>,
+    held: BTreeMap<u64, Held>,
     dice: Dice,
+}
+
+/// What calls say whose mount is killed: it is gone, or was while they went on (EIO from a page), or has
+/// left the bare folder behind until it is mounted again. That something else is found than must be there
+/// is no error of this kind.
+fn is_of_a_killed_mount(error: &anyhow::Error) -> bool {
+    let fair = [Errno::NOTCONN, Errno::CONNABORTED, Errno::IO, Errno::NOENT];
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        let errno = cause.downcast_ref::<Errno>().map(|errno| errno.raw_os_error());
+        io.or(errno).is_some_and(|number| fair.iter().any(|it| it.raw_os_error() == number))
+    })
 }
 
 impl<'a> Worker<'a> {
     /// Works below all of `roots`, which are empty, through a mount.
     pub(crate) fn new(roots: Vec<PathBuf>, presence: &'a Presence, seed: u64) -> Self {
         Self {
-            view: View::new(roots),
-            presence,
-            other: None,
+            hands: vec![Hand { view: View::new(roots), presence }],
+            hand: 0,
             model: Model::default(),
             doubt: None,
             held: BTreeMap::new(),
@@ -92,28 +112,64 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Looks through another mount as well: what was acknowledged here is seen there.
-    pub(crate) fn seen_through(self, roots: Vec<PathBuf>, presence: &'a Presence) -> Self {
-        Self { other: Some(Other { view: View::new(roots), presence }), ..self }
+    /// Works through another mount as well, where the same directories are `roots`: what was
+    /// acknowledged by one is seen by the other.
+    pub(crate) fn also_through(mut self, roots: Vec<PathBuf>, presence: &'a Presence) -> Self {
+        self.hands.push(Hand { view: View::new(roots), presence });
+        self
     }
 
-    /// Works until told to stop. Every call must do what the model says, unless the mount is killed
+    fn view(&self) -> &View {
+        &self.hands[self.hand].view
+    }
+
+    fn choose_hand(&mut self) {
+        let chosen = self.dice.below(self.hands.len() as u64);
+        self.hand = usize::try_from(chosen).expect("few hands");
+    }
+
+    /// Works until told to stop. Every call must do what the model says, unless its mount is killed
     /// meanwhile: then what it was about to do is done, or not.
-    pub(crate) fn work(&mut self, stop: &AtomicBool, progress: &Progress) -> anyhow::Result<()> {
-        while !stop.load(Ordering::Relaxed) {
-            let before = self.presence.number();
-            if let Err(error) = self.some(progress) {
-                if !self.presence.excuses(before) {
+    fn work(&mut self, stop: &AtomicBool, progress: &Progress) -> anyhow::Result<()> {
+        let mut interrupted = false;
+        while interrupted || !stop.load(Ordering::Relaxed) {
+            let before: Vec<u64> = self.hands.iter().map(|it| it.presence.number()).collect();
+            self.let_go_of_the_dead(&before);
+            let done = if interrupted { self.resume() } else { self.some(progress) };
+            interrupted = false;
+            if let Err(error) = done {
+                let presence = self.hands[self.hand].presence;
+                let killed = presence.number() != before[self.hand] || !presence.is_there();
+                if !killed || !is_of_a_killed_mount(&error) {
                     progress.failed.fetch_add(1, Ordering::Relaxed);
                     return Err(error);
                 }
-                tests::cluster::wait_until("the mount is back", || {
-                    Ok(self.presence.number().is_multiple_of(2))
-                })?;
-                self.resume()?;
+                tests::cluster::wait_until("the mount is back", || Ok(presence.is_there()))?;
+                interrupted = true;
             }
         }
         Ok(())
+    }
+
+    /// What was open through a mount that was killed is not open any more.
+    fn let_go_of_the_dead(&mut self, lives: &[u64]) {
+        let model = &mut self.model;
+        let after = self.doubt.as_mut().map(|(_, after)| after);
+        let mut models: Vec<&mut Model> = std::iter::once(model).chain(after).collect();
+        self.held.retain(|slot, held| {
+            let lives = held.life == lives[held.hand];
+            if !lives {
+                models.iter_mut().for_each(|model| model.let_go(*slot));
+            }
+            lives
+        });
+    }
+
+    /// Nothing is held open any more.
+    fn close(&mut self) {
+        for slot in std::mem::take(&mut self.held).into_keys() {
+            self.model.let_go(slot);
+        }
     }
 
     fn some(&mut self, progress: &Progress) -> anyhow::Result<()> {
@@ -126,6 +182,7 @@ impl<'a> Worker<'a> {
         let op = Op::choose(&mut self.dice);
         let mut after = self.model.clone();
         let expected = after.apply(&op);
+        self.choose_hand();
         self.doubt = Some((op.clone(), after.clone()));
         let began = Instant::now();
         let found = self.carry_out(&op);
@@ -138,13 +195,9 @@ impl<'a> Worker<'a> {
                 found.len(),
                 expected.len()
             ),
-            (Err(error), None) => {
-                let refused = [Errno::NOENT, Errno::EXIST, Errno::NOTEMPTY, Errno::NODATA];
-                let refused = refused.map(|errno| Some(errno.raw_os_error()));
-                ensure!(refused.contains(&error.raw_os_error()), "{op:?}: {error}");
-            }
             (Ok(_), None) => anyhow::bail!("{op:?} went well, but should not have"),
-            (Err(error), Some(_)) => return Err(error).with_context(|| format!("{op:?}")),
+            (Err(error), None) if is_refusal(&error) => {}
+            (Err(error), _) => return Err(error).with_context(|| format!("{op:?}")),
         }
         self.model = after;
         self.doubt = None;
@@ -153,7 +206,7 @@ impl<'a> Worker<'a> {
 
     /// What was read or listed, or nothing.
     fn carry_out(&mut self, op: &Op) -> io::Result<Vec<u8>> {
-        let view = &self.view;
+        let view = self.view();
         match op {
             Op::Mkdir(dir) => fs::create_dir(view.dir(*dir))?,
             Op::Rmdir(dir) => fs::remove_dir(view.dir(*dir))?,
@@ -186,8 +239,9 @@ impl<'a> Worker<'a> {
             Op::Read(at) => return fs::read(view.file(*at)),
             Op::List(dir) => return view.names(*dir),
             Op::Hold(slot, at) => {
+                let life = self.hands[self.hand].presence.number();
                 let file = File::options().read(true).write(true).open(view.file(*at))?;
-                self.held.insert(*slot, file);
+                self.held.insert(*slot, Held { file, hand: self.hand, life });
             }
             Op::AppendHeld(slot) => {
                 let file = self.held(*slot)?;
@@ -204,65 +258,65 @@ impl<'a> Worker<'a> {
         Ok(Vec::new())
     }
 
-    fn held(&self, slot: u64) -> io::Result<&File> {
-        Ok(self.held.get(&slot).ok_or(Errno::NOENT)?)
+    fn held(&mut self, slot: u64) -> io::Result<&File> {
+        let held = self.held.get(&slot).ok_or(Errno::NOENT)?;
+        self.hand = held.hand;
+        Ok(&held.file)
     }
 
-    /// Looks through the other mount at what was done here.
-    fn peek(&self, op: &Op) -> anyhow::Result<()> {
-        let (Some(other), Some(at)) = (&self.other, op.place()) else { return Ok(()) };
-        let before = other.presence.number();
-        match other.view.look_at(at) {
-            Ok(found) => {
-                let expected = self.model.shown_at(at);
-                ensure!(
-                    found == expected,
-                    "after {op:?} the other mount shows {found:?} instead of {expected:?}"
-                );
-                Ok(())
-            }
-            Err(_) if other.presence.excuses(before) => Ok(()),
-            Err(error) => Err(error).context("through the other mount"),
+    /// Looks through another mount at what was done through this one.
+    fn peek(&mut self, op: &Op) -> anyhow::Result<()> {
+        let acted = self.hand;
+        self.hand = (acted + 1) % self.hands.len();
+        for at in op.places() {
+            let (found, expected) = (self.view().look_at(at)?, self.model.shown_at(at));
+            ensure!(
+                found == expected,
+                "after {op:?} mount {} shows {found:?} instead of {expected:?}",
+                self.hand
+            );
         }
+        for dir in op.dirs() {
+            let found = match self.view().names(dir) {
+                Ok(names) => Some(names),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error).context("list"),
+            };
+            let expected = self.model.list(dir);
+            ensure!(found == expected, "after {op:?} mount {} lists {found:?}", self.hand);
+        }
+        Ok(())
     }
 
     /// Compares everything there is with everything there must be.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
-        let (found, expected) = (self.view.look()?, self.model.shown());
-        ensure!(found == expected, "there is {found:?} instead of {expected:?}");
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        self.choose_hand();
+        let (found, expected) = (self.view().look()?, self.model.shown());
+        ensure!(found == expected, "mount {} shows {found:?} instead of {expected:?}", self.hand);
         Ok(())
     }
 
     /// The work was interrupted in the middle of a call: it goes on with what is there now, which must
-    /// be what was there before that call, or after it. What was held open is closed.
+    /// be what was there before that call, or after it.
     fn resume(&mut self) -> anyhow::Result<()> {
-        self.held.clear();
-        let Some((op, mut after)) = self.doubt.take() else {
-            self.model.drop_held();
-            return self.check();
-        };
-        if let Some((file, at)) = after.written(&op) {
+        let Some((op, after)) = &self.doubt else { return self.check() };
+        if let Some((file, at)) = after.written(op) {
             // Its bytes and its size are written one after the other: what was interrupted between
             // them is nothing whole, as on any file system, until it is written again.
-            fs::write(self.view.file(at), after.content(file))?;
+            fs::write(self.view().file(at), after.content(file))?;
         }
-        after.drop_held();
-        self.model.drop_held();
-        let found = self.view.look()?;
-        for model in [self.model.clone(), after] {
-            if model.shown() == found {
-                self.model = model;
-                return Ok(());
-            }
-        }
-        anyhow::bail!("after {op:?} was interrupted there is {found:?}")
+        let found = self.view().look()?;
+        let there = [&self.model, after].into_iter().find(|model| model.shown() == found);
+        let there = there.cloned().with_context(|| format!("after {op:?} there is {found:?}"))?;
+        self.model = there;
+        self.doubt = None;
+        Ok(())
     }
 
     /// Leaves nothing behind.
-    pub(crate) fn clean(&mut self) -> anyhow::Result<()> {
-        self.held.clear();
+    pub(crate) fn clean(&self) -> anyhow::Result<()> {
         for dir in 0..DIRS {
-            let path = self.view.dir(dir);
+            let path = self.view().dir(dir);
             if path.exists() {
                 fs::remove_dir_all(&path)?;
             }
@@ -271,17 +325,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Waits until each of them has done so many operations more.
-pub(crate) fn wait_for_progress(all: &[Progress], more: u64) -> anyhow::Result<()> {
-    let before: Vec<u64> = all.iter().map(|one| one.done.load(Ordering::Relaxed)).collect();
-    tests::cluster::wait_until("work goes on", || {
-        let now = all.iter().map(|one| one.done.load(Ordering::Relaxed));
-        Ok(now.zip(&before).all(|(now, before)| now >= before + more))
-    })
-}
-
-/// The longest that anybody has waited for one call.
-pub(crate) fn longest(all: &[Progress]) -> Duration {
-    let longest = all.iter().map(|one| one.longest.load(Ordering::Relaxed)).max();
-    Duration::from_millis(longest.unwrap_or(0))
+/// What the model foresees.
+fn is_refusal(error: &io::Error) -> bool {
+    let refused = [Errno::NOENT, Errno::EXIST, Errno::NOTEMPTY, Errno::NODATA];
+    refused.map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
 }

@@ -1,53 +1,39 @@
 //! Subtrees move while they are used, and nobody notices.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context, ensure};
 use tests::cluster::{Cluster, wait_until};
 
-/// Makes, renames, reads and removes files in a directory until told to stop. Every call must work.
-fn work(dir: &Path, stop: &AtomicBool, rounds: &AtomicU64) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    while !stop.load(Ordering::Relaxed) {
-        let round = rounds.fetch_add(1, Ordering::Relaxed);
-        let (file, moved) = (dir.join(format!("f{round}")), dir.join("moved"));
-        std::fs::write(&file, round.to_string()).context("write")?;
-        std::fs::rename(&file, &moved).context("rename")?;
-        ensure!(std::fs::read_to_string(&moved).context("read")? == round.to_string());
-        std::fs::create_dir(dir.join("sub")).context("mkdir")?;
-        std::fs::hard_link(&moved, dir.join("sub/link")).context("link")?;
-        ensure!(std::fs::read_dir(dir).context("list")?.count() == 2);
-        std::fs::remove_file(&moved).context("unlink")?;
-        std::fs::remove_dir_all(dir.join("sub")).context("remove")?;
-    }
-    std::fs::remove_dir(dir).context("rmdir")
-}
+use crate::load::{Presence, Progress, Worker, wait_for_progress, while_working};
 
 #[test]
 fn work_goes_on_while_its_directory_moves() -> anyhow::Result<()> {
     let cluster = Cluster::start(3, "")?;
     let (one, other) = (cluster.mount("one")?, cluster.mount("other")?);
-    std::fs::create_dir(one.path("tree"))?;
-    let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
-    std::thread::scope(|scope| -> anyhow::Result<()> {
-        let workers = [one.path("tree/one"), other.path("tree/other")];
-        let workers = workers.map(|dir| {
-            let (stop, rounds) = (&stop, &rounds);
-            scope.spawn(move || work(&dir, stop, rounds))
-        });
-        let moves = [1, 2, 0, 2, 1, 0].iter().try_for_each(|rank| {
-            let before = rounds.load(Ordering::Relaxed);
+    for dir in ["tree", "tree/one", "tree/other"] {
+        std::fs::create_dir(one.path(dir))?;
+    }
+    let presence = Presence::default();
+    let mut workers = [
+        Worker::new(vec![one.path("tree/one")], &presence, 1),
+        Worker::new(vec![other.path("tree/other")], &presence, 2)
+            .also_through(vec![one.path("tree/other")], &presence),
+    ];
+    let progress: [Progress; 2] = Default::default();
+    while_working(&mut workers, &progress, || {
+        [1, 2, 0, 2, 1, 0].iter().try_for_each(|rank| {
             cluster.export(Path::new("/tree"), *rank)?;
-            wait_until("work goes on", || Ok(rounds.load(Ordering::Relaxed) > before + 1))
-        });
-        stop.store(true, Ordering::Relaxed);
-        for worker in workers {
-            worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
-        }
-        moves
+            wait_for_progress(&progress, 50)
+        })
     })?;
-    std::fs::remove_dir(one.path("tree"))?;
+    for worker in &mut workers {
+        worker.check()?;
+        worker.clean()?;
+    }
+    for dir in ["tree/one", "tree/other", "tree"] {
+        std::fs::remove_dir(one.path(dir))?;
+    }
     let migrations = cluster.grove_json(&["migrations"])?;
     let moved = migrations.as_array().map(|all| all.iter().filter(|it| it["outcome"] == "moved"));
     ensure!(moved.is_some_and(|moved| moved.count() == 6), "{migrations}");

@@ -3,14 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use tests::cluster::mount::Mount;
 use tests::cluster::{Cluster, say, wait_until};
 
-use crate::load::{Presence, Progress, Worker, longest, wait_for_progress};
+use crate::load::{Presence, Progress, Worker, longest, wait_for_progress, while_working};
 
 const RANK: u16 = 1;
 const MAKERS: u64 = 4;
@@ -92,8 +91,10 @@ impl Story {
         if restart {
             self.cluster.start_daemon(&name)?;
         }
+        // The rank's own: nobody else can answer for it.
+        let asked = self.root.join("d0-0/0");
         std::thread::scope(|scope| {
-            let asks = scope.spawn(|| fs::metadata(&self.root).map(|_| died.elapsed()));
+            let asks = scope.spawn(move || fs::metadata(asked).map(|_| died.elapsed()));
             wait_until("the rank is active", || {
                 let status = self.cluster.grove_json(&["status", "--brief"])?;
                 let rank = &status["ranks"][usize::from(RANK)];
@@ -107,17 +108,13 @@ impl Story {
     }
 
     fn tell(self, how: &str, restart: bool) -> anyhow::Result<()> {
-        let (stop, presence) = (AtomicBool::new(false), Presence::default());
+        let presence = Presence::default();
         let mut workers = [Worker::new(vec![self.root.join("work")], &presence, 1)];
         let progress = [Progress::default()];
-        std::thread::scope(|scope| -> anyhow::Result<()> {
-            let worker = scope.spawn(|| workers[0].work(&stop, &progress[0]));
-            let killed = wait_for_progress(&progress, 50).and_then(|()| self.kill(restart));
-            let went_on = wait_for_progress(&progress, 5);
-            stop.store(true, Ordering::Relaxed);
-            worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
-            let (active, answered) = killed?;
-            went_on?;
+        while_working(&mut workers, &progress, || {
+            wait_for_progress(&progress, 50)?;
+            let (active, answered) = self.kill(restart)?;
+            wait_for_progress(&progress, 5)?;
             say(format_args!(
                 "rank with {} inodes killed, {how}: active after {active:.2?}, first call answered \
                  after {answered:.2?}, longest call of the load {:.2?}",

@@ -4,18 +4,20 @@
 //! `scripts/soak` runs it: `SOAK_SECONDS`, `SOAK_SEED`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier};
-use std::thread::Scope;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::sched::{CloneFlags, unshare};
 use tests::cluster::mount::Mount;
 use tests::cluster::network::Network;
-use tests::cluster::{Cluster, pass, say, wait_until};
+use tests::cluster::{Cluster, binary, pass, say, wait_until};
 
-use crate::load::{Dice, Presence, Progress, Worker, longest, wait_for_progress};
+use crate::load::{
+    Dice, Presence, Progress, Worker, anybody_failed, longest, total, wait_for_progress,
+    while_working,
+};
 use fault::{FAULTS, Fault, Return, World};
 
 mod fault;
@@ -39,9 +41,23 @@ struct Figures {
     /// From the death of a rank's daemon until the rank was active again.
     restarts: Vec<Duration>,
     take_overs: Vec<Duration>,
+    /// How migrations have ended, by their ids.
+    ends: BTreeMap<String, String>,
 }
 
 impl Figures {
+    /// The ranks remember the last ones only.
+    fn note_migrations(&mut self, cluster: &Cluster) -> anyhow::Result<()> {
+        let records = cluster.grove_json(&["migrations"])?;
+        for record in records.as_array().context("a list of migrations")? {
+            let id = record["id"].as_str().context("a migration has an id")?;
+            if let Some(outcome) = record["outcome"].as_str() {
+                self.ends.insert(id.to_owned(), outcome.to_owned());
+            }
+        }
+        Ok(())
+    }
+
     fn note(&mut self, returned: Return) {
         match returned {
             Return::Restarted(took) => self.restarts.push(took),
@@ -50,39 +66,62 @@ impl Figures {
     }
 }
 
+/// What another thread needs of the cluster to order moves.
+struct MoveOrders {
+    program: PathBuf,
+    config: PathBuf,
+}
+
+impl MoveOrders {
+    fn new(cluster: &Cluster) -> anyhow::Result<Self> {
+        Ok(Self { program: binary("grove")?, config: cluster.path("client.toml") })
+    }
+
+    /// An operator gives up on a rank that does not answer.
+    fn order(&self, path: &str, rank: &str) -> std::io::Result<Child> {
+        let mut order = Command::new("timeout");
+        order.arg("5").arg(&self.program).args(["export", path, rank]);
+        order.env("GROVE_CONFIG", &self.config).stdout(Stdio::null()).stderr(Stdio::null());
+        order.spawn()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Moves {
+    ordered: u64,
+    accepted: u64,
+}
+
 /// Moves something every second, whatever else happens. What moves is refused, broken off or done: all
 /// are fair.
-fn move_things(cluster: &MoveOrders, seed: u64, stop: &AtomicBool, accepted: &AtomicU64) {
+fn move_things(orders: &MoveOrders, seed: u64, stop: &AtomicBool) -> anyhow::Result<Moves> {
     let mut dice = Dice::new(seed ^ 0x6d6f_7665);
+    let mut under_way: Vec<Child> = Vec::new();
+    let mut moves = Moves::default();
     while !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
-        let tree = TREES[usize::try_from(dice.below(TREES.len() as u64)).unwrap_or(0)];
+        let tree = TREES[usize::try_from(dice.below(TREES.len() as u64))?];
         let path = match dice.below(3) {
             0 => format!("/{tree}"),
             _ => format!("/{tree}/w{}", dice.below(WORKERS as u64)),
         };
         let rank = dice.below(u64::from(RANKS)).to_string();
-        if cluster.export(&path, &rank) {
-            accepted.fetch_add(1, Ordering::Relaxed);
+        under_way.push(orders.order(&path, &rank).context("order a move")?);
+        moves.ordered += 1;
+        let mut left = Vec::new();
+        for mut order in under_way.drain(..) {
+            match order.try_wait()? {
+                Some(status) => moves.accepted += u64::from(status.success()),
+                None => left.push(order),
+            }
         }
+        under_way = left;
         pass(MOVE_EVERY.saturating_sub(began.elapsed()));
     }
-}
-
-/// What another thread needs of the cluster to order moves.
-struct MoveOrders {
-    program: std::path::PathBuf,
-    config: std::path::PathBuf,
-}
-
-impl MoveOrders {
-    fn export(&self, path: &str, rank: &str) -> bool {
-        // An operator gives up on a rank that does not answer.
-        let mut order = std::process::Command::new("timeout");
-        order.arg("5").arg(&self.program).args(["export", path, rank]);
-        order.env("GROVE_CONFIG", &self.config);
-        tests::cluster::run(&mut order).is_ok()
+    for mut order in under_way {
+        moves.accepted += u64::from(order.wait()?.success());
     }
+    Ok(moves)
 }
 
 /// One fault, perhaps joined by another; then everything is whole again, and work goes on.
@@ -110,6 +149,7 @@ fn go_wrong(
     figures.overlapping += u64::from(faults.len() > 1);
     let returns = world.end(begun, &seats).with_context(|| format!("after {faults:?}"))?;
     returns.into_iter().for_each(|returned| figures.note(returned));
+    figures.note_migrations(world.cluster)?;
     wait_for_progress(progress, 1).with_context(|| format!("after {faults:?}"))
 }
 
@@ -127,53 +167,19 @@ fn start() -> anyhow::Result<(Cluster, Vec<Mount>)> {
     Ok((cluster, mounts))
 }
 
-/// Each works through one of the mounts, in two of the trees that move, and looks through the other.
+/// Each works in two of the trees that move, through both mounts.
 fn hire<'a>(mounts: &[Mount], presences: &'a [Presence], seed: u64) -> Vec<Worker<'a>> {
     (0..WORKERS)
         .map(|worker| {
-            let (own, other) = (worker % MOUNTS.len(), (worker + 1) % MOUNTS.len());
+            let (one, other) = (worker % MOUNTS.len(), (worker + 1) % MOUNTS.len());
             let trees = [TREES[worker % TREES.len()], TREES[(worker + 1) % TREES.len()]];
             let roots = |mount: usize| {
                 trees.map(|tree| mounts[mount].path(&format!("{tree}/w{worker}"))).to_vec()
             };
-            Worker::new(roots(own), &presences[own], seed + worker as u64)
-                .seen_through(roots(other), &presences[other])
+            Worker::new(roots(one), &presences[one], seed + worker as u64)
+                .also_through(roots(other), &presences[other])
         })
         .collect()
-}
-
-/// Sends everybody to work. Each says how it ended.
-fn employ<'scope, 'env>(
-    scope: &'scope Scope<'scope, 'env>,
-    workers: &'env mut [Worker<'_>],
-    progress: &'env [Progress],
-    stop: &'env AtomicBool,
-) -> Vec<std::thread::ScopedJoinHandle<'scope, anyhow::Result<()>>> {
-    let apart = Arc::new(Barrier::new(workers.len() + 1));
-    let employ = |(worker, progress): (&'env mut Worker<'_>, &'env Progress)| {
-        let apart = Arc::clone(&apart);
-        scope.spawn(move || {
-            // Programs that the story starts would have this thread's files open as well for a moment,
-            // close them, and wait for a mount that is stopped: its open files are its own. Nobody
-            // opens others until all have parted.
-            let parted = unshare(CloneFlags::CLONE_FILES);
-            apart.wait();
-            parted?;
-            worker.work(stop, progress)
-        })
-    };
-    let employed = workers.iter_mut().zip(progress).map(employ).collect();
-    apart.wait();
-    employed
-}
-
-/// The story's own mistake and those of the workers, whichever there are.
-fn verdict(told: anyhow::Result<()>, worked: Vec<anyhow::Result<()>>) -> anyhow::Result<()> {
-    let all = std::iter::once(told).chain(worked);
-    let wrong: Vec<String> =
-        all.filter_map(|one| one.err().map(|error| format!("{error:#}"))).collect();
-    anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\nand: "));
-    Ok(())
 }
 
 fn median_and_longest(times: &mut [Duration]) -> String {
@@ -186,25 +192,63 @@ fn median_and_longest(times: &mut [Duration]) -> String {
     }
 }
 
-fn report(seed: u64, took: Duration, figures: &mut Figures, accepted: u64, progress: &[Progress]) {
-    let sum = |of: fn(&Progress) -> &AtomicU64| -> u64 {
-        progress.iter().map(|one| of(one).load(Ordering::Relaxed)).sum()
-    };
+fn report(
+    (seed, took): (u64, Duration),
+    figures: &mut Figures,
+    moves: &Moves,
+    progress: &[Progress],
+) {
     let faults: u64 = figures.faults.values().sum();
     say(format_args!("soak with seed {seed}: {took:.0?}"));
     say(format_args!(
         "  faults: {faults}, {} of them two at a time: {:?}",
         figures.overlapping, figures.faults
     ));
-    say(format_args!("  migrations begun: {accepted}"));
+    let ended = |how: &str| figures.ends.values().filter(|end| *end == how).count();
+    say(format_args!(
+        "  migrations: {} ordered, {} accepted, {} done, {} cancelled",
+        moves.ordered,
+        moves.accepted,
+        ended("moved"),
+        ended("cancelled")
+    ));
     say(format_args!(
         "  operations: {} done, {} failed, longest call {:.2?}",
-        sum(|one| &one.done),
-        sum(|one| &one.failed),
+        total(progress, |one| &one.done),
+        total(progress, |one| &one.failed),
         longest(progress)
     ));
     say(format_args!("  ranks restarted: {}", median_and_longest(&mut figures.restarts)));
     say(format_args!("  ranks taken over: {}", median_and_longest(&mut figures.take_overs)));
+}
+
+/// Faults until the time is over, while things move.
+fn misfortune(
+    world: &mut World<'_>,
+    (seed, end): (u64, Instant),
+    figures: &mut Figures,
+    progress: &[Progress],
+) -> (anyhow::Result<()>, Moves) {
+    let orders = MoveOrders::new(world.cluster);
+    let stop = AtomicBool::new(false);
+    let mut dice = Dice::new(seed);
+    std::thread::scope(|scope| {
+        let moving = scope.spawn(|| move_things(&orders?, seed, &stop));
+        let mut told = Ok(());
+        while told.is_ok() && Instant::now() < end && !anybody_failed(progress) {
+            told = go_wrong(world, &mut dice, figures, progress);
+        }
+        if let Err(error) = &told {
+            say(format_args!("{error:#}"));
+            world.calm();
+        }
+        stop.store(true, Ordering::Relaxed);
+        let moved = moving.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the mover panicked")));
+        match moved {
+            Ok(moves) => (told, moves),
+            Err(error) => (told.and(Err(error)), Moves::default()),
+        }
+    })
 }
 
 #[test]
@@ -219,33 +263,16 @@ fn soak() -> anyhow::Result<()> {
     let presences: [Presence; MOUNTS.len()] = Default::default();
     let mut workers = hire(&mounts, &presences, seed);
     let progress: [Progress; WORKERS] = Default::default();
-    let (stop, accepted) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut world = World { cluster: &cluster, mounts, presences: &presences };
-    let mut figures = Figures::default();
-    let orders = MoveOrders {
-        program: tests::cluster::binary("grove")?,
-        config: cluster.path("client.toml"),
-    };
-    let (began, mut dice) = (Instant::now(), Dice::new(seed));
+    let (mut figures, mut moves) = (Figures::default(), Moves::default());
+    let began = Instant::now();
     let end = began + Duration::from_secs(seconds);
-    let ended = std::thread::scope(|scope| {
-        let running = employ(scope, &mut workers, &progress, &stop);
-        scope.spawn(|| move_things(&orders, seed, &stop, &accepted));
-        let mut told = Ok(());
-        while told.is_ok() && Instant::now() < end && running.iter().all(|it| !it.is_finished()) {
-            told = go_wrong(&mut world, &mut dice, &mut figures, &progress);
-        }
-        if let Err(error) = &told {
-            say(format_args!("{error:#}"));
-            world.calm();
-        }
-        stop.store(true, Ordering::Relaxed);
-        let worked = running.into_iter().map(|worker| {
-            worker.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked")))
-        });
-        verdict(told, worked.collect())
+    let ended = while_working(&mut workers, &progress, || {
+        let (told, moved) = misfortune(&mut world, (seed, end), &mut figures, &progress);
+        moves = moved;
+        told
     });
-    report(seed, began.elapsed(), &mut figures, accepted.into_inner(), &progress);
+    report((seed, began.elapsed()), &mut figures, &moves, &progress);
     ended?;
     for worker in &mut workers {
         worker.check()?;
@@ -258,5 +285,7 @@ fn soak() -> anyhow::Result<()> {
         mount.unmount()?;
     }
     wait_until("nothing is left", || crate::migration::nothing_left(&cluster))?;
-    cluster.end()
+    cluster.end()?;
+    say("  verdict: clean");
+    Ok(())
 }

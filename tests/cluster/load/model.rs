@@ -74,8 +74,8 @@ impl Op {
         }
     }
 
-    /// A name that it is about.
-    pub(super) fn place(&self) -> Option<Place> {
+    /// Names of files and symbolic links that it is about.
+    pub(super) fn places(&self) -> Vec<Place> {
         match self {
             Self::Write(at, _)
             | Self::Append(at)
@@ -85,20 +85,44 @@ impl Op {
             | Self::RemoveXattr(at)
             | Self::Fsync(at)
             | Self::Unlink(at)
-            | Self::Rename(_, at)
-            | Self::Link(_, at)
-            | Self::Symlink(at, _)
-            | Self::Readlink(at)
-            | Self::UnlinkSymlink(at)
             | Self::Read(at)
-            | Self::Hold(_, at) => Some(*at),
+            | Self::Hold(_, at) => vec![*at],
+            Self::Rename(from, to) | Self::Link(from, to) => vec![*from, *to],
             Self::Mkdir(_)
             | Self::Rmdir(_)
             | Self::MoveDir(..)
+            | Self::Symlink(..)
+            | Self::Readlink(_)
+            | Self::UnlinkSymlink(_)
             | Self::List(_)
             | Self::AppendHeld(_)
             | Self::ReadHeld(_)
-            | Self::LetGo(_) => None,
+            | Self::LetGo(_) => Vec::new(),
+        }
+    }
+
+    /// Directories whose names it is about.
+    pub(super) fn dirs(&self) -> Vec<u64> {
+        match self {
+            Self::Mkdir(dir) | Self::Rmdir(dir) | Self::List(dir) => vec![*dir],
+            Self::MoveDir(from, to) => vec![*from, *to],
+            Self::Symlink((dir, _), _) | Self::UnlinkSymlink((dir, _)) => vec![*dir],
+            Self::Rename(from, to) => vec![from.0, to.0],
+            Self::Write(..)
+            | Self::Append(_)
+            | Self::Truncate(..)
+            | Self::Chmod(..)
+            | Self::SetXattr(..)
+            | Self::RemoveXattr(_)
+            | Self::Fsync(_)
+            | Self::Unlink(_)
+            | Self::Link(..)
+            | Self::Readlink(_)
+            | Self::Read(_)
+            | Self::Hold(..)
+            | Self::AppendHeld(_)
+            | Self::ReadHeld(_)
+            | Self::LetGo(_) => Vec::new(),
         }
     }
 }
@@ -178,9 +202,8 @@ impl Model {
         Some((file, place))
     }
 
-    /// Nothing is held open any more.
-    pub(super) fn drop_held(&mut self) {
-        self.held.clear();
+    pub(super) fn let_go(&mut self, slot: u64) {
+        self.held.remove(&slot);
     }
 
     /// What an operation answers. `None`: an error, and nothing changed.
@@ -292,7 +315,7 @@ impl Model {
         Some(())
     }
 
-    fn list(&self, dir: u64) -> Option<Vec<u8>> {
+    pub(super) fn list(&self, dir: u64) -> Option<Vec<u8>> {
         let dir = self.dirs.get(&dir)?;
         let files = dir.files.keys().map(|name| file_name(*name));
         let mut names: Vec<String> =
