@@ -9,12 +9,14 @@ use common::limit::FRAME_BYTES_MAX;
 use common::wire::encode_frame;
 use common::wire::hello::{Hello, Identity, Refusal};
 use quinn::{Connection, Endpoint};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tests::cluster::{Cluster, PATIENCE};
-use transport::hello::{HelloError, greet};
+use transport::hello::{Greeted, HelloError, greet};
 use transport::{Credentials, Role, client_endpoint, dial};
 
 /// Somebody with a certificate of the cluster.
-struct Stranger {
+pub(crate) struct Stranger {
     endpoint: Endpoint,
     cluster: ClusterId,
     identity: Identity,
@@ -22,7 +24,11 @@ struct Stranger {
 
 impl Stranger {
     /// Must be called inside a runtime.
-    fn with_certificate(cluster: &Cluster, name: &str, identity: Identity) -> anyhow::Result<Self> {
+    pub(crate) fn with_certificate(
+        cluster: &Cluster,
+        name: &str,
+        identity: Identity,
+    ) -> anyhow::Result<Self> {
         let file = |name: &str| cluster.path("certs").join(name);
         let (certificate, key) = (format!("{name}.pem"), format!("{name}.key"));
         let credentials = Credentials::load(&file("ca.pem"), &file(&certificate), &file(&key))?;
@@ -35,7 +41,7 @@ impl Stranger {
         })
     }
 
-    fn hello(&self) -> Hello {
+    pub(crate) fn hello(&self) -> Hello {
         Hello::new(self.cluster, self.identity.clone(), None)
     }
 
@@ -48,6 +54,29 @@ impl Stranger {
         let _ = greeted.send.flush().await;
         let _stream = greeted.send.finish();
         ended(&connection).await
+    }
+
+    /// How a hello is answered.
+    pub(crate) async fn greet(
+        &self,
+        (addr, role): (SocketAddr, Role),
+        hello: &Hello,
+    ) -> anyhow::Result<Result<Greeted, HelloError>> {
+        let connection = dial(&self.endpoint, addr, role).await?;
+        Ok(greet(&connection, hello).await)
+    }
+
+    /// Says a proper hello, then something that is answered.
+    pub(crate) async fn ask<Question: Serialize, Answer: DeserializeOwned>(
+        &self,
+        to: (SocketAddr, Role),
+        question: &Question,
+    ) -> anyhow::Result<Answer> {
+        let mut greeted = self.greet(to, &self.hello()).await??;
+        greeted.send.queue(question);
+        greeted.send.flush().await?;
+        let answer = tokio::time::timeout(PATIENCE, greeted.recv.next()).await??;
+        answer.context("an answer")
     }
 
     /// Says something else instead of a hello.
@@ -87,13 +116,13 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-fn addr_of_rank(cluster: &Cluster) -> anyhow::Result<SocketAddr> {
+pub(crate) fn addr_of_rank(cluster: &Cluster, rank: usize) -> anyhow::Result<SocketAddr> {
     let status = cluster.grove_json(&["status"])?;
-    let addr = status["ranks"][0]["addr"].as_str().context("a rank has an address")?;
+    let addr = status["ranks"][rank]["addr"].as_str().context("a rank has an address")?;
     addr.parse().context("a rank's address")
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
@@ -101,7 +130,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn frames_that_do_not_decode_end_the_connection_alone() -> anyhow::Result<()> {
     let cluster = Cluster::start(1, "")?;
     let mount = cluster.mount("mount")?;
-    let rank = (addr_of_rank(&cluster)?, Role::Mds);
+    let rank = (addr_of_rank(&cluster, 0)?, Role::Mds);
     let monitor = (cluster.monitor().parse()?, Role::Mon);
     let runtime = runtime()?;
     let inside = runtime.enter();
@@ -126,7 +155,7 @@ fn frames_that_do_not_decode_end_the_connection_alone() -> anyhow::Result<()> {
 #[test]
 fn hellos_that_cannot_be_are_refused() -> anyhow::Result<()> {
     let cluster = Cluster::start(1, "")?;
-    let rank = (addr_of_rank(&cluster)?, Role::Mds);
+    let rank = (addr_of_rank(&cluster, 0)?, Role::Mds);
     let monitor = (cluster.monitor().parse()?, Role::Mon);
     let runtime = runtime()?;
     let inside = runtime.enter();
@@ -136,11 +165,7 @@ fn hellos_that_cannot_be_are_refused() -> anyhow::Result<()> {
     for to in [rank, monitor] {
         let mut other_version = client.hello();
         other_version.version += 1;
-        let refused = runtime.block_on(async {
-            let connection = dial(&client.endpoint, to.0, to.1).await?;
-            anyhow::Ok(greet(&connection, &other_version).await)
-        })?;
-        match refused {
+        match runtime.block_on(client.greet(to, &other_version))? {
             Err(HelloError::Refused(Refusal::Version { .. })) => {}
             other => bail!("another version was met with {other:?}"),
         }

@@ -360,6 +360,12 @@ impl Cluster {
         self.daemons.borrow_mut().get_mut(name).is_some_and(Daemon::runs)
     }
 
+    /// How a daemon has ended by itself, or by somebody else's hand. `None`: it runs.
+    #[must_use]
+    pub fn exit_of(&self, name: &str) -> Option<std::process::ExitStatus> {
+        self.daemons.borrow_mut().get_mut(name)?.exit()
+    }
+
     /// # Errors
     /// If some rank does not become active.
     pub fn wait_active(&self) -> anyhow::Result<()> {
