@@ -16,3 +16,4 @@ mod restart;
 mod routing;
 mod smoke;
 mod soak;
+mod waiting;

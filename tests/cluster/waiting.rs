@@ -1,0 +1,99 @@
+//! Processes that wait for a rank that does not come back can be killed, whatever they wait in.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tests::cluster::{Cluster, wait_until};
+
+/// From a signal to the process's end.
+const END_MAX: Duration = Duration::from_secs(5);
+
+/// Programs that each wait in another call for the rank that has `dir`.
+const CALLS: [(&str, &[&str]); 11] = [
+    ("stat", &["stat", "dir/file"]),
+    ("open and read", &["cat", "dir/file"]),
+    ("create", &["dd", "if=/dev/zero", "of=dir/new", "count=1"]),
+    ("list", &["ls", "dir"]),
+    ("mkdir", &["mkdir", "dir/sub"]),
+    ("unlink", &["rm", "-f", "dir/file"]),
+    ("rename within", &["mv", "--no-clobber", "dir/file", "dir/moved"]),
+    ("rename between two ranks", &["mv", "here", "dir/here"]),
+    ("link between two ranks", &["ln", "here", "dir/link"]),
+    ("setattr", &["chmod", "600", "dir/file"]),
+    ("sync", &["sync", "dir/file"]),
+];
+
+fn start(mount: &Path, words: &[&str]) -> anyhow::Result<Child> {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).current_dir(mount);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().with_context(|| format!("start {words:?}"))
+}
+
+/// Whether a process sleeps in a call to a file system whose servers are user space's.
+fn waits_for_fuse(process: Pid) -> anyhow::Result<bool> {
+    let at = std::fs::read_to_string(format!("/proc/{process}/wchan"))?;
+    Ok(at.contains("fuse") || at.contains("request_wait"))
+}
+
+fn ends_by(mut child: Child, signal: Signal) -> anyhow::Result<()> {
+    kill_process(Pid::from_child(&child), signal)?;
+    let began = Instant::now();
+    let mut status = None;
+    let ended = wait_until("it has ended", || {
+        status = child.try_wait()?;
+        Ok(status.is_some())
+    });
+    if ended.is_err() {
+        // Nobody would ever reap it.
+        child.kill().ok();
+    }
+    ended?;
+    ensure!(began.elapsed() < END_MAX, "it took {:?} to end", began.elapsed());
+    let by = status.and_then(|status| status.signal());
+    ensure!(by == Some(signal.as_raw()), "it ended with {status:?}");
+    Ok(())
+}
+
+#[test]
+fn whoever_waits_for_a_dead_rank_can_be_killed() -> anyhow::Result<()> {
+    let cluster = Cluster::start(2, "")?;
+    cluster.expect_log("lost");
+    let mount = cluster.mount("mount")?;
+    std::fs::create_dir(mount.path("dir"))?;
+    for name in ["here", "dir/file"] {
+        std::fs::write(mount.path(name), name)?;
+    }
+    cluster.export(Path::new("/dir"), 1)?;
+    cluster.kill_daemon("mds-1")?;
+    for signal in [Signal::KILL, Signal::INT] {
+        for (what, words) in CALLS {
+            let child = start(mount.point(), words)?;
+            let process = Pid::from_child(&child);
+            wait_until("it waits", || waits_for_fuse(process))
+                .and_then(|()| ends_by(child, signal))
+                .with_context(|| format!("{what}, {signal:?}"))?;
+        }
+    }
+    // All at once, and the others are served meanwhile.
+    let start = |(_, words): (&str, &[&str])| start(mount.point(), words);
+    let waiting: Vec<Child> = CALLS.into_iter().map(start).collect::<anyhow::Result<_>>()?;
+    std::fs::write(mount.path("elsewhere"), "at once")?;
+    for child in waiting {
+        wait_until("it waits", || waits_for_fuse(Pid::from_child(&child)))?;
+        ends_by(child, Signal::KILL)?;
+    }
+    // When the rank is back it finds nothing done that nobody has heard of, or all of it.
+    cluster.start_daemon("mds-1")?;
+    cluster.wait_active()?;
+    ensure!(std::fs::read(mount.path("elsewhere"))? == b"at once");
+    for _ in std::fs::read_dir(mount.path("dir"))? {}
+    std::fs::remove_dir_all(mount.path("dir"))?;
+    mount.unmount()?;
+    wait_until("nothing is left", || crate::migration::nothing_left(&cluster))?;
+    cluster.end()
+}
