@@ -244,7 +244,12 @@ impl Story {
         for worker in workers {
             worker.check()?;
         }
-        self.settle()
+        self.settle()?;
+        wait_until("files that nobody holds open are gone", || {
+            let left = self.cluster.grove_json(&["leftovers"])?;
+            let ranks = left.as_array().context("leftovers are a list")?;
+            Ok(ranks.iter().all(|rank| rank["orphans"] == 0))
+        })
     }
 }
 
