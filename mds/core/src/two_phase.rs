@@ -396,6 +396,8 @@ impl Open {
 }
 
 #[cfg(test)]
+mod departed_tests;
+#[cfg(test)]
 mod failure_tests;
 #[cfg(test)]
 mod random_tests;

@@ -96,16 +96,13 @@ impl Replay {
     fn rows(&mut self, params: &Params, rows: Vec<Row>) {
         let own = &mut self.own;
         let (mut completed, mut notices) = (Vec::new(), Vec::new());
+        let mut orphans = Vec::new();
         for row in rows {
             match row {
                 Row::Session(client, stored) => own.sessions.restore(client, stored),
                 Row::Completed(client, id) => completed.push((client, id)),
                 Row::Notice(client, id, notice) => notices.push((client, id, notice)),
-                Row::Orphan(ino, orphan) => {
-                    // Until their holders claim again, or have had their time to.
-                    own.pins.add(ino, None, &orphan.holders);
-                    own.namespace.restore_orphan(ino, orphan);
-                }
+                Row::Orphan(ino, orphan) => orphans.push((ino, orphan)),
                 Row::Held(frag, id) => {
                     own.held.insert(frag, id);
                 }
@@ -123,6 +120,13 @@ impl Replay {
         }
         for (client, id, notice) in notices {
             own.sessions.restore_notice(client, id, notice);
+        }
+        for (ino, mut orphan) in orphans {
+            // Those who have left since do not come to give back what they held. The others hold it until
+            // they claim again, or have had their time to.
+            orphan.holders.retain(|client, _| own.sessions.get(*client).is_some());
+            own.pins.add(ino, None, &orphan.holders);
+            own.namespace.restore_orphan(ino, orphan);
         }
     }
 

@@ -215,7 +215,12 @@ fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
             }
             cx.own.pins.add(ino, dir, &holders);
         }
-        Act::Pin { ino, requester } => cx.own.pins.pin(ino, None, requester),
+        Act::Pin { ino, requester } => {
+            // Who has left since hears no answer, and would never give back what it names.
+            if cx.own.sessions.get(requester).is_some() {
+                cx.own.pins.pin(ino, None, requester);
+            }
+        }
         Act::RemoveDir { dir } => {
             cx.own.subtrees.remove(DirFragId::whole(dir));
             cx.own.spine.take_holders(dir);
