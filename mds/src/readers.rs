@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use common::wire::admin::Leftovers;
 use mds_core::Input;
 use mds_core::input::{Fetch, Fetched};
 use tracing::error;
@@ -43,6 +44,14 @@ impl Readers {
             threads.push(thread);
         }
         Ok(Self { store: Arc::clone(store), inbox: inbox.clone(), questions, threads })
+    }
+
+    /// Adds to what the core counts the rows that are stored.
+    pub async fn count_rows(&self, counts: Leftovers) -> Leftovers {
+        let store = Arc::clone(&self.store);
+        let count = move || store.count_rows(counts).unwrap_or_else(|error| give_up(&error));
+        // A panic has ended the process.
+        tokio::task::spawn_blocking(count).await.expect("it is not cancelled")
     }
 
     pub fn ask(&self, fetch: Fetch) {

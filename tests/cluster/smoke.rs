@@ -1,7 +1,7 @@
 //! One of everything: what must work before anything else is worth testing.
 
 use anyhow::ensure;
-use tests::cluster::Cluster;
+use tests::cluster::{Cluster, wait_until};
 
 #[test]
 fn two_mounts_see_one_file_system() -> anyhow::Result<()> {
@@ -29,5 +29,19 @@ fn operators_see_what_there_is() -> anyhow::Result<()> {
     let subtrees = cluster.grove_json(&["subtree", "ls"])?;
     ensure!(subtrees[0]["path"] == "/" && subtrees[0]["rank"] == 0, "{subtrees}");
     ensure!(cluster.grove_json(&["migrations"])? == serde_json::json!([]));
+
+    let mount = cluster.mount("mount")?;
+    std::fs::create_dir(mount.path("dir"))?;
+    let held = std::fs::File::create(mount.path("dir/held"))?;
+    std::fs::write(mount.path("dir/file"), "file")?;
+    std::fs::hard_link(mount.path("dir/file"), mount.path("dir/other name"))?;
+    std::fs::remove_file(mount.path("dir/held"))?;
+    let left = cluster.grove_json(&["leftovers"])?;
+    let counts = ["entries", "dirs", "inodes", "orphans"].map(|what| left[0][what].as_u64());
+    ensure!(counts == [Some(3), Some(1), Some(1), Some(1)], "{left}");
+    drop(held);
+    std::fs::remove_dir_all(mount.path("dir"))?;
+    mount.unmount()?;
+    wait_until("nothing is left", || crate::migration::nothing_left(&cluster))?;
     cluster.end()
 }

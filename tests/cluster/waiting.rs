@@ -91,8 +91,10 @@ fn whoever_waits_for_a_dead_rank_can_be_killed() -> anyhow::Result<()> {
     cluster.start_daemon("mds-1")?;
     cluster.wait_active()?;
     ensure!(std::fs::read(mount.path("elsewhere"))? == b"at once");
-    for _ in std::fs::read_dir(mount.path("dir"))? {}
     std::fs::remove_dir_all(mount.path("dir"))?;
+    for left in std::fs::read_dir(mount.point())? {
+        std::fs::remove_file(left?.path())?;
+    }
     mount.unmount()?;
     wait_until("nothing is left", || crate::migration::nothing_left(&cluster))?;
     cluster.end()

@@ -1,6 +1,8 @@
 //! Reads for the core's `Fetch` effects.
 
+use common::id::{DirFragId, Ino};
 use common::wire;
+use common::wire::admin::Leftovers;
 use mds_core::input::{FETCH_ENTRIES_MAX, Fetch, FetchEnd, Fetched};
 use mds_core::row::{EntryKey, Linkage};
 use rocksdb::{Direction, ErrorKind, IteratorMode, ReadOptions};
@@ -31,6 +33,31 @@ impl Store {
     /// The store is damaged or cannot be read.
     pub fn fetch(&self, fetch: &Fetch) -> Result<Fetched, StoreError> {
         self.fetch_by(fetch, &ReadOptions::default())
+    }
+
+    /// Adds how many rows there are of names, of what they stand for, and of what has lost its names. The
+    /// root's own is none of them. Looks at all of them: takes as long as there are many.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn count_rows(&self, counts: Leftovers) -> Result<Leftovers, StoreError> {
+        let root = key::frag(DirFragId::whole(Ino::ROOT));
+        Ok(Leftovers {
+            entries: self.count(Family::Dentries, &[])?,
+            dirs: self.count(Family::Dirs, &root)?,
+            inodes: self.count(Family::Inodes, &[])?,
+            orphans: self.count(Family::Orphans, &[])?,
+            ..counts
+        })
+    }
+
+    fn count(&self, family: Family, except: &[u8]) -> Result<u64, StoreError> {
+        let mut rows = 0;
+        for item in self.db.iterator_cf(self.family(family), IteratorMode::Start) {
+            let (key, _) = item?;
+            rows += u64::from(*key != *except);
+        }
+        Ok(rows)
     }
 
     fn fetch_by(&self, fetch: &Fetch, options: &ReadOptions) -> Result<Fetched, StoreError> {
@@ -65,7 +92,7 @@ impl Store {
 
     fn entries(
         &self,
-        frag: common::id::DirFragId,
+        frag: DirFragId,
         after: Option<&EntryKey>,
     ) -> Result<(Vec<(EntryKey, Linkage)>, FetchEnd), StoreError> {
         let (begin, end) = key::entries_of(frag);

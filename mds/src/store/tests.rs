@@ -7,6 +7,7 @@ use common::id::{
     RequestId, Seq, Slot,
 };
 use common::name::{Name, NameHash, NameHashKey};
+use common::wire::admin::Leftovers;
 use common::wire::session::Notice;
 use mds_core::input::{FETCH_ENTRIES_MAX, Fetch, FetchEnd, Fetched};
 use mds_core::journal::entry::Entry;
@@ -111,6 +112,22 @@ fn dir() -> Dir {
         xattrs: common::wire::request::Xattrs::new(),
         pin: None,
     }
+}
+
+#[test]
+fn rows_are_counted_but_for_the_roots_own() {
+    let mut fixture = Fixture::new();
+    let core = Leftovers { pins: 7, ..Leftovers::default() };
+    fixture.put(Row::Dir(DirFragId::whole(Ino::ROOT), dir()));
+    assert_eq!(fixture.store().count_rows(core.clone()).unwrap(), core);
+    for name in ["a", "b"] {
+        fixture.put(Row::Entry(entry_key(1, 9, name), file(3)));
+    }
+    fixture.put(Row::Dir(DirFragId::whole(Ino(9)), dir()));
+    fixture.put(Row::Inode(Ino(5), inode(5)));
+    fixture.put(Row::Orphan(Ino(4), Orphan { inode: inode(4), holders: [].into() }));
+    let counted = Leftovers { entries: 2, dirs: 1, inodes: 1, orphans: 1, ..core.clone() };
+    assert_eq!(fixture.store().count_rows(core).unwrap(), counted);
 }
 
 #[test]

@@ -21,7 +21,13 @@ pub(super) async fn serve(
         if reception.inbox.put(Input::Admin { id, request }).await.is_err() {
             break;
         }
-        let Ok(reply) = answered.await else { break };
+        let reply = match answered.await {
+            Ok(AdminReply::Leftovers(counts)) => {
+                AdminReply::Leftovers(reception.outlet.readers.count_rows(counts).await)
+            }
+            Ok(reply) => reply,
+            Err(_) => break,
+        };
         stranger.send.send::<AdminReply>(&reply).await?;
     }
     stranger.send.finish();
