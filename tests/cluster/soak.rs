@@ -4,23 +4,24 @@
 //! `scripts/soak` runs it: `SOAK_SECONDS`, `SOAK_SEED`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tests::cluster::mount::Mount;
 use tests::cluster::network::Network;
-use tests::cluster::{Cluster, binary, pass, say, wait_until};
+use tests::cluster::{Cluster, pass, say, wait_until};
 
 use crate::load::{
     Dice, Presence, Progress, Worker, anybody_failed, longest, total, wait_for_progress,
     while_working,
 };
 use fault::{FAULTS, Fault, Return, World};
+use witness::{Operator, Witness};
 
 mod fault;
+mod witness;
 
 const RANKS: u16 = 3;
 const STANDBYS: u16 = 2;
@@ -38,8 +39,9 @@ const MOVE_EVERY: Duration = Duration::from_secs(1);
 struct Figures {
     faults: BTreeMap<Fault, u64>,
     overlapping: u64,
-    /// From the death of a rank's daemon until the rank was active again.
+    /// From the start of a rank's daemon until the rank was active again.
     restarts: Vec<Duration>,
+    /// From the death or the stop of its daemon on.
     take_overs: Vec<Duration>,
     /// How migrations have ended, by their ids.
     ends: BTreeMap<String, String>,
@@ -66,26 +68,6 @@ impl Figures {
     }
 }
 
-/// What another thread needs of the cluster to order moves.
-struct MoveOrders {
-    program: PathBuf,
-    config: PathBuf,
-}
-
-impl MoveOrders {
-    fn new(cluster: &Cluster) -> anyhow::Result<Self> {
-        Ok(Self { program: binary("grove")?, config: cluster.path("client.toml") })
-    }
-
-    /// An operator gives up on a rank that does not answer.
-    fn order(&self, path: &str, rank: &str) -> std::io::Result<Child> {
-        let mut order = Command::new("timeout");
-        order.arg("5").arg(&self.program).args(["export", path, rank]);
-        order.env("GROVE_CONFIG", &self.config).stdout(Stdio::null()).stderr(Stdio::null());
-        order.spawn()
-    }
-}
-
 #[derive(Debug, Default)]
 struct Moves {
     ordered: u64,
@@ -94,7 +76,7 @@ struct Moves {
 
 /// Moves something every second, whatever else happens. What moves is refused, broken off or done: all
 /// are fair.
-fn move_things(orders: &MoveOrders, seed: u64, stop: &AtomicBool) -> anyhow::Result<Moves> {
+fn move_things(operator: &Operator, seed: u64, stop: &AtomicBool) -> anyhow::Result<Moves> {
     let mut dice = Dice::new(seed ^ 0x6d6f_7665);
     let mut under_way: Vec<Child> = Vec::new();
     let mut moves = Moves::default();
@@ -106,7 +88,7 @@ fn move_things(orders: &MoveOrders, seed: u64, stop: &AtomicBool) -> anyhow::Res
             _ => format!("/{tree}/w{}", dice.below(WORKERS as u64)),
         };
         let rank = dice.below(u64::from(RANKS)).to_string();
-        under_way.push(orders.order(&path, &rank).context("order a move")?);
+        under_way.push(operator.order(&path, &rank).context("order a move")?);
         moves.ordered += 1;
         let mut left = Vec::new();
         for mut order in under_way.drain(..) {
@@ -149,7 +131,10 @@ fn go_wrong(
     figures.overlapping += u64::from(faults.len() > 1);
     let returns = world.end(begun, &seats).with_context(|| format!("after {faults:?}"))?;
     returns.into_iter().for_each(|returned| figures.note(returned));
-    figures.note_migrations(world.cluster)?;
+    // A rank that hears the monitor again only now answers nobody until then.
+    wait_until("ranks tell of migrations", || {
+        figures.note_migrations(world.cluster).map(|()| true)
+    })?;
     wait_for_progress(progress, 1).with_context(|| format!("after {faults:?}"))
 }
 
@@ -225,15 +210,17 @@ fn report(
 /// Faults until the time is over, while things move.
 fn misfortune(
     world: &mut World<'_>,
+    operator: &Operator,
     (seed, end): (u64, Instant),
     figures: &mut Figures,
     progress: &[Progress],
 ) -> (anyhow::Result<()>, Moves) {
-    let orders = MoveOrders::new(world.cluster);
     let stop = AtomicBool::new(false);
+    let witness = world.witness;
     let mut dice = Dice::new(seed);
     std::thread::scope(|scope| {
-        let moving = scope.spawn(|| move_things(&orders?, seed, &stop));
+        scope.spawn(|| witness.look(&stop));
+        let moving = scope.spawn(|| move_things(operator, seed, &stop));
         let mut told = Ok(());
         while told.is_ok() && Instant::now() < end && !anybody_failed(progress) {
             told = go_wrong(world, &mut dice, figures, progress);
@@ -263,12 +250,13 @@ fn soak() -> anyhow::Result<()> {
     let presences: [Presence; MOUNTS.len()] = Default::default();
     let mut workers = hire(&mounts, &presences, seed);
     let progress: [Progress; WORKERS] = Default::default();
-    let mut world = World { cluster: &cluster, mounts, presences: &presences };
+    let (operator, witness) = (Operator::new(&cluster)?, Witness::new(Operator::new(&cluster)?));
+    let mut world = World::new(&cluster, mounts, (&presences, &witness));
     let (mut figures, mut moves) = (Figures::default(), Moves::default());
     let began = Instant::now();
     let end = began + Duration::from_secs(seconds);
     let ended = while_working(&mut workers, &progress, || {
-        let (told, moved) = misfortune(&mut world, (seed, end), &mut figures, &progress);
+        let (told, moved) = misfortune(&mut world, &operator, (seed, end), &mut figures, &progress);
         moves = moved;
         told
     });

@@ -1,5 +1,6 @@
 //! What goes wrong in the soak: each fault begins, lasts a while, and ends.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -7,6 +8,7 @@ use rustix::process::Signal;
 use tests::cluster::mount::Mount;
 use tests::cluster::{Cluster, wait_until};
 
+use super::witness::Witness;
 use super::{MOUNTS, RANKS, STANDBYS};
 use crate::load::{Dice, Presence};
 
@@ -55,6 +57,8 @@ enum End {
     Heal(Vec<(String, String)>),
     MountAgain(usize),
     ContinueMount(usize),
+    /// A rank's holder was stopped; somebody may have taken its place.
+    ContinueRank(u16),
     /// A rank has lost its holder, which is started again at once, or not.
     Return {
         rank: u16,
@@ -63,7 +67,7 @@ enum End {
     Nothing,
 }
 
-/// How a rank came back, and how long that took from the fault on.
+/// How a rank came back, and how long that took.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Return {
     Restarted(Duration),
@@ -74,7 +78,10 @@ pub(super) enum Return {
 pub(super) struct World<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) mounts: Vec<Mount>,
-    pub(super) presences: &'a [Presence],
+    presences: &'a [Presence],
+    pub(super) witness: &'a Witness,
+    /// When each daemon was started last.
+    started: BTreeMap<String, Instant>,
 }
 
 /// A fault that has begun.
@@ -93,7 +100,20 @@ fn any<T: Clone>(from: &[T], dice: &mut Dice) -> T {
     from[usize::try_from(index).expect("a small list")].clone()
 }
 
-impl World<'_> {
+impl<'a> World<'a> {
+    pub(super) fn new(
+        cluster: &'a Cluster,
+        mounts: Vec<Mount>,
+        (presences, witness): (&'a [Presence], &'a Witness),
+    ) -> Self {
+        Self { cluster, mounts, presences, witness, started: BTreeMap::new() }
+    }
+
+    fn start(&mut self, daemon: &str) -> anyhow::Result<()> {
+        self.started.insert(daemon.to_owned(), Instant::now());
+        self.cluster.start_daemon(daemon)
+    }
+
     pub(super) fn seats(&self) -> anyhow::Result<Seats> {
         let status = self.cluster.grove_json(&["status", "--brief"])?;
         let rank = |number: u16| {
@@ -126,7 +146,8 @@ impl World<'_> {
                 self.cluster.kill_daemon(holder).ok();
                 End::Return { rank, at_once: dice.below(2) == 0 }
             }
-            Fault::StopRank => self.stop(holder),
+            Fault::StopRank if self.stops(holder) => End::ContinueRank(rank),
+            Fault::StopRank => End::Nothing,
             Fault::KillStandby | Fault::StopStandby if seats.standbys.is_empty() => End::Nothing,
             Fault::KillStandby => {
                 self.cluster.kill_daemon(&any(&seats.standbys, dice)).ok();
@@ -152,11 +173,13 @@ impl World<'_> {
         Ok(Begun { at, end })
     }
 
+    /// False: another fault has done more already.
+    fn stops(&self, daemon: &str) -> bool {
+        self.cluster.signal_daemon(daemon, Signal::STOP).is_ok()
+    }
+
     fn stop(&self, daemon: &str) -> End {
-        match self.cluster.signal_daemon(daemon, Signal::STOP) {
-            Ok(()) => End::Continue(daemon.to_owned()),
-            Err(_) => End::Nothing,
-        }
+        if self.stops(daemon) { End::Continue(daemon.to_owned()) } else { End::Nothing }
     }
 
     fn cut(&self, fault: Fault, dice: &mut Dice) -> anyhow::Result<End> {
@@ -193,16 +216,21 @@ impl World<'_> {
         let mut returns = Vec::new();
         for it in &begun {
             if let End::Return { rank, .. } = it.end {
-                returns.push(self.wait_for_return(rank, seats, it.at)?);
+                returns.extend(self.wait_for_return(rank, seats, it.at)?);
             }
         }
         // Everybody who died is started again, and every rank becomes active.
         for name in daemons() {
             if !self.cluster.runs(&name) {
-                self.cluster.start_daemon(&name)?;
+                self.start(&name)?;
             }
         }
         self.cluster.wait_active()?;
+        for it in &begun {
+            if let End::ContinueRank(rank) = it.end {
+                returns.extend(self.returned(rank, seats, it.at)?);
+            }
+        }
         for it in &begun {
             if let End::MountAgain(mount) = it.end {
                 self.mounts[mount] = self.cluster.mount(MOUNTS[mount])?;
@@ -228,12 +256,16 @@ impl World<'_> {
         }
     }
 
-    fn end_one(&self, end: &End, seats: &Seats) -> anyhow::Result<()> {
+    fn end_one(&mut self, end: &End, seats: &Seats) -> anyhow::Result<()> {
         match end {
             End::StartMonitor => {
                 if !self.cluster.runs("mon") {
-                    self.cluster.start_daemon("mon")?;
+                    self.start("mon")?;
                 }
+            }
+            End::ContinueRank(rank) => {
+                let name = &seats.ranks[usize::from(*rank)].0;
+                self.cluster.signal_daemon(name, Signal::CONT).ok();
             }
             // Whoever was replaced is dead.
             End::Continue(name) => {
@@ -253,7 +285,7 @@ impl World<'_> {
                 let name = &seats.ranks[usize::from(*rank)].0;
                 if *at_once && !self.cluster.runs(name) {
                     // Before anybody has noticed, or just as somebody takes its place.
-                    self.cluster.start_daemon(name)?;
+                    self.start(name)?;
                 }
             }
             End::MountAgain(_) | End::Nothing => {}
@@ -261,22 +293,44 @@ impl World<'_> {
         Ok(())
     }
 
-    fn wait_for_return(&self, rank: u16, seats: &Seats, at: Instant) -> anyhow::Result<Return> {
+    fn wait_for_return(
+        &mut self,
+        rank: u16,
+        seats: &Seats,
+        at: Instant,
+    ) -> anyhow::Result<Option<Return>> {
         let (before, life) = &seats.ranks[usize::from(rank)];
-        let mut holder = before.clone();
         wait_until("the rank is back", || {
             let status = self.cluster.grove_json(&["status", "--brief"])?;
             let rank = &status["ranks"][usize::from(rank)];
-            rank["daemon"].as_str().context("a holder")?.clone_into(&mut holder);
             let is_new = rank["incarnation"].as_u64() > Some(*life);
             // Nobody may be there to take over: then the dead one is wanted.
             if !is_new && !self.cluster.runs(before) && rank["state"] == "down" {
-                self.cluster.start_daemon(before)?;
+                self.start(before)?;
             }
             Ok(rank["state"] == "active" && is_new)
         })?;
-        let took = at.elapsed();
-        Ok(if holder == *before { Return::Restarted(took) } else { Return::TakenOver(took) })
+        self.returned(rank, seats, at)
+    }
+
+    /// How a rank came to its first life after the one it had, if it has another one.
+    fn returned(&self, rank: u16, seats: &Seats, at: Instant) -> anyhow::Result<Option<Return>> {
+        let (before, life) = &seats.ranks[usize::from(rank)];
+        if self.cluster.incarnation(rank)? == *life {
+            return Ok(None);
+        }
+        let mut active = at;
+        wait_until("the rank was seen active", || {
+            let seen = self.witness.active_after(rank, *life);
+            active = seen.unwrap_or(at);
+            Ok(seen.is_some())
+        })?;
+        if self.cluster.holder(rank)? != *before {
+            return Ok(Some(Return::TakenOver(active.saturating_duration_since(at))));
+        }
+        // One that was stopped for long has begun anew by itself: that takes as long as it was stopped.
+        let started = self.started.get(before).filter(|started| **started > at);
+        Ok(started.map(|it| Return::Restarted(active.saturating_duration_since(*it))))
     }
 }
 
