@@ -228,7 +228,7 @@ impl Story {
             died.and_then(|()| self.look(&mut workers))
                 .with_context(|| format!("killed at {name}"))?;
         }
-        say(format_args!("the longest call took {:?}", longest(&progress)));
+        say(format_args!("the longest operation took {:?}", longest(&progress)));
         for worker in &mut workers {
             worker.clean()?;
         }

@@ -33,7 +33,8 @@ pub(crate) struct Progress {
     pub(crate) done: AtomicU64,
     /// Operations that did not do what they must.
     pub(crate) failed: AtomicU64,
-    /// Of the longest call, in milliseconds.
+    /// Of the longest operation and the looks after it, any of which may have had to wait. In
+    /// milliseconds.
     pub(crate) longest: AtomicU64,
 }
 
@@ -135,7 +136,10 @@ impl<'a> Worker<'a> {
         while interrupted || !stop.load(Ordering::Relaxed) {
             let before: Vec<u64> = self.hands.iter().map(|it| it.presence.number()).collect();
             self.let_go_of_the_dead(&before);
+            let began = Instant::now();
             let done = if interrupted { self.resume() } else { self.some(progress) };
+            let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            progress.longest.fetch_max(took, Ordering::Relaxed);
             interrupted = false;
             if let Err(error) = done {
                 let presence = self.hands[self.hand].presence;
@@ -173,21 +177,18 @@ impl<'a> Worker<'a> {
     }
 
     fn some(&mut self, progress: &Progress) -> anyhow::Result<()> {
-        self.one(progress)?;
+        self.one()?;
         let done = progress.done.fetch_add(1, Ordering::Relaxed);
         if done.is_multiple_of(LOOK_EVERY) { self.check() } else { Ok(()) }
     }
 
-    fn one(&mut self, progress: &Progress) -> anyhow::Result<()> {
+    fn one(&mut self) -> anyhow::Result<()> {
         let op = Op::choose(&mut self.dice);
         let mut after = self.model.clone();
         let expected = after.apply(&op);
         self.choose_hand();
         self.doubt = Some((op.clone(), after.clone()));
-        let began = Instant::now();
         let found = self.carry_out(&op);
-        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        progress.longest.fetch_max(took, Ordering::Relaxed);
         match (found, expected) {
             (Ok(found), Some(expected)) => ensure!(
                 found == expected,

@@ -117,7 +117,7 @@ impl Story {
             wait_for_progress(&progress, 5)?;
             say(format_args!(
                 "rank with {} inodes killed, {how}: active after {active:.2?}, first call answered \
-                 after {answered:.2?}, longest call of the load {:.2?}",
+                 after {answered:.2?}, longest operation of the load {:.2?}",
                 inodes(),
                 longest(&progress)
             ));

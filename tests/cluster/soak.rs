@@ -198,7 +198,7 @@ fn report(
         ended("cancelled")
     ));
     say(format_args!(
-        "  operations: {} done, {} failed, longest call {:.2?}",
+        "  operations: {} done, {} failed, longest {:.2?}",
         total(progress, |one| &one.done),
         total(progress, |one| &one.failed),
         longest(progress)

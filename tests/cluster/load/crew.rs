@@ -86,7 +86,7 @@ pub(crate) fn total(all: &[Progress], of: fn(&Progress) -> &AtomicU64) -> u64 {
     all.iter().map(|one| of(one).load(Ordering::Relaxed)).sum()
 }
 
-/// The longest that anybody has waited for one call.
+/// The longest that anybody has waited for an operation, looks included.
 pub(crate) fn longest(all: &[Progress]) -> Duration {
     let longest = all.iter().map(|one| one.longest.load(Ordering::Relaxed)).max();
     Duration::from_millis(longest.unwrap_or(0))
