@@ -117,8 +117,8 @@ impl Story {
             std::fs::create_dir(mount.path(name))?;
             cluster.export(Path::new(&format!("/{name}")), rank)?;
         }
-        // It replicates what is above this: so it is a bystander of every move.
-        std::fs::create_dir(mount.path("tree/near"))?;
+        std::fs::create_dir_all(mount.path("tree/near/from/dir"))?;
+        std::fs::create_dir(mount.path("tree/near/to"))?;
         cluster.export(Path::new("/tree/near"), 0)?;
         Ok(Self { cluster, mount, way, at: 1 })
     }
@@ -135,6 +135,9 @@ impl Story {
             Role::Bystander => 0,
             Role::TwoPhase | Role::Failure => 1,
         };
+        if role(point) == Role::Bystander {
+            self.look_up_from_below()?;
+        }
         let (name, before) = (self.cluster.holder(rank)?, self.cluster.incarnation(rank)?);
         self.cluster.arm(&name, point.into())?;
         let to = self.other().to_string();
@@ -166,6 +169,16 @@ impl Story {
         let active = died.elapsed();
         self.settle()?;
         say(format_args!("{point:?}: active after {active:?}, settled after {:?}", died.elapsed()));
+        Ok(())
+    }
+
+    /// Where a directory may be moved is decided by what is above: the rank that holds this one below
+    /// the tree replicates the tree from here on, and so is a bystander of its moves.
+    fn look_up_from_below(&self) -> anyhow::Result<()> {
+        let near = self.mount.path("tree/near");
+        for (from, to) in [("from/dir", "to/dir"), ("to/dir", "from/dir")] {
+            std::fs::rename(near.join(from), near.join(to))?;
+        }
         Ok(())
     }
 
@@ -242,7 +255,8 @@ impl Story {
             worker.check()?;
             worker.clean()?;
         }
-        for name in ["tree/near", "tree/w", "right/w", "tree", "left", "right"] {
+        std::fs::remove_dir_all(self.mount.path("tree/near"))?;
+        for name in ["tree/w", "right/w", "tree", "left", "right"] {
             std::fs::remove_dir(self.mount.path(name))?;
         }
         self.mount.unmount()?;

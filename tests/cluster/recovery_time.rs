@@ -92,8 +92,9 @@ impl Story {
         if restart {
             self.cluster.start_daemon(&name)?;
         }
+        let root = &self.root;
         std::thread::scope(|scope| {
-            let asks = scope.spawn(|| fs::metadata(&self.root).map(|_| died.elapsed()));
+            let asks = scope.spawn(move || fs::metadata(root).map(|_| died.elapsed()));
             wait_until("the rank is active", || {
                 let status = self.cluster.grove_json(&["status", "--brief"])?;
                 let rank = &status["ranks"][usize::from(RANK)];
