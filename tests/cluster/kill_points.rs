@@ -117,8 +117,8 @@ impl Story {
             std::fs::create_dir(mount.path(name))?;
             cluster.export(Path::new(&format!("/{name}")), rank)?;
         }
-        std::fs::create_dir_all(mount.path("tree/near/from/dir"))?;
-        std::fs::create_dir(mount.path("tree/near/to"))?;
+        std::fs::create_dir(mount.path("tree/near"))?;
+        std::fs::create_dir(mount.path("left/dir"))?;
         cluster.export(Path::new("/tree/near"), 0)?;
         Ok(Self { cluster, mount, way, at: 1 })
     }
@@ -172,14 +172,12 @@ impl Story {
         Ok(())
     }
 
-    /// Where a directory may be moved is decided by what is above: the rank that holds this one below
+    /// Whether a directory may come here is decided by what is above: the rank that holds this one below
     /// the tree replicates the tree from here on, and so is a bystander of its moves.
     fn look_up_from_below(&self) -> anyhow::Result<()> {
-        let near = self.mount.path("tree/near");
-        for (from, to) in [("from/dir", "to/dir"), ("to/dir", "from/dir")] {
-            std::fs::rename(near.join(from), near.join(to))?;
-        }
-        Ok(())
+        let (left, near) = (self.mount.path("left/dir"), self.mount.path("tree/near/dir"));
+        std::fs::rename(&left, &near)?;
+        Ok(std::fs::rename(near, left)?)
     }
 
     /// One authority for the tree, and nothing frozen, parked or in doubt anywhere.
@@ -255,8 +253,8 @@ impl Story {
             worker.check()?;
             worker.clean()?;
         }
-        std::fs::remove_dir_all(self.mount.path("tree/near"))?;
-        for name in ["tree/w", "right/w", "tree", "left", "right"] {
+        std::fs::remove_dir(self.mount.path("left/dir"))?;
+        for name in ["tree/near", "tree/w", "right/w", "tree", "left", "right"] {
             std::fs::remove_dir(self.mount.path(name))?;
         }
         self.mount.unmount()?;
