@@ -115,8 +115,8 @@ impl Story {
             std::fs::create_dir(mount.path(name))?;
             cluster.export(Path::new(&format!("/{name}")), rank)?;
         }
-        // It replicates what is above this: so it is a bystander of every move.
         std::fs::create_dir(mount.path("tree/near"))?;
+        std::fs::create_dir(mount.path("left/dir"))?;
         cluster.export(Path::new("/tree/near"), 0)?;
         Ok(Self { cluster, mount, way, at: 1 })
     }
@@ -133,6 +133,9 @@ impl Story {
             Role::Bystander => 0,
             Role::TwoPhase | Role::Failure => 1,
         };
+        if role(point) == Role::Bystander {
+            self.look_up_from_below()?;
+        }
         let (name, before) = (self.cluster.holder(rank)?, self.cluster.incarnation(rank)?);
         self.cluster.arm(&name, point.into())?;
         let to = self.other().to_string();
@@ -165,6 +168,14 @@ impl Story {
         self.settle()?;
         say(format_args!("{point:?}: active after {active:?}, settled after {:?}", died.elapsed()));
         Ok(())
+    }
+
+    /// Whether a directory may come here is decided by what is above: the rank that holds this one below
+    /// the tree replicates the tree from here on, and so is a bystander of its moves.
+    fn look_up_from_below(&self) -> anyhow::Result<()> {
+        let (left, near) = (self.mount.path("left/dir"), self.mount.path("tree/near/dir"));
+        std::fs::rename(&left, &near)?;
+        Ok(std::fs::rename(near, left)?)
     }
 
     /// One authority for the tree, and nothing frozen, parked or in doubt anywhere.
@@ -232,6 +243,7 @@ impl Story {
         for worker in &mut workers {
             worker.clean()?;
         }
+        std::fs::remove_dir(self.mount.path("left/dir"))?;
         for name in ["tree/near", "tree/w", "right/w", "tree", "left", "right"] {
             std::fs::remove_dir(self.mount.path(name))?;
         }

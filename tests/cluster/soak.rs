@@ -1,7 +1,7 @@
 //! Everything at once, for as long as one likes: two mounts under load that checks itself, while ranks,
 //! those who stand by, the monitor and mounts are killed, stopped and cut off, and subtrees move.
 //!
-//! `scripts/soak` runs it: `SOAK_SECONDS`, `SOAK_SEED`.
+//! `scripts/soak` runs it: `SOAK_SECONDS`, `SOAK_SEED`; `SOAK_FAULTS=KillRank,CutLink` takes only those.
 
 use std::collections::BTreeMap;
 use std::process::Child;
@@ -113,12 +113,12 @@ fn go_wrong(
     figures: &mut Figures,
     progress: &[Progress],
 ) -> anyhow::Result<()> {
-    let seats = world.seats()?;
+    let (seats, among) = (world.seats()?, chosen());
     let count = if dice.below(10) < JOINED { 2 } else { 1 };
     let mut faults: Vec<Fault> = Vec::new();
     let mut begun = Vec::new();
     for _ in 0..count {
-        let fault = FAULTS[usize::try_from(dice.below(FAULTS.len() as u64))?];
+        let fault = among[usize::try_from(dice.below(among.len() as u64))?];
         if faults.contains(&fault) {
             continue;
         }
@@ -136,6 +136,13 @@ fn go_wrong(
         figures.note_migrations(world.cluster).map(|()| true)
     })?;
     wait_for_progress(progress, 1).with_context(|| format!("after {faults:?}"))
+}
+
+fn chosen() -> Vec<Fault> {
+    let names = std::env::var("SOAK_FAULTS").unwrap_or_default();
+    let is_chosen = |fault: &Fault| names.split(',').any(|name| name == format!("{fault:?}"));
+    let chosen: Vec<Fault> = FAULTS.into_iter().filter(is_chosen).collect();
+    if chosen.is_empty() { FAULTS.to_vec() } else { chosen }
 }
 
 fn variable(name: &str, otherwise: u64) -> u64 {

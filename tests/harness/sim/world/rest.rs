@@ -61,6 +61,14 @@ impl World {
             && self.monitor.is_running()
             && self.clients.iter().all(processes_idle)
             && self.all_active()
+            && self.all_know_the_map()
+    }
+
+    /// A map may be late: until it comes, a rank does not know of a death that others know of.
+    fn all_know_the_map(&self) -> bool {
+        let newest = self.monitor.map().epoch;
+        let mut processes = self.ranks.iter().filter_map(|host| host.process.as_ref());
+        processes.all(|process| process.map_newest >= newest)
     }
 
     pub(super) fn all_active(&self) -> bool {
