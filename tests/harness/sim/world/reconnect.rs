@@ -133,7 +133,10 @@ impl World {
                 to: at(1),
                 mode: RenameMode::Replace,
             },
-            2 => Operation::Create { dir, name: at(2), make: Make::Dir, mode: 0o755, existing },
+            2 => {
+                let existing = IfExists::Refuse;
+                Operation::Create { dir, name: at(2), make: Make::Dir, mode: 0o755, existing }
+            }
             _ => Operation::Unlink { dir: to_dir, name: at(1) },
         };
         self.ask(client, process, operation)
