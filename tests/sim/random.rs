@@ -189,3 +189,15 @@ fn a_slow_disk() {
         ..moves(seed)
     });
 }
+
+/// What was given away stays where it was until the end, also if it comes back, and so does data.
+#[test]
+fn nothing_is_deleted() {
+    run("nothing_is_deleted", Seeds::from_environment(4000), |seed| Settings {
+        deletions_held: true,
+        hard_deaths: u32::try_from(seed % 3).expect("below 3"),
+        deaths_at_points: 1,
+        exports: 14,
+        ..moves(seed)
+    });
+}
