@@ -2,13 +2,15 @@
 //! each again on its way back; and the ranks of an operation of two.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use common::id::Rank;
 use mds_core::kill_point::KillPoint::{self, *};
 use tests::sim::random::unless;
 use tests::sim::trace::Trace;
 use tests::sim::world::World;
 use tests::sim::world::deaths::Death;
-use tests::sim::world::points::{BYSTANDER, Doom, EXPORTER, IMPORTER, Scene};
+use tests::sim::world::points::{BYSTANDER, Doom, EXPORTER, Halt, IMPORTER, Scene, Script};
 
 const OF_EXPORTER: [KillPoint; 9] = [
     DiscoverSent,
@@ -56,7 +58,8 @@ fn play_all(scene: Scene, all: impl IntoIterator<Item = Vec<Doom>>) -> BTreeSet<
     let (mut wrong, mut met) = (Vec::new(), BTreeSet::new());
     for dooms in all {
         let run = || {
-            let (world, outcome) = World::play(scene, &dooms, Trace::default());
+            let script = Script { dooms: dooms.clone(), ..Script::default() };
+            let (world, outcome) = World::play(scene, script, Trace::default());
             outcome.map(|()| world.met)
         };
         match unless(run) {
@@ -82,8 +85,9 @@ fn assert_met(met: &BTreeSet<KillPoint>, wanted: impl IntoIterator<Item = KillPo
 
 #[test]
 fn undisturbed() {
-    for scene in [Scene::Migration, Scene::CancelledMigration, Scene::TwoPhase] {
-        World::play(scene, &[], Trace::default()).1.expect("nothing goes wrong");
+    for scene in [Scene::Migration, Scene::CancelledMigration, Scene::ThereAndBack, Scene::TwoPhase]
+    {
+        World::play(scene, Script::default(), Trace::default()).1.expect("nothing goes wrong");
     }
 }
 
@@ -166,4 +170,58 @@ fn every_moment_of_an_operation_of_two_ranks() {
         }
     }
     assert_met(&play_all(Scene::TwoPhase, all), OF_TWO_PHASE);
+}
+
+/// What is in the way is what rank 0 has not deleted yet; here rank 1 gives away.
+#[test]
+fn every_moment_of_the_way_back() {
+    let ours = || OF_EXPORTER.into_iter().chain(OF_RECOVERY);
+    let theirs = || OF_IMPORTER.into_iter().chain(OF_RECOVERY);
+    let mut all = Vec::new();
+    for (first, second) in DEATHS.into_iter().flat_map(|it| DEATHS.map(|with| (it, with))) {
+        for point in OF_EXPORTER {
+            all.push(vec![importer(point, first)]);
+            all.extend(
+                theirs().map(|theirs| vec![importer(point, first), exporter(theirs, second)]),
+            );
+        }
+        for point in OF_IMPORTER {
+            all.push(vec![exporter(point, first)]);
+            all.extend(ours().map(|ours| vec![exporter(point, first), importer(ours, second)]));
+        }
+    }
+    let met = play_all(Scene::ThereAndBack, all);
+    assert_met(&met, OF_EXPORTER.into_iter().chain(OF_IMPORTER));
+}
+
+/// The bystander does not hear what has become of the subtree: it goes on soon, when it is almost taken
+/// for dead, or long after it was declared so; one of the two others dies meanwhile, or neither.
+#[test]
+fn the_bystander_stops_at_every_moment() {
+    let spans = [Duration::from_millis(50), Duration::from_secs(3), Duration::from_secs(20)];
+    let moments = OF_EXPORTER.map(|point| (EXPORTER, point)).into_iter();
+    let moments = moments.chain(OF_IMPORTER.map(|point| (IMPORTER, point)));
+    let moments: Vec<(Rank, KillPoint)> = moments.collect();
+    let (mut wrong, mut halted) = (Vec::new(), 0);
+    for (number, (rank, point)) in moments.iter().copied().enumerate() {
+        let later = moments.iter().skip(number).map(|(rank, point)| {
+            vec![Doom { rank: *rank, point: *point, death: Death::PowerLost }]
+        });
+        for dooms in [Vec::new()].into_iter().chain(later) {
+            for span in spans {
+                let halt = Halt { rank, point, stopped: BYSTANDER, span };
+                let script = Script { dooms: dooms.clone(), halts: vec![halt] };
+                let run = || {
+                    let (world, outcome) = World::play(Scene::Migration, script, Trace::default());
+                    outcome.map(|()| world.halted)
+                };
+                match unless(run) {
+                    Ok(count) => halted += count,
+                    Err(why) => wrong.push(format!("{halt:?} {dooms:?}: {why}")),
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} went wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(halted >= 300, "it stopped only {halted} times");
 }

@@ -3,3 +3,4 @@
 
 mod kill_points;
 mod random;
+mod reconnect;

@@ -1,5 +1,6 @@
 //! Random workloads under random misfortune, by seed.
 
+use common::id::Rank;
 use tests::sim::random::{Seeds, run};
 use tests::sim::world::Settings;
 
@@ -162,4 +163,41 @@ fn the_monitor_dies() {
         ..moves(seed)
     });
     assert_happened(&[("a death of the monitor", happened.monitor_deaths)]);
+}
+
+/// Ranks forget almost all they know of the tree, and read it again.
+#[test]
+fn a_tiny_cache() {
+    run("a_tiny_cache", Seeds::from_environment(4000), |seed| Settings {
+        cache_rows_max: Some(30),
+        hard_deaths: u32::try_from(seed % 3).expect("below 3"),
+        breaks: 1,
+        exports: 10,
+        ..moves(seed)
+    });
+}
+
+/// The disk of one rank takes five seconds to sync, always.
+#[test]
+fn a_slow_disk() {
+    run("a_slow_disk", Seeds::from_environment(4000), |seed| Settings {
+        slow_disk: Some(Rank(u16::try_from(seed % 2).expect("below 2"))),
+        actions: 60,
+        hard_deaths: u32::try_from(seed / 2 % 2).expect("below 2"),
+        breaks: 1,
+        exports: 8,
+        ..moves(seed)
+    });
+}
+
+/// What was given away stays where it was until the end, also if it comes back, and so does data.
+#[test]
+fn nothing_is_deleted() {
+    run("nothing_is_deleted", Seeds::from_environment(4000), |seed| Settings {
+        deletions_held: true,
+        hard_deaths: u32::try_from(seed % 3).expect("below 3"),
+        deaths_at_points: 1,
+        exports: 14,
+        ..moves(seed)
+    });
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use common::id::{ClientId, DirFragId, Ino, MigrationId, RequestId};
 
 use crate::cx::Wait;
-use crate::holdings::Holdings;
+use crate::holdings::{Holdings, Repeated};
 use crate::lock::Lock;
 use crate::migration::{Half, Migrator};
 use crate::request::Requests;
@@ -164,6 +164,7 @@ fn requests(Rank { own, requests, two_phase, .. }: Rank<'_>) -> Result<(), Broke
             Wait::Unlock(lock) => own.locks.holder(lock).is_some(),
             Wait::Durable(seq) => *seq > own.durable,
             Wait::Spine(dir) => own.spine.discovery.is_sought(*dir),
+            Wait::Repeated => own.repeated == Repeated::NotYet,
             // Maps come as long as there is a monitor.
             Wait::Map => true,
         };

@@ -132,7 +132,7 @@ impl Cluster {
         self.ranks.get_mut(&rank).unwrap()
     }
 
-    fn issue_map(&mut self) {
+    pub(crate) fn issue_map(&mut self) {
         let map = self.next_map();
         self.tell_all(&map);
     }
@@ -194,6 +194,16 @@ impl Cluster {
         self.tell_all(&map);
         self.issue_map();
         self.connect(rank);
+    }
+
+    /// Its next life, as far as it comes without its clients.
+    pub(crate) fn begin_reviving(&mut self, rank: Rank) {
+        self.be_born(rank);
+        for state in [RankState::Resolve, RankState::Reconnect] {
+            let mut map = self.next_map();
+            map.ranks.entry(rank).and_modify(|entry| entry.state = state);
+            self.tell_all(&map);
+        }
     }
 
     /// It dies and comes back, and only itself knows so far: what it says is heard first.

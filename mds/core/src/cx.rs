@@ -51,6 +51,8 @@ pub enum Wait {
     Spine(Ino),
     /// A change of the map: a rank this needs has no address.
     Map,
+    /// Clients are to repeat first what this rank had applied and lost.
+    Repeated,
 }
 
 pub type Step<T> = Result<T, Stop>;

@@ -43,7 +43,7 @@ pub(crate) struct Fixture {
     pub(crate) timers: BTreeSet<Timer>,
     /// The store answers only when told to.
     pub(crate) slow: bool,
-    asked: Vec<Fetch>,
+    pub(crate) asked: Vec<Fetch>,
     last_id: u64,
     last_ino: BTreeMap<ClientId, u64>,
     ranges: BTreeMap<ClientId, Opened>,
@@ -261,7 +261,7 @@ impl Fixture {
         }
     }
 
-    fn fetch(&self, fetch: Fetch) -> Fetched {
+    pub(crate) fn fetch(&self, fetch: Fetch) -> Fetched {
         match fetch {
             Fetch::Entry(key) => {
                 let row = self.rows.get(&Key::Entry(key.clone()));

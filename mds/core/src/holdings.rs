@@ -36,6 +36,8 @@ pub struct Holdings {
     pub held: BTreeMap<DirFragId, MigrationId>,
     /// Why what is stored here cannot be trusted; then nothing is changed any more. Empty: it can.
     pub damage: Vec<String>,
+    /// Whether clients have repeated what was lost with an earlier life.
+    pub repeated: Repeated,
     /// How many regions have become this rank's own by a migration, in this life.
     pub imports: u64,
     /// Fragments that are to be deleted.
@@ -43,6 +45,14 @@ pub struct Holdings {
     /// The position of the latest change. Grows with every change of the turn.
     pub seq: Seq,
     pub durable: Seq,
+}
+
+/// Until it is so, nobody but those clients sees anything: what they were told would be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Repeated {
+    NotYet,
+    /// Or what is left waits for other ranks, which may wait for this one.
+    Yes,
 }
 
 impl Holdings {

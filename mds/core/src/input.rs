@@ -100,6 +100,19 @@ pub enum Fetched {
 }
 
 impl Fetched {
+    /// The answer if nothing is stored.
+    #[must_use]
+    pub fn nothing(asked: Fetch) -> Self {
+        match asked {
+            Fetch::Entry(key) => Self::Entry(key, None),
+            Fetch::Entries { frag, after } => {
+                Self::Entries { frag, after, entries: Vec::new(), end: FetchEnd::Last }
+            }
+            Fetch::Dir(id) => Self::Dir(id, None),
+            Fetch::Inode(ino) => Self::Inode(ino, None),
+        }
+    }
+
     /// The question to which this is the answer.
     #[must_use]
     pub fn asked(&self) -> Fetch {

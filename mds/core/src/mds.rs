@@ -14,6 +14,7 @@ use crate::journal::entry::Entry;
 use crate::lost::Lost;
 use crate::message::PeerMsg;
 use crate::migration::Migrator;
+use crate::migration::sweep;
 use crate::namespace::Namespace;
 use crate::params::Params;
 use crate::recovery::{Recovery, replay};
@@ -93,6 +94,7 @@ impl Mds {
             }
             Input::Durable { through } => self.on_durable(now, through, out),
             Input::Fetched(fetched) => {
+                let fetched = sweep::without_listed(fetched, &self.own);
                 let asked = self.own.namespace.on_fetched(fetched);
                 self.wake(now, &Wait::Fetch(asked), out);
                 self.go_on_after_loss(now, out);

@@ -129,6 +129,12 @@ impl Requests {
         self.is_under_way(client, id) && !self.held.contains_key(&(client, id))
     }
 
+    /// Whether other ranks take part in it.
+    #[must_use]
+    pub fn is_handed_over(&self, client: ClientId, id: RequestId) -> bool {
+        self.handed_over.contains(&(client, id))
+    }
+
     fn is_under_way(&self, client: ClientId, id: RequestId) -> bool {
         self.held.contains_key(&(client, id))
             || self.handed_over.contains(&(client, id))
@@ -185,7 +191,7 @@ impl Requests {
             Wait::Fetch(fetch) => cx.own.namespace.fetch(fetch.clone(), cx.out),
             Wait::Durable(_) => cx.out.push(Effect::SyncSoon),
             Wait::Spine(dir) => replica::discover(cx, *dir, None),
-            Wait::Thaw(_) | Wait::Unlock(_) | Wait::Map => {}
+            Wait::Thaw(_) | Wait::Unlock(_) | Wait::Map | Wait::Repeated => {}
         }
         tracing::trace!(client = parked.client.0, id = parked.request.id.0, ?wait, "parked");
         self.waiting.insert((parked.client, parked.request.id));

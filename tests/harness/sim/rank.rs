@@ -12,6 +12,7 @@ use common::mds_map::MdsMap;
 use common::time::{Monotonic, Now, Timestamp};
 use mds_core::effect::Effect;
 use mds_core::monitor::link::Leash;
+use mds_core::timer::Timer;
 use mds_core::timer::table::TimerTable;
 use mds_core::{Effects, Input, Mds, Params};
 
@@ -59,6 +60,8 @@ pub struct Process {
     /// Turns whose batches are being written, in order.
     writing: VecDeque<Turn>,
     pub timers: TimerTable,
+    /// What of old copies is due to be deleted waits until somebody lets it.
+    pub sweeps: Sweeps,
     /// When it is to be woken up for them, in its own time.
     pub wakes_at: Option<Monotonic>,
     pub sync: Sync,
@@ -68,6 +71,15 @@ pub struct Process {
     pub map: Option<MdsMap>,
     /// The newest map on its way to the core.
     pub map_newest: MapEpoch,
+}
+
+/// Whether what is due to be deleted is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweeps {
+    Go,
+    Held,
+    /// Held, and there is something.
+    Due,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +165,7 @@ impl RankHost {
             turns: 0,
             writing: VecDeque::new(),
             timers: TimerTable::default(),
+            sweeps: Sweeps::Go,
             wakes_at: None,
             sync: Sync::Idle,
             sync_again: false,
@@ -245,6 +258,10 @@ impl Process {
         let mut out = Effects::default();
         let mut map = None;
         while let Some(timer) = self.timers.pop_due(now.monotonic) {
+            if timer == Timer::Sweep && self.sweeps != Sweeps::Go {
+                self.sweeps = Sweeps::Due;
+                continue;
+            }
             self.mds.handle(now, Input::Timer(timer), &mut out);
         }
         for input in std::mem::take(&mut self.inbox) {

@@ -33,12 +33,14 @@ use super::trace::{Trace, Who};
 mod clients;
 mod daemons;
 pub mod deaths;
+mod deletions;
 mod faults;
 mod monitor;
 mod pauses;
 mod plan;
 pub mod points;
 mod ranks;
+pub mod reconnect;
 mod rest;
 
 use plan::Planned;
@@ -69,9 +71,10 @@ pub struct World {
     /// Moments named by the cores so far, and at which of them somebody dies.
     points_reached: u64,
     points: BTreeMap<u64, usize>,
-    /// Of a scene: who is still to die, and who did.
-    dooms: Vec<points::Doom>,
+    /// Of a scene: what is still to go wrong, who died, and how often somebody stopped.
+    script: points::Script,
     pub met: Vec<points::Doom>,
+    pub halted: u64,
     /// Of a hundred moves that an operator orders, how many are cancelled.
     cancelled_percent: u64,
     /// Faults that are still to come.
@@ -84,6 +87,9 @@ pub struct World {
     pub(super) admin_replies: BTreeMap<AdminId, AdminReply>,
     /// Inodes whose data was written and not removed.
     pub(super) data: BTreeSet<Ino>,
+    /// Nothing is deleted; of the data, what a life has asked for.
+    deletions_held: bool,
+    purges_held: Vec<(Life, Ino)>,
 }
 
 #[derive(Clone, Debug)]
@@ -197,8 +203,9 @@ impl World {
             plan: Vec::new(),
             points_reached: 0,
             points: BTreeMap::new(),
-            dooms: Vec::new(),
+            script: points::Script::default(),
             met: Vec::new(),
+            halted: 0,
             cancelled_percent: 20,
             faults_left: 0,
             last: None,
@@ -206,6 +213,8 @@ impl World {
             admin_last: 0,
             admin_replies: BTreeMap::new(),
             data: BTreeSet::new(),
+            deletions_held: settings.deletions_held,
+            purges_held: Vec::new(),
         };
         world.plan_beginning(seed);
         world

@@ -13,6 +13,7 @@ use common::wire::session::ToClient;
 use super::Mds;
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::{Effect, Effects};
+use crate::holdings::Repeated;
 use crate::input::AdminId;
 use crate::migration::Order;
 use crate::row::{DIR_LOST, Linkage};
@@ -96,6 +97,9 @@ impl Mds {
             }
             (AdminRequest::AwaitMigration { .. }, _) => {
                 unreachable!("whoever waits for an end is told when it has come")
+            }
+            (AdminRequest::Export { .. }, true) if self.own.repeated == Repeated::NotYet => {
+                Err(Stop::Wait(Wait::Repeated))
             }
             (AdminRequest::Export { dir, to }, true) => {
                 let order = Order { dir: *dir, to: *to, cause: MigrationCause::Operator };

@@ -100,6 +100,14 @@ impl Clients {
         next
     }
 
+    /// What is being repeated.
+    pub(super) fn repeating(&self) -> Option<(ClientId, RequestId)> {
+        match self.replay {
+            Replay::Running { current } => current,
+            Replay::NotYet | Replay::Over => None,
+        }
+    }
+
     pub(super) fn replay_is_over(&self) -> bool {
         matches!(self.replay, Replay::Over)
     }

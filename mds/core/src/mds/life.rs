@@ -5,8 +5,9 @@ use common::mds_map::RankState;
 use common::time::Now;
 
 use super::Mds;
-use crate::cx::Cx;
+use crate::cx::{Cx, Wait};
 use crate::effect::{Effect, Effects};
+use crate::holdings::Repeated;
 use crate::kill_point::KillPoint;
 use crate::message::claims::ClaimsMsg;
 use crate::mutant::mutated;
@@ -130,7 +131,15 @@ impl Mds {
         {
             self.run_request(now, parked, out);
         }
-        if self.clients.replay_is_over() {
+        let over = self.clients.replay_is_over();
+        let current = self.clients.repeating();
+        // Should others wait for this rank as it does for them, somebody has to begin.
+        let waits = current.is_some_and(|(client, id)| self.requests.is_handed_over(client, id));
+        if (over || waits) && self.own.repeated == Repeated::NotYet {
+            self.own.repeated = Repeated::Yes;
+            self.wake(now, &Wait::Repeated, out);
+        }
+        if over {
             self.begin_new_requests(now, out);
         }
     }

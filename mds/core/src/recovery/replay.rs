@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, Seq};
 use common::migration::MigrationRecord;
 
-use crate::holdings::Holdings;
+use crate::holdings::{Holdings, Repeated};
 use crate::ino_table::InoTable;
 use crate::input::Restored;
 use crate::journal::entry::{
@@ -49,6 +49,7 @@ pub fn replay(params: &Params, restored: Restored) -> Replayed {
         released: BTreeMap::new(),
         held: BTreeMap::new(),
         damage: Vec::new(),
+        repeated: Repeated::NotYet,
         imports: 0,
         sweep: SweepList::default(),
         seq,

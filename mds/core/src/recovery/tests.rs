@@ -12,6 +12,7 @@ use common::wire::request::{
 use common::wire::session::{PinClaim, ToMds};
 
 use super::*;
+use crate::cluster_fixture::{Cluster, D1, D2, R1, R2};
 use crate::fixture::{A, B, Fixture, conn, name, rename_op};
 use crate::input::{Input, Restored};
 use crate::journal::entry::{Entry, ImportStart};
@@ -117,6 +118,48 @@ fn replays_run_in_the_order_in_which_they_were_applied_whoever_sent_them() {
             outcome => panic!("{text}: {outcome:?}"),
         }
     }
+}
+
+/// A made `x` on a rank that lost power, and was told so. Another rank is to move `x` to itself: it does not
+/// look before A has repeated it, however long the store takes.
+#[test]
+fn other_ranks_look_when_clients_have_repeated_what_was_lost() {
+    let mut cluster = Cluster::new();
+    let ino = cluster.at(R1).new_ino(A);
+    let (node, xattrs, existing) = (Node::File, Xattrs::new(), IfExists::Refuse);
+    let create =
+        Op::Create(Create { dir: D1, name: name("x"), ino, node, mode: 0o644, xattrs, existing });
+    let lost = Request { replay: Some(Seq(10)), ..cluster.at(R1).request(create) };
+    cluster.kill(R1);
+    cluster.begin_reviving(R1);
+    for client in [A, B] {
+        open(cluster.at(R1), client);
+        cluster.at(R1).say(client, conn(client, 1), ToMds::ClaimsDone);
+    }
+    cluster.at(R1).slow = true;
+    cluster.at(R1).say(A, conn(A, 1), ToMds::Request(lost));
+    for client in [A, B] {
+        cluster.at(R1).say(client, conn(client, 1), ToMds::ReplayDone);
+    }
+    cluster.issue_map();
+    let rename = match rename_op((D1, "x"), (D2, "x"), RenameMode::Replace) {
+        Op::Rename(rename) => Op::Rename(Rename { from_rank: R1, ..rename }),
+        op => op,
+    };
+    let id = cluster.send(R2, B, rename).id;
+    cluster.run();
+    while !cluster.at(R1).asked.is_empty() {
+        assert_eq!(cluster.reply(R2, B, id), None, "it has not looked yet");
+        let asked = std::mem::take(&mut cluster.at(R1).asked);
+        // What was asked first is found last.
+        for fetch in asked.into_iter().rev() {
+            let found = cluster.at(R1).fetch(fetch);
+            cluster.at(R1).input(Input::Fetched(found));
+            cluster.run();
+        }
+    }
+    assert!(matches!(cluster.reply(R2, B, id), Some(Outcome::Done(_))));
+    assert_eq!(cluster.lookup(R2, D2, "x").map(|(ino, _)| ino), Some(ino));
 }
 
 /// Sessions that an import in doubt would bring are none yet: their clients were never told to come.

@@ -7,6 +7,7 @@ use common::id_set::IdSet;
 
 use super::participant::Participant;
 use crate::cx::{Cx, Stop, Wait};
+use crate::holdings::Repeated;
 use crate::lock::{Lock, Operation};
 use crate::message::two_phase::{Item, Sight};
 use crate::row::Linkage;
@@ -52,6 +53,9 @@ pub fn look(
     operation: Operation,
     items: &[Item],
 ) -> Result<Vec<(Item, Sight)>, Unseen> {
+    if operation.coordinator != cx.me() && cx.own.repeated == Repeated::NotYet {
+        return Err(Unseen::Wait(Wait::Repeated));
+    }
     let mut sights = Vec::with_capacity(items.len());
     for item in items {
         let sight = match item {

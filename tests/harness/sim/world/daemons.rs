@@ -284,7 +284,8 @@ impl World {
         if self.holder(rank).is_none_or(|owner| owner.pid != pid) {
             return self.daemon_ends(pid, AGAIN);
         }
-        let params = Params::new(rank, Slot(rank.0), life.incarnation, CLUSTER, HASH_KEY);
+        let mut params = Params::new(rank, Slot(rank.0), life.incarnation, CLUSTER, HASH_KEY);
+        params.cache_rows_max = self.settings.cache_rows_max.unwrap_or(params.cache_rows_max);
         let params = mistake::perhaps(params);
         let now = self.now;
         let leash = self.running(pid).and_then(Running::link).map(|link| link.leash());
@@ -292,6 +293,7 @@ impl World {
         if let (Some(process), Some(leash)) = (self.alive(life), leash) {
             process.leash = leash;
         }
+        self.hold_deletions(life);
         self.along(Lane::Store(life), Event::Written(life));
         self.wake_later(life);
         self.hear_early(life);

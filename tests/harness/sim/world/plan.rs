@@ -43,6 +43,12 @@ pub struct Settings {
     pub monitor_pauses: u32,
     /// Times at which a disk takes seconds to sync.
     pub slow_syncs: u32,
+    /// The rank whose disk always takes five seconds to sync.
+    pub slow_disk: Option<Rank>,
+    /// Rows that a rank keeps in memory, if not as many as it likes.
+    pub cache_rows_max: Option<u64>,
+    /// Old copies are not deleted, nor is data, until everything else has come to rest.
+    pub deletions_held: bool,
     /// Wall clocks that jump.
     pub clock_steps: u32,
     /// Of a hundred maps, how many come late or are skipped.
@@ -78,6 +84,9 @@ impl Settings {
             monitor_deaths: 0,
             monitor_pauses: 0,
             slow_syncs: 0,
+            slow_disk: None,
+            cache_rows_max: None,
+            deletions_held: false,
             clock_steps: 0,
             late_maps: 0,
             exports: 0,

@@ -24,6 +24,22 @@ pub struct Doom {
     pub death: Death,
 }
 
+/// Who stops for how long when a rank comes to a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Halt {
+    pub rank: Rank,
+    pub point: KillPoint,
+    pub stopped: Rank,
+    pub span: Duration,
+}
+
+/// What is to go wrong in a scene.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    pub dooms: Vec<Doom>,
+    pub halts: Vec<Halt>,
+}
+
 /// What goes on when ranks die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
@@ -31,6 +47,9 @@ pub enum Scene {
     Migration,
     /// The same, and an operator changes his mind on the way.
     CancelledMigration,
+    /// `/a` has gone to rank 1 and was changed there; it comes back while rank 0 has not deleted yet
+    /// what it gave away.
+    ThereAndBack,
     /// Files and directories are renamed between `/a`, which rank 0 holds, and `/r`, which is rank 1's.
     TwoPhase,
 }
@@ -48,18 +67,27 @@ impl World {
     ///
     /// # Errors
     /// The first thing that must not happen.
-    pub fn play(scene: Scene, dooms: &[Doom], trace: Trace) -> (Self, Result<(), Violation>) {
-        let settings =
-            Settings { ranks: 3, clients: 2, processes: 1, actions: 0, ..Settings::peace() };
+    pub fn play(scene: Scene, script: Script, trace: Trace) -> (Self, Result<(), Violation>) {
+        let settings = Settings {
+            ranks: 3,
+            clients: 2,
+            processes: 1,
+            actions: 0,
+            deletions_held: scene == Scene::ThereAndBack,
+            ..Settings::peace()
+        };
         let mut world = Self::new(7, settings, trace);
-        let outcome = world.act(scene, dooms);
+        let outcome = world.act(scene, script);
         (world, outcome)
     }
 
-    fn act(&mut self, scene: Scene, dooms: &[Doom]) -> Result<(), Violation> {
+    fn act(&mut self, scene: Scene, script: Script) -> Result<(), Violation> {
         self.run_until_idle()?;
         let dir = self.set_the_stage()?;
-        self.dooms = dooms.to_vec();
+        if scene == Scene::ThereAndBack {
+            self.give_away_and_change(dir)?;
+        }
+        self.script = script;
         if scene != Scene::TwoPhase {
             self.actions_left = 12;
             for client in 0..self.settings.clients {
@@ -72,10 +100,11 @@ impl World {
                 self.cancelled_percent = 100;
                 self.order(EXPORTER, AdminRequest::Export { dir, to: IMPORTER });
             }
+            Scene::ThereAndBack => self.order(IMPORTER, AdminRequest::Export { dir, to: EXPORTER }),
             Scene::TwoPhase => self.rename_both_ways(dir)?,
         }
         self.run_until_idle()?;
-        self.dooms.clear();
+        self.script = Script::default();
         self.walk()?;
         self.check_at_rest()?;
         self.remove_everything()?;
@@ -95,6 +124,30 @@ impl World {
         self.order(EXPORTER, AdminRequest::Export { dir: other, to: IMPORTER });
         self.run_for(Duration::from_secs(2))?;
         Ok(dir)
+    }
+
+    /// Nothing of what was given away is as it was, and some of it is gone.
+    fn give_away_and_change(&mut self, dir: Ino) -> Result<(), Violation> {
+        let gone = self.made(dir, "c", Make::Dir)?;
+        self.made(gone, "x", Make::File)?;
+        self.made(dir, "k", Make::File)?;
+        self.order(EXPORTER, AdminRequest::Export { dir, to: IMPORTER });
+        self.run_for(Duration::from_secs(2))?;
+        let mode = RenameMode::Replace;
+        let (from, to) = (name("x"), name("f"));
+        for change in [
+            Operation::Rename { from_dir: gone, from, to_dir: dir, to, mode },
+            Operation::Rmdir { dir, name: name("c") },
+            Operation::Unlink { dir, name: name("k") },
+        ] {
+            if let Err(error) = self.perform(0, change)? {
+                return Err(Violation::Hung(format!("the stage is not set: {error}")));
+            }
+        }
+        let again = self.made(dir, "c", Make::Dir)?;
+        self.made(again, "y", Make::File)?;
+        self.made(dir, "k", Make::Dir)?;
+        Ok(())
     }
 
     fn made(&mut self, dir: Ino, text: &str, make: Make) -> Result<Ino, Violation> {
@@ -130,12 +183,26 @@ impl World {
 
     /// Whether this is the moment at which the rank was to die.
     pub(super) fn meets_doom(&mut self, life: Life, point: KillPoint) -> bool {
+        self.halts_at(life, point);
         let meant = |doom: &Doom| doom.rank == life.rank && doom.point == point;
-        let Some(at) = self.dooms.iter().position(meant) else { return false };
-        let doom = self.dooms.remove(at);
+        let Some(at) = self.script.dooms.iter().position(meant) else { return false };
+        let doom = self.script.dooms.remove(at);
         self.trace.line(self.now, Who::Rank(life.rank), "point", || format!("{point:?}"));
         self.met.push(doom);
         self.die(life, doom.death);
         true
+    }
+
+    /// Somebody stops at this moment, if that is in the script.
+    fn halts_at(&mut self, life: Life, point: KillPoint) {
+        let meant = |halt: &Halt| halt.rank == life.rank && halt.point == point;
+        let Some(at) = self.script.halts.iter().position(meant) else { return };
+        let halt = self.script.halts.remove(at);
+        let pid = self.host(halt.stopped).process.as_ref().map(|process| process.pid);
+        if let Some(pid) = pid {
+            self.trace.line(self.now, Who::Rank(halt.stopped), "stops", || format!("{halt:?}"));
+            self.stop(pid, self.now.after(halt.span));
+            self.halted += 1;
+        }
     }
 }

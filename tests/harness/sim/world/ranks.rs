@@ -161,10 +161,7 @@ impl World {
                     self.soon(FETCH, Event::Fetched(life, fetch));
                 }
             }
-            Effect::Purge { ino } => {
-                self.data.remove(&ino);
-                self.soon(FETCH, Event::RankInput(life, Box::new(Input::Purged { ino })));
-            }
+            Effect::Purge { ino } => self.purge(life, ino),
             Effect::SyncSoon => self.want_sync(life, Sync::Soon),
             Effect::WantState(state) => self.wants(life, state),
             Effect::Reached(point) => self.reached(life, point),
@@ -299,7 +296,12 @@ impl World {
                 let now = self.now;
                 let slow = now < self.host(life.rank).sync_slow_until;
                 let longest = if slow { SYNC_SLOW } else { SYNC };
-                self.soon(longest, Event::SyncEnds(life, through));
+                let ends = Event::SyncEnds(life, through);
+                if self.settings.slow_disk == Some(life.rank) {
+                    self.after(SYNC_SLOW, ends);
+                } else {
+                    self.soon(longest, ends);
+                }
             }
             (Sync::Due | Sync::Soon, None) => process.sync = Sync::Idle,
             (Sync::Idle | Sync::Running, _) => (),

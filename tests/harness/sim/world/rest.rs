@@ -85,7 +85,7 @@ impl World {
         self.run_until(end)
     }
 
-    fn run_until(&mut self, end: Monotonic) -> Result<(), Violation> {
+    pub(super) fn run_until(&mut self, end: Monotonic) -> Result<(), Violation> {
         while self.events.first_key_value().is_some_and(|((at, _), _)| *at <= end) {
             self.step()?;
         }
@@ -203,6 +203,7 @@ impl World {
 
     /// What is stored is what the model has, and nothing is under way.
     pub(super) fn check_at_rest(&mut self) -> Result<(), Violation> {
+        self.let_deletions_go();
         self.leftovers_until(|left| {
             left.frozen + left.auth_pins + left.waiting + left.sweeping == 0
         })?;

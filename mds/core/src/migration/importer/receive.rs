@@ -202,9 +202,6 @@ impl Received {
     /// The import is undone: what came is swept, in slices.
     pub fn sweep(&mut self, cx: &mut Cx<'_>) {
         let touched = std::mem::take(&mut self.touched);
-        for frag in &touched {
-            cx.own.namespace.supersede(frag.ino);
-        }
         crate::migration::sweep::begin(self.id, touched, cx);
     }
 }

@@ -3,10 +3,10 @@
 use common::id::Ino;
 use common::wire::admin::AdminRequest;
 use common::wire::reply::Outcome;
-use common::wire::request::Op;
+use common::wire::request::{Op, RenameMode};
 
 use crate::cluster_fixture::{Cluster, D1, D2, R0, R1, R2};
-use crate::fixture::{A, name};
+use crate::fixture::{A, name, rename_op};
 use crate::input::{AdminId, Input};
 
 use super::*;
@@ -82,4 +82,22 @@ fn a_region_inside_is_found_as_well() {
     put_back(&mut cluster, R1, old);
     assert_eq!(read_only(&cluster), [R1]);
     assert_eq!(cluster.auth(R2, D2).map(|(rank, _)| rank), Some(R2));
+}
+
+/// What was given away waits to be deleted. What the rows say of it is not so any more.
+#[test]
+fn what_waits_to_be_deleted_is_not_claimed() {
+    let mut cluster = Cluster::new();
+    let dir = cluster.at(R1).mkdir(A, D1, "a");
+    let other = cluster.at(R1).mkdir(A, D1, "b");
+    export(&mut cluster, dir, R1, R2);
+    let under_b = rename_op((D1, "a"), (other, "a"), RenameMode::Replace);
+    assert!(matches!(cluster.ask(R1, A, under_b), Outcome::Done(_)));
+    export(&mut cluster, other, R1, R0);
+    assert_eq!(cluster.auth(R1, dir), None);
+    cluster.kill(R1);
+    cluster.revive(R1);
+    cluster.run();
+    assert!(!cluster.at(R1).mds.holdings().sweep.is_empty());
+    assert_eq!(read_only(&cluster), []);
 }
