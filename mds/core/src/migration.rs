@@ -163,15 +163,15 @@ impl Migrator {
             return Ok(Some(EndReason::Overlaps));
         }
         for base in self.bases() {
-            if cx.own.subtrees.get(base).is_none() {
-                continue;
-            }
-            let (mut here, mut seen) = (base.ino, BTreeSet::new());
-            while let Some(parent) = cx.parent_of(here)?.filter(|it| seen.insert(it.dir)) {
-                here = parent.dir;
+            // Of a base that is not here the way up begins with what the subtree map knows of it.
+            let parent = cx.own.subtrees.get(base).and_then(|subtree| subtree.parent);
+            let mut above = parent.or_else(|| self.imports.values().find_map(|it| it.above(base)));
+            let mut seen = BTreeSet::new();
+            while let Some(here) = above.filter(|here| seen.insert(*here)) {
                 if here == dir {
                     return Ok(Some(EndReason::Overlaps));
                 }
+                above = cx.parent_of(here)?.map(|parent| parent.dir);
             }
         }
         Ok(None)

@@ -219,7 +219,8 @@ impl SubtreeMap {
         self.bases.entry(base).or_insert(subtree).apart = true;
     }
 
-    /// Undoes a split where nothing tells a base from the one above it.
+    /// Undoes a split where nothing tells a base from the one above it. What is being given away takes in
+    /// nothing: a copy that has been here already would leave it behind.
     ///
     /// # Errors
     /// What must be fetched first.
@@ -230,7 +231,7 @@ impl SubtreeMap {
             && here.auth == DirAuth::Sole(self.me)
             && here.freeze == Freeze::Live
             && above.freeze == Freeze::Live;
-        if alike && !here.apart {
+        if alike && !here.apart && !above.apart {
             // What was ours by this claim is not to become ours by a lower one.
             let epoch = here.epoch.max(above.epoch);
             self.bases.remove(&base);

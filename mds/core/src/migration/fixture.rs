@@ -128,7 +128,7 @@ impl Story {
         }
     }
 
-    fn admin(&mut self, rank: Rank, request: AdminRequest) -> AdminReply {
+    pub(super) fn admin(&mut self, rank: Rank, request: AdminRequest) -> AdminReply {
         self.cluster.at(rank).input(Input::Admin { id: AdminId(1), request });
         self.cluster.at(rank).answers.pop().expect("an answer at once")
     }

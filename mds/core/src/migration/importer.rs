@@ -323,6 +323,12 @@ impl Importer {
         self.import.base
     }
 
+    /// The directory that held the name of a base, if it is this one's, when the import began.
+    #[must_use]
+    pub fn above(&self, base: DirFragId) -> Option<Ino> {
+        self.import.parent.filter(|_| self.import.base == base)
+    }
+
     #[must_use]
     pub fn half(&self, me: Rank) -> Half {
         let Import { id, base, exporter, .. } = self.import;

@@ -102,6 +102,20 @@ fn a_split_of_what_is_a_base_keeps_it_apart() {
     assert!(map.get(a).is_some(), "{:?}", map.get(root));
 }
 
+/// What is being given away was copied in part: nothing is to be its own that was not when the copy began.
+#[test]
+fn nothing_merges_into_what_is_being_given_away() {
+    let (mut map, tree) = (map(), tree());
+    let (a, b) = (DirFragId::whole(A), DirFragId::whole(B));
+    map.split(a, DirFragId::whole(Ino::ROOT), Some(Ino::ROOT));
+    map.insert(b, subtree(DirAuth::Sole(ME), Some(A)));
+    assert_eq!(map.merge(b, &tree), Ok(()));
+    assert!(map.get(b).is_some());
+    map.get_mut(a).unwrap().apart = false;
+    assert_eq!(map.merge(b, &tree), Ok(()));
+    assert!(map.get(b).is_none());
+}
+
 #[test]
 fn auth_pins_count_for_the_region_they_are_in() {
     let (mut map, tree) = (map(), tree());

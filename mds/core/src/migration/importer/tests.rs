@@ -2,7 +2,7 @@
 
 use common::id::{DirFragId, Epoch, Incarnation, Ino, Nonce, RequestId};
 use common::migration::{EndReason, MigrationOutcome};
-use common::wire::admin::{AdminError, AdminReply, Settlement};
+use common::wire::admin::{AdminError, AdminReply, AdminRequest, Settlement};
 use common::wire::session::{PinClaim, ToMds};
 
 use crate::fixture::{A, conn, in_entry};
@@ -321,6 +321,30 @@ fn an_overlapping_region_is_refused() {
     story.id = id;
     let nack = Step::Nack { reason: EndReason::ImporterBusy };
     assert_eq!(story.steps_to(E), [nack]);
+}
+
+/// Or it would become part of what is being copied, and be left behind.
+#[test]
+fn what_encloses_a_region_that_is_arriving_is_not_given_away() {
+    for state in ["Discovering", "Copying", "Prepped", "Acking"] {
+        let mut story = Story::before(Neighbor::BoundOwner);
+        let above = story.dir;
+        (story.exporter, story.importer, story.dir) = (B, E, story.bound());
+        story.cluster.at(E).mds.holdings_for_test().spine.drop_replica(story.dir);
+        story.order();
+        if state != "Discovering" {
+            story.run_until(Half::Importer, state);
+        }
+        while story.cluster.at(E).mds.migrator_for_test().running() == 0 {
+            assert!(story.cluster.step());
+        }
+        let request = AdminRequest::Export { dir: above, to: I };
+        assert_eq!(
+            story.admin(E, request),
+            AdminReply::Refused(AdminError::Migration(EndReason::Overlaps)),
+            "{state}"
+        );
+    }
 }
 
 /// A map of subtrees that is written in the middle of it does not make the region its own.
