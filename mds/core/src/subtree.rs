@@ -61,6 +61,8 @@ pub enum Freeze {
     Freezing,
     /// Nothing changes. At an exporter what it holds can still be read.
     ReadOnly,
+    /// The exporter has sent the last delta: what a read would leave behind would stay behind.
+    Sealed,
     /// Nothing is served.
     Frozen,
 }
@@ -69,6 +71,8 @@ pub enum Freeze {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
     Read,
+    /// To read and to note that the reader holds what it found.
+    Pin,
     Change,
 }
 
@@ -169,12 +173,12 @@ impl SubtreeMap {
             (DirAuth::Sole(rank), _, _) if rank != self.me => {
                 Access::Elsewhere(Route { base, rank, epoch: subtree.epoch })
             }
-            (_, Freeze::Live, _) | (_, Freeze::Freezing | Freeze::ReadOnly, Intent::Read) => {
-                Access::Granted { base }
-            }
-            (_, Freeze::Freezing | Freeze::ReadOnly, Intent::Change) | (_, Freeze::Frozen, _) => {
-                Access::Frozen { base }
-            }
+            (_, Freeze::Live, _)
+            | (_, Freeze::Freezing | Freeze::ReadOnly, Intent::Read | Intent::Pin)
+            | (_, Freeze::Sealed, Intent::Read) => Access::Granted { base },
+            (_, Freeze::Freezing | Freeze::ReadOnly, Intent::Change)
+            | (_, Freeze::Sealed, Intent::Pin | Intent::Change)
+            | (_, Freeze::Frozen, _) => Access::Frozen { base },
         })
     }
 

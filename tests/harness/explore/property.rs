@@ -140,7 +140,9 @@ fn serves(me: Rank, own: &Holdings, dir: Ino, world: &World) -> Serves {
         if let Some(subtree) = own.subtrees.get(DirFragId::whole(ino)) {
             return match (subtree.auth, subtree.freeze) {
                 (DirAuth::Sole(rank), _) if rank != me => Serves::Elsewhere(rank),
-                (_, Freeze::Live | Freeze::Freezing | Freeze::ReadOnly) => Serves::Yes,
+                (_, Freeze::Live | Freeze::Freezing | Freeze::ReadOnly | Freeze::Sealed) => {
+                    Serves::Yes
+                }
                 (_, Freeze::Frozen) => Serves::NotNow,
             };
         }
@@ -162,7 +164,7 @@ fn broken(node: &RankNode, own: &Holdings, world: &World) -> Option<String> {
         if doubt && matches!(subtree.freeze, Freeze::Live | Freeze::Freezing) {
             return Some(format!("S3: {base} is in doubt and not frozen: {subtree:?}"));
         }
-        let frozen = matches!(subtree.freeze, Freeze::ReadOnly | Freeze::Frozen);
+        let frozen = matches!(subtree.freeze, Freeze::ReadOnly | Freeze::Sealed | Freeze::Frozen);
         if frozen && own.subtrees.has_auth_pins(base, &own.namespace) == Ok(true) {
             return Some(format!("S21: {base} is frozen, with operations under way in it"));
         }

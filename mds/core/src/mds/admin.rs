@@ -222,7 +222,7 @@ fn subtrees(cx: &Cx<'_>) -> Step<Vec<SubtreeEntry>> {
             (DirAuth::Sole(_), Freeze::Live) if is_lost => "lost",
             (DirAuth::Sole(_), Freeze::Live) => "live",
             (DirAuth::Sole(_), Freeze::Freezing) => "freezing",
-            (DirAuth::Sole(_), Freeze::ReadOnly | Freeze::Frozen) => "frozen",
+            (DirAuth::Sole(_), Freeze::ReadOnly | Freeze::Sealed | Freeze::Frozen) => "frozen",
         };
         entries.push(SubtreeEntry {
             base,

@@ -328,7 +328,7 @@ impl Exporter {
         let expected = match self.state {
             State::Freezing(_) => Some((DirAuth::Sole(me), Freeze::Freezing)),
             State::Prepping(_) | State::Warning(_) => Some((both(me, me), Freeze::ReadOnly)),
-            State::Exporting(_) => Some((both(me, importer), Freeze::ReadOnly)),
+            State::Exporting(_) => Some((both(me, importer), Freeze::Sealed)),
             State::LoggingExport(..) => Some((both(importer, me), Freeze::Frozen)),
             State::Locking
             | State::Discovering

@@ -106,8 +106,8 @@ fn the_exporters_failure_matrix() {
         | Copying | Over: E live | Copying: E live | Copying: E live |
         | Freezing | Over: E live | Freezing: E freezing | Cancelling: E live |
         | Prepping | Over: E live | Prepping: E,E read-only | Cancelling: E live |
-        | Warning | Cancelling: E live | Exporting: E,I read-only | – |
-        | Exporting | Cancelling: E live | Exporting: E,I read-only | Exporting: E,I read-only |
+        | Warning | Cancelling: E live | Exporting: E,I sealed | – |
+        | Exporting | Cancelling: E live | Exporting: E,I sealed | Exporting: E,I sealed |
         | LoggingExport | LoggingExport: I,E frozen | LoggingExport: I,E frozen | LoggingExport: I,E frozen |
         | Notifying | Notifying: I live | Notifying: I live | Notifying: I live |
         | Cancelling | Cancelling: E live | Cancelling: E live | – |

@@ -259,6 +259,7 @@ impl Story {
                     Freeze::Live => "live",
                     Freeze::Freezing => "freezing",
                     Freeze::ReadOnly => "read-only",
+                    Freeze::Sealed => "sealed",
                     Freeze::Frozen => "frozen",
                 };
                 format!("{auth} {freeze}")

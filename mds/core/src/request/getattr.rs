@@ -13,7 +13,7 @@ use crate::subtree::Intent;
 pub fn getattr(cx: &mut Cx<'_>, client: ClientId, target: &Target) -> Step<Done> {
     let found = target::find(cx, target, Intent::Read)?;
     let attr = found.attr();
-    target::pin(cx, client, &attr, found.embedded_in());
+    target::pin(cx, client, &attr, found.embedded_in())?;
     Ok(Done::read(Answer::Attr(attr)))
 }
 

@@ -28,7 +28,7 @@ pub fn lookup(cx: &mut Cx<'_>, client: ClientId, dir: Ino, name: &Name) -> Step<
 pub fn pinned(cx: &mut Cx<'_>, client: ClientId, dir: Ino, linkage: &Linkage) -> Step<Found> {
     match linkage {
         Linkage::Primary(inode) => {
-            target::pin(cx, client, &inode.attr, Some(dir));
+            target::pin(cx, client, &inode.attr, Some(dir))?;
             Ok(Found::Here(inode.attr.clone()))
         }
         Linkage::Dir { ino } => {
@@ -44,7 +44,7 @@ pub fn pinned(cx: &mut Cx<'_>, client: ClientId, dir: Ino, linkage: &Linkage) ->
                 None
             };
             if let Some(attr) = &attr {
-                target::pin(cx, client, attr, None);
+                target::pin(cx, client, attr, None)?;
             }
             Ok(Found::Remote { ino: *ino, kind: *kind, rank, attr })
         }

@@ -73,7 +73,7 @@ fn created(cx: &mut Cx<'_>, client: ClientId, request: &Request, create: &Create
             let attr = create::new_inode(create, &parent, request)?.attr;
             // Where it is by now is known if somebody pins it, and must not be forgotten.
             let dir = cx.own.pins.dir_of(create.ino);
-            target::pin(cx, client, &attr, dir);
+            target::pin(cx, client, &attr, dir)?;
             Ok(Answer::Found(Found::Here(attr)))
         }
         Some(answer) => Ok(answer),
@@ -123,7 +123,7 @@ fn entry(cx: &mut Cx<'_>, client: ClientId, ino: Ino, (dir, name): (Ino, &Name))
                 found => found?,
             };
             let attr = found.attr();
-            target::pin(cx, client, &attr, None);
+            target::pin(cx, client, &attr, None)?;
             let (kind, rank) = (attr.kind, cx.me());
             Ok(Answer::Found(Found::Remote { ino, kind, rank, attr: Some(attr) }))
         }
@@ -134,7 +134,7 @@ fn attr(cx: &mut Cx<'_>, client: ClientId, target: &Target) -> Step<Answer> {
     match target::find(cx, target, Intent::Read) {
         Ok(found) => {
             let attr = found.attr();
-            target::pin(cx, client, &attr, found.embedded_in());
+            target::pin(cx, client, &attr, found.embedded_in())?;
             Ok(Answer::Attr(attr))
         }
         Err(

@@ -146,8 +146,16 @@ fn orphan<'a>(cx: &Cx<'_>, ino: Ino) -> Step<Found<'a>> {
 
 /// A reply names this inode: the client's kernel will refer to it.
 /// `dir` is where it is embedded, if it is.
-pub fn pin(cx: &mut Cx<'_>, client: ClientId, attr: &Attr, dir: Option<Ino>) {
-    if attr.kind != FileKind::Dir {
-        cx.own.pins.pin(attr.ino, dir, client);
+///
+/// # Errors
+/// What to wait for while its region is about to leave.
+pub fn pin(cx: &mut Cx<'_>, client: ClientId, attr: &Attr, dir: Option<Ino>) -> Step<()> {
+    if attr.kind == FileKind::Dir {
+        return Ok(());
     }
+    if let Some(dir) = dir {
+        cx.admit(dir, Intent::Pin)?;
+    }
+    cx.own.pins.pin(attr.ino, dir, client);
+    Ok(())
 }

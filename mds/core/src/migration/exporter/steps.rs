@@ -230,7 +230,7 @@ impl Exporter {
         for content in loads {
             self.send_rows(&mut copy, content, cx);
         }
-        self.set_subtree(self.in_doubt(cx.me()), Freeze::ReadOnly, cx);
+        self.set_subtree(self.in_doubt(cx.me()), Freeze::Sealed, cx);
         let payload = Payload {
             delta,
             sessions: travel_sessions(cx),

@@ -4,15 +4,35 @@ use common::id::DirFragId;
 use common::migration::{EndReason, MigrationOutcome};
 use common::wire::admin::{AdminError, AdminReply};
 use common::wire::reply::Outcome;
-use common::wire::request::RenameMode;
+use common::wire::request::{Op, RenameMode};
 
 use crate::check::Broken;
 use crate::cluster_fixture::D1;
-use crate::fixture::{A, rename_op};
+use crate::fixture::{A, name, rename_op};
 use crate::message::migration::Step;
 use crate::migration::fixture::{B, E, Half, I, IN_DOUBT, Neighbor, Story};
 use crate::row::Key;
 use crate::subtree::{DirAuth, Freeze};
+
+/// What it would pin would not travel: the file could be deleted while it is held.
+#[test]
+fn nothing_is_pinned_after_the_last_delta() {
+    let look_up = |story: &mut Story| {
+        let op = Op::Lookup { dir: story.dir, name: name("f") };
+        let id = story.cluster.send(E, A, op).id;
+        (id, story.cluster.reply(E, A, id))
+    };
+    let mut story = Story::exporter_at("Warning");
+    assert!(matches!(look_up(&mut story).1, Some(Outcome::Done(_))));
+    let mut story = Story::exporter_at("Exporting");
+    let (id, answer) = look_up(&mut story);
+    assert_eq!(answer, None);
+    let listing = Op::Readdir { dir: story.dir, cookie: 0, entries_max: 10 };
+    let id_of_listing = story.cluster.send(E, A, listing).id;
+    assert!(matches!(story.cluster.reply(E, A, id_of_listing), Some(Outcome::Done(_))));
+    story.rest();
+    assert!(matches!(story.cluster.reply(E, A, id), Some(Outcome::Redirect(_))));
+}
 
 const NOT_MOVED: DirAuth = DirAuth::Sole(E);
 
@@ -171,7 +191,7 @@ fn bystander_dies_in_warning() {
     cov_mark::check!(bystander_dies_in_warning);
     let mut story = Story::exporter_at("Warning");
     story.kill(B);
-    assert_eq!(story.view(Half::Exporter), "Exporting: E,I read-only", "it counts as warned");
+    assert_eq!(story.view(Half::Exporter), "Exporting: E,I sealed", "it counts as warned");
     story.rest();
     assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
     story.assert_owner(I);
