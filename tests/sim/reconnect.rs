@@ -46,13 +46,13 @@ const TWO: [&[usize]; 2] = [&[0, 1], &[1, 0]];
 #[test]
 fn two_clients_come_back_in_either_order() {
     let had_to_lose = play_all(1, 1, &TWO);
-    assert!(had_to_lose > 500, "only {had_to_lose} runs had something to lose");
+    assert!(had_to_lose > 100, "only {had_to_lose} runs had something to lose");
 }
 
 #[test]
 fn two_clients_of_two_ranks_come_back_in_either_order() {
     let had_to_lose = play_all(2, 2, &TWO);
-    assert!(had_to_lose > 500, "only {had_to_lose} runs had something to lose");
+    assert!(had_to_lose > 100, "only {had_to_lose} runs had something to lose");
 }
 
 #[test]
