@@ -142,8 +142,9 @@ impl PinTable {
         self.pins.remove(&ino).map(|pinned| pinned.holders).unwrap_or_default()
     }
 
-    /// Adds what another rank has counted.
-    pub fn add(&mut self, ino: Ino, dir: Option<Ino>, holders: &BTreeMap<ClientId, u64>) {
+    /// Takes over what another rank has counted. A client may have heard before where the inode was to go,
+    /// and have claimed it here already: then both have counted the same answers.
+    pub fn take_over(&mut self, ino: Ino, dir: Option<Ino>, holders: &BTreeMap<ClientId, u64>) {
         if holders.is_empty() {
             return;
         }
@@ -151,7 +152,8 @@ impl PinTable {
         let pinned = self.pins.entry(ino).or_default();
         pinned.dir = dir;
         for (client, count) in holders {
-            *pinned.holders.entry(*client).or_default() += count;
+            let held = pinned.holders.entry(*client).or_default();
+            *held = (*held).max(*count);
         }
     }
 
@@ -211,6 +213,16 @@ mod tests {
         pins.pin(INO, None, B);
         assert_eq!(pins.give_back(INO, A, 7), Left::Some);
         assert_eq!(pins.holders(INO).collect::<Vec<_>>(), [(B, 1)]);
+    }
+
+    #[test]
+    fn what_was_claimed_before_it_came_is_not_counted_twice() {
+        let mut pins = PinTable::default();
+        pins.claim(INO, None, A, 3);
+        pins.take_over(INO, None, &[(A, 3), (B, 1)].into());
+        assert_eq!(pins.holders(INO).collect::<Vec<_>>(), [(A, 3), (B, 1)]);
+        assert_eq!(pins.give_back(INO, B, 1), Left::Some);
+        assert_eq!(pins.give_back(INO, A, 3), Left::Nobody);
     }
 
     #[test]

@@ -213,7 +213,7 @@ fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
                 expect(cx, *client);
                 let _not_waited_for = cx.own.sessions.notify(*client, notice.clone(), tell, cx.out);
             }
-            cx.own.pins.add(ino, dir, &holders);
+            cx.own.pins.take_over(ino, dir, &holders);
         }
         Act::Pin { ino, requester } => {
             // Who has left since hears no answer, and would never give back what it names.
