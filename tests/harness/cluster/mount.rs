@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{binary, run};
+use super::{binary, run, wait_until};
 
 #[derive(Debug)]
 pub struct Mount {
@@ -91,7 +91,11 @@ impl Mount {
     /// What `grove umount` says.
     pub fn unmount(mut self) -> anyhow::Result<()> {
         self.mounted = false;
-        run(Command::new(binary("grove")?).arg("umount").arg(&self.point)).map(drop)
+        let grove = binary("grove")?;
+        // A program that another test starts has all files of this process until it executes.
+        wait_until("nobody uses the mount", || {
+            run(Command::new(&grove).arg("umount").arg(&self.point)).map(|_| true)
+        })
     }
 }
 
