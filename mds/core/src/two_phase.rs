@@ -257,13 +257,31 @@ impl TwoPhase {
             });
         }
         self.rename_lock.forget_waiting(dead, current);
-        self.remove_acks(cx, |acks| acks.replicas.retain(|(_, holder)| *holder != dead));
+        // A next life may be registered already: whoever we have that from had heard of it before us.
+        let living: BTreeSet<Ino> = cx
+            .own
+            .spine
+            .registered()
+            .filter(|(_, holders)| holders.contains_key(&dead))
+            .map(|(dir, _)| dir)
+            .collect();
+        self.remove_acks(cx, |acks| {
+            acks.replicas.retain(|(dir, holder), _| *holder != dead || living.contains(dir));
+        });
     }
 
     /// A rank has a life that was not known before.
     pub fn on_rank_returned(&mut self, cx: &mut Cx<'_>, rank: Rank) {
         for coordinator in self.coordinating.values_mut() {
             coordinator.on_rank_returned(cx, &mut self.post, rank);
+            if let Some(acks) = coordinator.acks() {
+                acks.tell_again(cx, rank);
+            }
+        }
+        for participant in self.taking_part.values() {
+            if let Some(acks) = participant.acks() {
+                acks.tell_again(cx, rank);
+            }
         }
         self.tidy(cx);
     }

@@ -131,6 +131,21 @@ impl Coordinator {
         &self.state
     }
 
+    /// Who is still to acknowledge what was done here.
+    #[must_use]
+    pub fn acks(&self) -> Option<&Acks> {
+        match &self.state {
+            State::Deciding { acks, .. } | State::Committing { acks, .. } => Some(acks),
+            State::Locking
+            | State::Pathfinding { .. }
+            | State::Looking { .. }
+            | State::Preparing { .. }
+            | State::Applying { .. }
+            | State::Blocked { .. }
+            | State::Over => None,
+        }
+    }
+
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Over)

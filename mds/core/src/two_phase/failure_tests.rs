@@ -1,7 +1,7 @@
 //! Deaths in every state of either half. The story is always the same: A renames `/r0/f` to `/r1/g`;
 //! rank 1 coordinates, rank 0 takes part.
 
-use common::id::{Incarnation, Ino, Rank};
+use common::id::{Incarnation, Ino, Nonce, Rank};
 use common::wire::reply::Outcome;
 use common::wire::request::{Op, RenameMode, Request};
 use common::wire::session::ToMds;
@@ -9,6 +9,7 @@ use common::wire::session::ToMds;
 use crate::cluster_fixture::{Cluster, D0, D1, D2, R0, R1, R2};
 use crate::fixture::{A, B, conn, name, rename_op};
 use crate::input::Input;
+use crate::message::migration::Registration;
 use crate::message::two_phase::TwoPhaseMsg;
 
 struct Story {
@@ -330,3 +331,32 @@ fn the_rename_lock_of_a_dead_coordinator_is_free_when_it_is_back() {
 }
 
 const ROOT: Ino = Ino::ROOT;
+
+/// Rank 1 has the directory, with those who replicate it, from somebody whose map is newer: rank 2 lives
+/// again, and rank 1 has only heard of its death. What it tells it is heard by nobody.
+#[test]
+fn a_holder_whose_life_is_not_known_yet_is_told_when_it_is() {
+    cov_mark::check!(a_holder_is_told_when_its_life_is_known);
+    for dies in [true, false] {
+        let mut cluster = Cluster::new();
+        let dir = cluster.at(R1).mkdir(A, D1, "a");
+        let other = cluster.at(R1).mkdir(A, D1, "b");
+        cluster.run();
+        if dies {
+            cluster.kill(R2);
+        }
+        let next_life = Registration { nonce: Nonce(77), life: Incarnation(2) };
+        let spine = &mut cluster.at(R1).mds.holdings_for_test().spine;
+        spine.adopt_holders(dir, [(R2, next_life)].into());
+        let request = cluster.send(R1, A, mv((D1, "a"), (other, "a")));
+        while dies && cluster.step() {}
+        assert!(!cluster.at(R1).mds.two_phase().is_idle(), "not everybody knows");
+        if !dies {
+            cluster.kill(R2);
+        }
+        cluster.revive(R2);
+        cluster.run();
+        assert!(matches!(cluster.reply(R1, A, request.id), Some(Outcome::Done(_))));
+        cluster.assert_settled();
+    }
+}

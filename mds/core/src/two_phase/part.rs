@@ -1,8 +1,8 @@
 //! What a participant has promised, and how it is done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, DirFragId, Ino, NoticeId, Rank};
+use common::id::{ClientId, DirFragId, Ino, Nonce, NoticeId, Rank};
 use common::time::Timestamp;
 use common::wire::request::Place;
 use common::wire::session::Notice;
@@ -16,6 +16,7 @@ use crate::message::two_phase::{Act, Part};
 use crate::namespace::Namespace;
 use crate::pin::PinTable;
 use crate::request::{rename, unlink};
+use crate::row::Parent;
 use crate::session::{Requester, Tell};
 use crate::subtree::{DirAuth, Freeze, Subtree};
 use crate::timer::Timer;
@@ -25,14 +26,23 @@ use crate::timer::Timer;
 pub struct Acks {
     /// Clients that were told where an inode of theirs is.
     pub clients: BTreeSet<(ClientId, NoticeId)>,
-    /// Ranks with a replica of a directory that has another name.
-    pub replicas: BTreeSet<(Ino, Rank)>,
+    /// Ranks with a replica of a directory that has another name: which, and for what grant.
+    pub replicas: BTreeMap<(Ino, Rank), (Parent, Nonce)>,
 }
 
 impl Acks {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty() && self.replicas.is_empty()
+    }
+
+    /// Tells a rank what it has not acknowledged.
+    pub fn tell_again(&self, cx: &mut Cx<'_>, rank: Rank) {
+        for ((dir, _), (parent, nonce)) in self.replicas.iter().filter(|((_, to), _)| *to == rank) {
+            cov_mark::hit!(a_holder_is_told_when_its_life_is_known);
+            let (dir, parent, nonce) = (*dir, parent.clone(), *nonce);
+            cx.out.send(rank, ReplicaMsg::Moved { dir, parent, nonce });
+        }
     }
 }
 
@@ -229,7 +239,7 @@ fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
         Act::Reparent { dir, parent, at } => {
             for (holder, nonce) in cx.own.spine.holders(dir).collect::<Vec<_>>() {
                 cx.out.send(holder, ReplicaMsg::Moved { dir, parent: parent.clone(), nonce });
-                acks.replicas.insert((dir, holder));
+                acks.replicas.insert((dir, holder), (parent.clone(), nonce));
             }
             rename::reparent(cx, dir, parent, at);
         }

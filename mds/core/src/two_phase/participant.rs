@@ -114,6 +114,21 @@ impl Participant {
         (&self.state).into()
     }
 
+    /// Who is still to acknowledge what was done here.
+    #[must_use]
+    pub fn acks(&self) -> Option<&Acks> {
+        match &self.state {
+            State::Settling { acks, .. } => Some(acks),
+            State::Looking { .. }
+            | State::Locked
+            | State::Promising { .. }
+            | State::Prepared { .. }
+            | State::InDoubt { .. }
+            | State::Committing { .. }
+            | State::Over => None,
+        }
+    }
+
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
