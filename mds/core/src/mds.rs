@@ -96,6 +96,7 @@ impl Mds {
             Input::Fetched(fetched) => {
                 let fetched = sweep::without_listed(fetched, &self.own);
                 let asked = self.own.namespace.on_fetched(fetched);
+                self.clients.on_fetched(&asked);
                 self.wake(now, &Wait::Fetch(asked), out);
                 self.go_on_after_loss(now, out);
                 self.compare_claims(now, out);

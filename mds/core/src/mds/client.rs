@@ -11,7 +11,7 @@ use common::wire::session::{Opened, PinClaim, SessionAge, ToClient, ToMds};
 
 use super::Mds;
 use crate::effect::{Effect, Effects};
-use crate::input::ConnId;
+use crate::input::{ConnId, Fetch};
 use crate::mutant::mutated;
 use crate::params::Params;
 use crate::request::Parked;
@@ -28,6 +28,8 @@ pub(super) struct Clients {
     claims: BTreeMap<ClientId, Claims>,
     /// Claims that were taken before it was known who is the authority.
     unverified: Vec<Unverified>,
+    /// Those of them that wait for the store. There may be very many.
+    unfetched: BTreeMap<Fetch, Vec<Unverified>>,
     /// Claims in a region that may be ours or not: they end with the doubt if it is not.
     in_doubt: BTreeMap<DirFragId, Vec<Unverified>>,
     /// Applied by an earlier life, to be applied again in that order.
@@ -67,6 +69,11 @@ struct Claims {
 }
 
 impl Clients {
+    /// The store has answered.
+    pub(super) fn on_fetched(&mut self, asked: &Fetch) {
+        self.unverified.extend(self.unfetched.remove(asked).unwrap_or_default());
+    }
+
     pub(super) fn forget(&mut self, client: ClientId) {
         self.opening.remove(&client);
         self.claims.remove(&client);
@@ -285,8 +292,8 @@ impl Mds {
                 Ok(Access::Granted { .. } | Access::Frozen { .. }) => {}
                 Ok(Access::Elsewhere(_) | Access::Unknown) => self.unclaim(claim, out),
                 Err(fetch) => {
-                    self.own.namespace.fetch(fetch, out);
-                    self.clients.unverified.push(claim);
+                    self.own.namespace.fetch(fetch.clone(), out);
+                    self.clients.unfetched.entry(fetch).or_default().push(claim);
                 }
             }
         }
