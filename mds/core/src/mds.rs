@@ -29,6 +29,7 @@ mod client;
 mod life;
 mod lost;
 mod migration;
+mod slow;
 mod two_phase;
 
 /// One metadata server.
@@ -45,6 +46,7 @@ pub struct Mds {
     balancer: Balancer,
     clients: client::Clients,
     admin: admin::Questions,
+    slow: slow::Slow,
 }
 
 /// What a new file system's store of slot 0 begins with.
@@ -79,6 +81,7 @@ impl Mds {
             balancer: Balancer::default(),
             clients: client::Clients::default(),
             admin: admin::Questions::default(),
+            slow: slow::Slow::default(),
             params,
             own,
         }

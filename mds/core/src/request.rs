@@ -56,6 +56,15 @@ pub struct Parked {
     pub request: Request,
 }
 
+/// What a request waits for.
+#[derive(Clone, Copy, Debug)]
+pub enum Awaited<'a> {
+    Here(&'a Wait),
+    Acknowledgements(&'a BTreeSet<(ClientId, NoticeId)>),
+    /// An operation of several ranks, which knows more.
+    Operation,
+}
+
 /// Applied; answered once these have acknowledged what it did to them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Held {
@@ -121,6 +130,17 @@ impl Requests {
             return Verdict::Kept;
         }
         self.run(parked, cx)
+    }
+
+    /// Everything that is not answered yet.
+    pub fn under_way(&self) -> impl Iterator<Item = ((ClientId, RequestId), Awaited<'_>)> {
+        let parked = self.parked.iter().flat_map(|(wait, all)| {
+            all.iter().map(move |it| ((it.client, it.request.id), Awaited::Here(wait)))
+        });
+        let held = self.held.iter();
+        let held = held.map(|(id, held)| (*id, Awaited::Acknowledgements(&held.awaited)));
+        let handed_over = self.handed_over.iter().map(|id| (*id, Awaited::Operation));
+        parked.chain(held).chain(handed_over)
     }
 
     /// Whether a request waits to be carried out.

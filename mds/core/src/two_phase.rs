@@ -215,6 +215,12 @@ impl TwoPhase {
         self.tidy(cx);
     }
 
+    /// The operation that carries a request out.
+    #[must_use]
+    pub fn of_request(&self, client: ClientId, id: RequestId) -> Option<&coordinator::State> {
+        self.coordinating.values().find(|it| it.carries_out(client, id)).map(Coordinator::state)
+    }
+
     /// A client knows what it was told, or is no more.
     pub fn on_client_acked(&mut self, cx: &mut Cx<'_>, client: ClientId, notice: Option<NoticeId>) {
         self.remove_acks(cx, |acks| {

@@ -131,6 +131,12 @@ impl Coordinator {
         &self.state
     }
 
+    #[must_use]
+    pub fn carries_out(&self, client: ClientId, id: RequestId) -> bool {
+        let parked = self.parked.as_ref();
+        parked.is_some_and(|parked| (parked.client, parked.request.id) == (client, id))
+    }
+
     /// Who is still to acknowledge what was done here.
     #[must_use]
     pub fn acks(&self) -> Option<&Acks> {
