@@ -76,7 +76,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 ino,
                 node: Node::File,
                 mode: 0o644,
-                xattrs: [].into(),
+                umask: 0,
                 existing: IfExists::Refuse,
             }))
         })

@@ -5,6 +5,7 @@
 //!
 //! **Architecture Invariant:** nothing here decides, waits, or touches the operating system.
 
+pub mod acl;
 pub mod attr;
 pub mod data_store;
 pub mod error;

@@ -48,8 +48,6 @@ struct Active {
 enum Step {
     /// Waits for the one answer there is.
     Asking,
-    /// Waits for the default ACL of the directory in which something is to be made.
-    Inheriting,
     /// A name stands for this inode, which another rank holds. Waits for its attributes.
     Completing(Ino),
     /// Waits for attributes of a page's entries from the ranks that hold them.
@@ -77,11 +75,10 @@ impl CallTable {
         let step = std::mem::replace(&mut active.step, Step::Asking);
         let completing = match &step {
             Step::Completing(ino) => Some(*ino),
-            Step::Asking | Step::Inheriting | Step::Listing(_) | Step::Syncing => None,
+            Step::Asking | Step::Listing(_) | Step::Syncing => None,
         };
         let next = match step {
             Step::Asking => active.on_answer(id, finished, pending, cx),
-            Step::Inheriting => active.make(id, finished.result, pending, cx),
             Step::Completing(ino) => active.complete(id, ino, finished.result, pending, cx),
             Step::Listing(partial) => active.on_attributes(id, partial, finished, pending, cx),
             Step::Syncing => active.on_synced(finished.result),

@@ -14,7 +14,7 @@ use common::mds_map::{MdsMap, RankEntry, RankState, Switch};
 use common::name::{Name, NameHashKey};
 use common::time::{Monotonic, Now, Timestamp};
 use common::wire::reply::{Answer, Found, Outcome, Reply, Route};
-use common::wire::request::{Caller, Op, Request};
+use common::wire::request::{Caller, Request};
 use common::wire::session::{Notice, Opened, SessionAge, ToClient, ToMds};
 
 use crate::client_core::{ClientCore, Params};
@@ -244,13 +244,6 @@ impl Fixture {
         self.tell(rank, ToClient::Reply(Reply { id, applied, map_epoch, outcome }));
     }
 
-    /// No directory has a default ACL: answers that question, which precedes every creation.
-    #[track_caller]
-    pub(crate) fn no_acl(&mut self, rank: Rank) {
-        let request = self.serve(rank, Outcome::Refused(FsError::NoAttribute));
-        assert!(matches!(request.op, Op::GetXattr { .. }), "{request:?}");
-    }
-
     #[track_caller]
     pub(crate) fn answer(&mut self, call: CallId) -> Result<Done, FsError> {
         self.answers.remove(&call).expect("the call was answered")
@@ -327,7 +320,6 @@ impl Fixture {
     #[track_caller]
     pub(crate) fn make(&mut self, text: &str, ino: u64, seq: u64) -> Request {
         let call = self.call(create(1, text));
-        self.no_acl(R0);
         let request = self.apply(R0, seq, here(ino));
         assert!(matches!(self.answer(call), Ok(Done::Entry(_))));
         self.sent.clear();

@@ -13,7 +13,6 @@
 //! **Architecture Invariant:** no clock, no IO, no randomness, no locks, no unordered iteration.
 //! The mount and the simulator drive this very code.
 
-mod acl;
 mod atlas;
 mod call;
 mod client_core;

@@ -27,7 +27,7 @@ pub enum Locks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acl {
     On,
-    /// No POSIX ACLs: spares the question for a default ACL before each creation.
+    /// No POSIX ACLs on this mount: the kernel asks for none, and applies the umask itself.
     Off,
 }
 

@@ -73,6 +73,12 @@ pub type Xattrs = BTreeMap<XattrName, XattrValue>;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct XattrName(#[serde(with = "bytes")] pub Box<[u8]>);
 
+impl std::borrow::Borrow<[u8]> for XattrName {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct XattrValue(#[serde(with = "bytes")] pub Box<[u8]>);
 
@@ -106,8 +112,9 @@ pub enum Op {
         dir: Ino,
         name: Name,
         ino: Ino,
+        /// As for [`Create`].
         mode: u16,
-        xattrs: Xattrs,
+        umask: u16,
     },
     Unlink {
         dir: Ino,
@@ -165,10 +172,10 @@ pub struct Create {
     pub name: Name,
     pub ino: Ino,
     pub node: Node,
-    /// Permission bits, umask already applied.
+    /// Permission bits as they were asked for.
     pub mode: u16,
-    /// ACLs inherited from the directory.
-    pub xattrs: Xattrs,
+    /// What is taken from them, unless the directory has a default ACL.
+    pub umask: u16,
     pub existing: IfExists,
 }
 

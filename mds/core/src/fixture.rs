@@ -10,7 +10,7 @@ use common::time::{Monotonic, Now, Timestamp};
 use common::wire::admin::AdminReply;
 use common::wire::reply::{Answer, Found, Outcome, Reply};
 use common::wire::request::{
-    Caller, Create, IfExists, Node, Op, Place, Rename, RenameMode, Request, Target, Xattrs,
+    Caller, Create, IfExists, Node, Op, Place, Rename, RenameMode, Request, Target,
 };
 use common::wire::session::{Notice, Opened, ToClient, ToMds};
 
@@ -406,7 +406,7 @@ impl Fixture {
             ino,
             node: Node::File,
             mode: 0o644,
-            xattrs: Xattrs::new(),
+            umask: 0,
             existing: IfExists::Refuse,
         };
         match self.ask(client, Op::Create(create)) {
@@ -417,7 +417,7 @@ impl Fixture {
 
     pub(crate) fn mkdir(&mut self, client: ClientId, dir: Ino, text: &str) -> Ino {
         let ino = self.new_ino(client);
-        let op = Op::Mkdir { dir, name: name(text), ino, mode: 0o755, xattrs: Xattrs::new() };
+        let op = Op::Mkdir { dir, name: name(text), ino, mode: 0o755, umask: 0 };
         match self.ask(client, op) {
             Outcome::Done(Answer::Found(Found::Dir { ino, .. })) => ino,
             outcome => panic!("mkdir {text}: {outcome:?}"),

@@ -396,8 +396,8 @@ fn attempt(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
             readdir::readdir(cx, *dir, *cookie, *entries_max)
         }
         Op::Create(create) => create::create(cx, client, request, create),
-        Op::Mkdir { dir, name, ino, mode, xattrs } => {
-            let new = mkdir::NewDir { dir: *dir, name, ino: *ino, mode: *mode, xattrs };
+        Op::Mkdir { dir, name, ino, mode, umask } => {
+            let new = mkdir::NewDir { dir: *dir, name, ino: *ino, mode: *mode, umask: *umask };
             mkdir::mkdir(cx, client, request, &new)
         }
         Op::Unlink { dir, name } => unlink::unlink(cx, client, request, *dir, name),

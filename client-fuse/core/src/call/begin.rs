@@ -4,15 +4,10 @@ use common::attr::{FileKind, SetAttr};
 use common::error::FsError;
 use common::id::{Ino, Rank};
 use common::limit::PAGE_ENTRIES_MAX;
-use common::name::Name;
-use common::wire::reply::Answer;
-use common::wire::request::{
-    Caller, Create, IfExists, Node, Op, Target, XattrName, XattrValue, Xattrs,
-};
+use common::wire::request::{Caller, Create, Op};
 
-use crate::acl::{self, Made};
 use crate::atlas::Atlas;
-use crate::call::{Active, CallTable, Next, Step};
+use crate::call::{Active, CallTable, Step};
 use crate::cx::Cx;
 use crate::effect::Done;
 use crate::input::{Call, CallId};
@@ -29,7 +24,6 @@ impl CallTable {
     ) {
         let (op, step) = match first(&call, cx.atlas) {
             First::Op(op) => (op, Step::Asking),
-            First::DefaultAclOf(dir) => (default_acl(dir), Step::Inheriting),
             First::Sync => return self.sync(id, caller, pending, cx),
         };
         let request = pending.begin(Owner::Call(id), caller, op, cx);
@@ -54,46 +48,20 @@ impl CallTable {
     }
 }
 
-impl Active {
-    /// The directory's default ACL is known: makes the entry.
-    pub(super) fn make(
-        &mut self,
-        id: CallId,
-        default: Result<Answer, FsError>,
-        pending: &mut Pending,
-        cx: &mut Cx<'_>,
-    ) -> Next {
-        let default = match default {
-            Ok(Answer::Xattr(value)) => Some(value),
-            Ok(_) | Err(FsError::NoAttribute | FsError::NotSupported) => None,
-            Err(error) => return Next::Answer(Err(error)),
-        };
-        let Some(op) = making(&self.call, default.as_ref()) else {
-            return Next::Answer(Err(FsError::Io));
-        };
-        self.ask(id, op, pending, cx);
-        Next::Step(Step::Asking)
-    }
-}
-
 enum First {
     Op(Op),
-    DefaultAclOf(Ino),
     /// To every rank that has changes of ours.
     Sync,
 }
 
-fn default_acl(dir: Ino) -> Op {
-    Op::GetXattr { target: Target::dir(dir), name: XattrName(acl::DEFAULT.into()) }
-}
-
 fn first(call: &Call, atlas: &Atlas) -> First {
     let op = match call.clone() {
-        Call::Create { dir, name, node: Node::Symlink(to), existing, .. } => {
-            // A symlink has neither permissions of its own nor ACLs.
-            create(dir, &name, &Node::Symlink(to), (0o777, Xattrs::new()), existing)
+        Call::Create { dir, name, node, mode, umask, existing } => {
+            Op::Create(Create { dir, name, ino: UNNUMBERED, node, mode, umask, existing })
         }
-        Call::Create { dir, .. } | Call::Mkdir { dir, .. } => return First::DefaultAclOf(dir),
+        Call::Mkdir { dir, name, mode, umask } => {
+            Op::Mkdir { dir, name, ino: UNNUMBERED, mode, umask }
+        }
         Call::Sync => return First::Sync,
         Call::Lookup { dir, name } => Op::Lookup { dir, name },
         Call::Getattr { ino } => Op::Getattr { target: atlas.target(ino) },
@@ -124,31 +92,6 @@ fn first(call: &Call, atlas: &Atlas) -> First {
         }
     };
     First::Op(op)
-}
-
-/// The request that makes an entry, once it is known what the entry inherits.
-fn making(call: &Call, default: Option<&XattrValue>) -> Option<Op> {
-    if let Call::Create { dir, name, node, mode, umask, existing } = call {
-        let inherited = acl::inherit(default, *mode, *umask, Made::Other);
-        Some(create(*dir, name, node, (inherited.mode, inherited.xattrs), *existing))
-    } else if let Call::Mkdir { dir, name, mode, umask } = call {
-        let inherited = acl::inherit(default, *mode, *umask, Made::Directory);
-        let (dir, name, ino) = (*dir, name.clone(), UNNUMBERED);
-        Some(Op::Mkdir { dir, name, ino, mode: inherited.mode, xattrs: inherited.xattrs })
-    } else {
-        None
-    }
-}
-
-fn create(
-    dir: Ino,
-    name: &Name,
-    node: &Node,
-    (mode, xattrs): (u16, Xattrs),
-    existing: IfExists,
-) -> Op {
-    let (name, node) = (name.clone(), node.clone());
-    Op::Create(Create { dir, name, ino: UNNUMBERED, node, mode, xattrs, existing })
 }
 
 /// Set-group-id of a directory is no privilege: a new owner does not clear it.

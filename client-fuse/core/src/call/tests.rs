@@ -3,11 +3,10 @@
 use common::attr::{FileKind, SetAttr};
 use common::id::{Rank, Seq};
 use common::wire::reply::{Outcome, Page, PageEnd, PageEntry};
-use common::wire::request::{XattrName, XattrValue};
 use common::wire::session::ToClient;
 
 use super::*;
-use crate::fixture::{Fixture, R0, R1, R2, attr, create, dir_here, file, here, name};
+use crate::fixture::{Fixture, R0, R1, R2, attr, dir_here, file, name};
 use crate::input::ListDetail;
 
 fn dir_attr(ino: u64) -> Attr {
@@ -58,29 +57,13 @@ fn a_directory_removed_between_the_two_questions_is_not_there() {
     assert_eq!(world.answer(call), Err(FsError::NotFound));
 }
 
+/// The rank knows whether a default ACL takes its place.
 #[test]
-fn the_umask_is_applied_where_no_default_acl_is() {
+fn mode_and_umask_are_handed_on() {
     let mut world = Fixture::new();
     let request = world.make("f", 20, 1);
     let Op::Create(create) = request.op else { panic!() };
-    assert_eq!((create.mode, create.xattrs.len()), (0o644, 0));
-}
-
-#[test]
-fn a_default_acl_is_inherited() {
-    let mut world = Fixture::new();
-    let call = world.call(create(1, "f"));
-    let acl: &[u8] = &[
-        2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 4, 0, 5, 0, 255, 255, 255, 255, 32, 0, 0, 0,
-        255, 255, 255, 255,
-    ];
-    let asked = world.serve(R0, answer(Answer::Xattr(XattrValue(acl.into()))));
-    let acl_name = XattrName(crate::acl::DEFAULT.into());
-    assert_eq!(asked.op, Op::GetXattr { target: Target::dir(Ino(1)), name: acl_name });
-    let made = world.serve(R0, here(20));
-    let Op::Create(made) = made.op else { panic!() };
-    assert_eq!(made.mode, 0o640);
-    assert_eq!(world.answer(call), Ok(Done::Entry(file(20))));
+    assert_eq!((create.mode, create.umask), (0o666, 0o022));
 }
 
 fn page(entries: &[(&str, u64, Found)], end: PageEnd) -> Outcome {

@@ -47,7 +47,6 @@ fn what_is_made_elsewhere_gets_a_number_from_there() {
     let mut world = Fixture::new();
     world.look_up(1, "d", R0, dir_here(10, R0));
     world.call(create(10, "f"));
-    world.no_acl(R0);
     let first = world.serve(R0, redirect(10, R1, 3));
     let (rank, second) = world.request();
     let (Op::Create(first), Op::Create(second)) = (first.op, second.op) else { panic!() };
@@ -55,7 +54,6 @@ fn what_is_made_elsewhere_gets_a_number_from_there() {
     assert!(lent(R0).contains(first.ino) && lent(R1).contains(second.ino));
     // The number that was turned away is used for the next.
     world.call(create(1, "g"));
-    world.no_acl(R0);
     let (_, third) = world.request();
     let Op::Create(third) = third.op else { panic!() };
     assert_eq!(third.ino, first.ino);
@@ -66,7 +64,6 @@ fn a_number_that_may_be_in_use_is_not_used_again() {
     let mut world = Fixture::new();
     world.look_up(1, "d", R0, dir_here(10, R0));
     world.call(create(10, "f"));
-    world.no_acl(R0);
     let (_, lost) = world.request();
     world.break_link(R0);
     world.pass(SOON);
@@ -74,7 +71,6 @@ fn a_number_that_may_be_in_use_is_not_used_again() {
     assert_eq!(again.op, lost.op);
     world.sent.clear();
     world.call(create(1, "g"));
-    world.no_acl(R0);
     let (_, next) = world.request();
     let (Op::Create(lost), Op::Create(next)) = (lost.op, next.op) else { panic!() };
     assert_ne!(lost.ino, next.ino);
@@ -350,7 +346,6 @@ fn creation_waits_for_numbers() {
     }
     world.sent.clear();
     let call = world.call(create(1, "last"));
-    world.no_acl(R0);
     world.assert_waiting(call);
     assert!(world.sent.iter().all(|(_, message)| !matches!(message, ToMds::Request(_))));
     let more = Some(common::id::InoRange { first: Ino(0x9000), last: Ino(0x9001) });
@@ -409,7 +404,6 @@ impl Fixture {
     /// Takes one more number from rank 0, if it has lent one.
     fn core_has_numbers(&mut self, used: u64) -> bool {
         self.call(create(1, &format!("n{used}")));
-        self.no_acl(R0);
         let sent = self.sent.iter().any(|(_, message)| matches!(message, ToMds::Request(_)));
         if sent {
             let (_, request) = self.request();
@@ -459,7 +453,6 @@ fn what_we_made_may_be_elsewhere_before_we_are_told() {
     cov_mark::check!(a_notice_overtakes_the_answer);
     let mut world = Fixture::new();
     let made = world.call(create(1, "f"));
-    world.no_acl(R0);
     let (_, request) = world.request();
     let Op::Create(op) = &request.op else { panic!("{request:?}") };
     let (ino, place) = (op.ino, Place::Entry { dir: Ino(1), name: name("g") });

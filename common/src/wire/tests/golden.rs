@@ -71,12 +71,12 @@ fn create_bytes() {
         ino: Ino(0x100),
         node: Node::Symlink(b"b"[..].into()),
         mode: 0o777,
-        xattrs: Default::default(),
+        umask: 0o22,
         existing: IfExists::Refuse,
     };
     check_bytes(
         request(Op::Create(create)),
-        expect!["04 ac 02 07 e8 07 64 02 02 00 05 01 01 61 80 02 01 01 62 ff 03 00 00"],
+        expect!["04 ac 02 07 e8 07 64 02 02 00 05 01 01 61 80 02 01 01 62 ff 03 12 00"],
     );
 }
 

@@ -7,7 +7,7 @@ use common::id_set::IdSet;
 use common::name::NameHashKey;
 use common::wire::reply::{Answer, Found, Outcome};
 use common::wire::request::{
-    Create, IfExists, Node, Op, Place, Rename, RenameMode, Request, Target, Xattrs,
+    Create, IfExists, Node, Op, Place, Rename, RenameMode, Request, Target,
 };
 use common::wire::session::{PinClaim, ToMds};
 
@@ -89,9 +89,9 @@ fn replays_run_in_the_order_in_which_they_were_applied_whoever_sent_them() {
     let mut fixture = Fixture::new();
     let (first, second) = (fixture.new_ino(A), fixture.new_ino(A));
     let make = |ino| {
-        let (node, xattrs, existing) = (Node::File, Xattrs::new(), IfExists::Refuse);
+        let (node, existing) = (Node::File, IfExists::Refuse);
         let (dir, name) = (Ino::ROOT, name("x"));
-        Op::Create(Create { dir, name, ino, node, mode: 0o644, xattrs, existing })
+        Op::Create(Create { dir, name, ino, node, mode: 0o644, umask: 0, existing })
     };
     let rename = match rename_op((Ino::ROOT, "x"), (Ino::ROOT, "y"), RenameMode::Replace) {
         Op::Rename(rename) => Op::Rename(Rename { from_rank: Rank(0), ..rename }),
@@ -126,9 +126,9 @@ fn replays_run_in_the_order_in_which_they_were_applied_whoever_sent_them() {
 fn other_ranks_look_when_clients_have_repeated_what_was_lost() {
     let mut cluster = Cluster::new();
     let ino = cluster.at(R1).new_ino(A);
-    let (node, xattrs, existing) = (Node::File, Xattrs::new(), IfExists::Refuse);
+    let (node, existing) = (Node::File, IfExists::Refuse);
     let create =
-        Op::Create(Create { dir: D1, name: name("x"), ino, node, mode: 0o644, xattrs, existing });
+        Op::Create(Create { dir: D1, name: name("x"), ino, node, mode: 0o644, umask: 0, existing });
     let lost = Request { replay: Some(Seq(10)), ..cluster.at(R1).request(create) };
     cluster.kill(R1);
     cluster.begin_reviving(R1);

@@ -1,13 +1,14 @@
 //! `create`: files, symlinks, devices, FIFOs and sockets.
 
-use common::attr::{Attr, FileKind, PERMISSION_BITS, SET_GROUP_ID, Times};
+use common::acl::{self, Inherited, Made};
+use common::attr::{Attr, FileKind, SET_GROUP_ID, Times};
 use common::error::FsError;
 use common::id::{ClientId, Ino};
 use common::limit::SYMLINK_BYTES_MAX;
 use common::name::Name;
 use common::time::Timestamp;
 use common::wire::reply::{Answer, Found};
-use common::wire::request::{Create, IfExists, Node, Request};
+use common::wire::request::{Create, IfExists, Node, Request, Xattrs};
 
 use super::{Done, lookup, target};
 use crate::cx::{Cx, Step};
@@ -57,10 +58,11 @@ pub(super) fn new_inode(create: &Create, parent: &Dir, request: &Request) -> Ste
     if symlink.len() > SYMLINK_BYTES_MAX {
         return Err(FsError::NameTooLong.into());
     }
+    let inherited = inherited(create, parent);
     let attr = Attr {
         ino: create.ino,
         kind,
-        mode: create.mode & PERMISSION_BITS,
+        mode: inherited.mode,
         nlink: 1,
         uid: request.caller.uid,
         gid: group_of_new(parent, request),
@@ -68,7 +70,15 @@ pub(super) fn new_inode(create: &Create, parent: &Dir, request: &Request) -> Ste
         size: symlink.len() as u64,
         times: Times::all(request.at),
     };
-    Ok(Inode { attr, xattrs: create.xattrs.clone(), symlink: symlink.into(), moves: 0 })
+    Ok(Inode { attr, xattrs: inherited.xattrs, symlink: symlink.into(), moves: 0 })
+}
+
+fn inherited(create: &Create, parent: &Dir) -> Inherited {
+    if let Node::Symlink(_) = create.node {
+        // It has neither permissions of its own nor ACLs.
+        return Inherited { mode: 0o777, xattrs: Xattrs::new() };
+    }
+    acl::inherit(parent.xattrs.get(acl::DEFAULT), create.mode, create.umask, Made::Other)
 }
 
 /// In a set-group-id directory everything belongs to the directory's group (inode(7)).

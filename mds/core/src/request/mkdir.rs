@@ -1,12 +1,13 @@
 //! `mkdir`: always at the authority of the parent; a pin migrates afterwards.
 
-use common::attr::{PERMISSION_BITS, SET_GROUP_ID, Times};
+use common::acl::{self, Made};
+use common::attr::{SET_GROUP_ID, Times};
 use common::error::FsError;
 use common::id::{ClientId, Ino};
 use common::limit::SUBDIRS_MAX;
 use common::name::Name;
 use common::wire::reply::{Answer, Found};
-use common::wire::request::{Request, Xattrs};
+use common::wire::request::Request;
 
 use super::Done;
 use super::create::{Subdirs, check_lent, dir_and_entry, enter, group_of_new};
@@ -21,22 +22,24 @@ pub struct NewDir<'a> {
     pub name: &'a Name,
     pub ino: Ino,
     pub mode: u16,
-    pub xattrs: &'a Xattrs,
+    pub umask: u16,
 }
 
 impl NewDir<'_> {
     /// As it is when it has just been made.
     #[must_use]
     pub fn made(&self, parent: &Dir, request: &Request) -> Dir {
+        let default = parent.xattrs.get(acl::DEFAULT);
+        let inherited = acl::inherit(default, self.mode, self.umask, Made::Directory);
         Dir {
-            mode: (self.mode & PERMISSION_BITS) | (parent.mode & SET_GROUP_ID),
+            mode: inherited.mode | (parent.mode & SET_GROUP_ID),
             uid: request.caller.uid,
             gid: group_of_new(parent, request),
             times: Times::all(request.at),
             entries: 0,
             subdirs: 0,
             parent: Some(Parent { dir: self.dir, name: self.name.clone() }),
-            xattrs: self.xattrs.clone(),
+            xattrs: inherited.xattrs,
             pin: None,
         }
     }

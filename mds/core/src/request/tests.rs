@@ -114,7 +114,7 @@ fn what_was_done_and_undone_by_others_was_done() {
     let mut mds = Fixture::new();
     let dir = mds.mkdir(A, ROOT, "d");
     let requests = [
-        Op::Mkdir { dir, name: name("e"), ino: mds.new_ino(A), mode: 0o755, xattrs: [].into() },
+        Op::Mkdir { dir, name: name("e"), ino: mds.new_ino(A), mode: 0o755, umask: 0 },
         Op::Rmdir { dir, name: name("e") },
     ];
     let requests = requests.map(|op| mds.request(op));
@@ -142,7 +142,7 @@ fn a_replay_of_what_was_done_pins_nothing() {
         ino,
         node: Node::File,
         mode: 0o644,
-        xattrs: Default::default(),
+        umask: 0,
         existing: IfExists::Refuse,
     }));
     mds.say(A, conn(A, 1), ToMds::Request(made.clone()));
@@ -159,13 +159,7 @@ fn a_replay_of_what_was_done_pins_nothing() {
 #[test]
 fn an_inode_number_that_was_not_lent_is_refused() {
     let mut mds = Fixture::new();
-    let op = Op::Mkdir {
-        dir: ROOT,
-        name: name("d"),
-        ino: Ino(7),
-        mode: 0o755,
-        xattrs: Default::default(),
-    };
+    let op = Op::Mkdir { dir: ROOT, name: name("d"), ino: Ino(7), mode: 0o755, umask: 0 };
     assert_eq!(mds.ask(A, op), refused(FsError::Stale));
 }
 
@@ -176,7 +170,7 @@ fn a_copy_that_waited_too_long_is_not_carried_out_again() {
     cov_mark::check!(a_copy_outlives_its_answer);
     let mut mds = Fixture::new();
     let ino = mds.new_ino(A);
-    let op = Op::Mkdir { dir: ROOT, name: name("d"), ino, mode: 0o755, xattrs: [].into() };
+    let op = Op::Mkdir { dir: ROOT, name: name("d"), ino, mode: 0o755, umask: 0 };
     let made = mds.request(op);
     mds.say(A, conn(A, 1), ToMds::Request(made.clone()));
     assert!(mds.reply(A, made.id).is_some());
@@ -449,4 +443,38 @@ fn what_is_repeated_while_it_waits_is_done_once() {
     assert_eq!(mds.reply(A, request.id).unwrap().outcome, refused(FsError::NotFound));
     assert_eq!((mds.reply(A, request.id), mds.mds.waiting()), (None, 0));
     assert_eq!(mds.mds.check(), Ok(()));
+}
+
+/// acl(5): where the directory has a default ACL, that takes the umask's place.
+#[test]
+fn the_umask_counts_where_there_is_no_default_acl() {
+    let mut mds = Fixture::new();
+    let dir = mds.mkdir(A, ROOT, "d");
+    let make = |mds: &mut Fixture, text: &str, node: Node| {
+        let (ino, existing) = (mds.new_ino(A), IfExists::Refuse);
+        let (mode, umask, name) = (0o666, 0o027, name(text));
+        let op = Op::Create(Create { dir, name, ino, node, mode, umask, existing });
+        match mds.ask(A, op) {
+            Outcome::Done(Answer::Found(Found::Here(attr))) => attr.mode,
+            outcome => panic!("{outcome:?}"),
+        }
+    };
+    assert_eq!(make(&mut mds, "before", Node::File), 0o640);
+    let acl: &[u8] = &[
+        2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 4, 0, 5, 0, 255, 255, 255, 255, 32, 0, 2, 0,
+        255, 255, 255, 255,
+    ];
+    let (target, value) = (Target::dir(dir), XattrValue(acl.into()));
+    let default = XattrName(common::acl::DEFAULT.into());
+    mds.ask(A, Op::SetXattr { target, name: default.clone(), value, mode: XattrSet::Any });
+    assert_eq!(make(&mut mds, "after", Node::File), 0o642);
+    assert_eq!(make(&mut mds, "link", Node::Symlink(b"x"[..].into())), 0o777);
+    let ino = mds.new_ino(A);
+    let made = mds.ask(A, Op::Mkdir { dir, name: name("sub"), ino, mode: 0o777, umask: 0o077 });
+    let Outcome::Done(Answer::Found(Found::Dir { attr: Some(attr), .. })) = made else {
+        panic!("{made:?}")
+    };
+    assert_eq!(attr.mode, 0o752);
+    let got = mds.ask(A, Op::GetXattr { target: Target::dir(ino), name: default });
+    assert_eq!(got, Outcome::Done(Answer::Xattr(XattrValue(acl.into()))));
 }

@@ -3,7 +3,7 @@
 use common::id::{Ino, Rank};
 use common::wire::admin::AdminRequest;
 use common::wire::reply::Outcome;
-use common::wire::request::{Op, Xattrs};
+use common::wire::request::Op;
 
 use crate::cluster_fixture::{Cluster, D1, R1, R2};
 use crate::fixture::{A, name};
@@ -33,8 +33,7 @@ fn there_and_back() -> (Cluster, Ino, Ino) {
 
 fn mkdir(cluster: &mut Cluster, dir: Ino) -> Outcome {
     let ino = cluster.at(R1).new_ino(A);
-    let xattrs = Xattrs::new();
-    cluster.ask(R1, A, Op::Mkdir { dir, name: name("new"), ino, mode: 0o755, xattrs })
+    cluster.ask(R1, A, Op::Mkdir { dir, name: name("new"), ino, mode: 0o755, umask: 0 })
 }
 
 #[test]

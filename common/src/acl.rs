@@ -1,13 +1,16 @@
-//! What a directory's default ACL makes of a new entry's mode and ACLs.
+//! What a directory's default ACL makes of a new entry's mode and ACLs (acl(5), "Object creation and default
+//! ACLs").
 //!
 //! The kernel hands mode and umask apart (`FUSE_DONT_MASK`): where the directory has a default
 //! ACL, that takes the umask's place.
 
-use common::attr::PERMISSION_BITS;
-use common::wire::request::{XattrName, XattrValue, Xattrs};
+use crate::attr::PERMISSION_BITS;
+use crate::wire::request::{XattrName, XattrValue, Xattrs};
 
-pub(crate) const ACCESS: &[u8] = b"system.posix_acl_access";
-pub(crate) const DEFAULT: &[u8] = b"system.posix_acl_default";
+/// The extended attribute that holds who may do what.
+pub const ACCESS: &[u8] = b"system.posix_acl_access";
+/// The one of a directory that holds what is made in it begins with.
+pub const DEFAULT: &[u8] = b"system.posix_acl_default";
 
 /// Version of the attribute's layout: a little-endian header, then entries.
 const VERSION: u32 = 2;
@@ -30,25 +33,21 @@ struct AclEntry {
 
 /// What a new entry begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Inherited {
-    pub(crate) mode: u16,
-    pub(crate) xattrs: Xattrs,
+pub struct Inherited {
+    pub mode: u16,
+    pub xattrs: Xattrs,
 }
 
 /// What is made, as far as ACLs care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Made {
+pub enum Made {
     Directory,
     Other,
 }
 
-/// `default`: the directory's default ACL, if it has one.
-pub(crate) fn inherit(
-    default: Option<&XattrValue>,
-    mode: u16,
-    umask: u16,
-    made: Made,
-) -> Inherited {
+/// `default`: the directory's default ACL, if it has one. What is no ACL counts as none.
+#[must_use]
+pub fn inherit(default: Option<&XattrValue>, mode: u16, umask: u16, made: Made) -> Inherited {
     let entries = default.and_then(|value| parse(&value.0));
     let (Some(default), Some(mut entries)) = (default, entries) else {
         return Inherited { mode: mode & !umask & PERMISSION_BITS, xattrs: Xattrs::new() };
