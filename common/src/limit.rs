@@ -39,6 +39,12 @@ pub const BEACON_GRACE_MAX: Duration = Duration::from_secs(7);
 /// How long a restarted rank waits for the clients it knew.
 pub const RECONNECT_WINDOW: Duration = LEASE;
 
+/// How long a client may use what it was told, from when it had asked; changes are told to it meanwhile.
+/// Also a process that is stopped holds nothing longer in its kernel's caches.
+pub const CAPABILITY_TIME: Duration = Duration::from_secs(6);
+/// How much longer a rank remembers: what a kernel is told it counts from a little later.
+pub const CAPABILITY_MARGIN: Duration = Duration::from_secs(1);
+
 /// Redirects of one request after which a client warns that routing does not settle.
 pub const REDIRECTS_BEFORE_WARNING: u32 = 32;
 
@@ -80,6 +86,7 @@ pub const INBOX_MESSAGES_MAX: usize = 16 * 1024;
 pub const TURN_INPUTS_MAX: usize = 512;
 
 const _: () = assert!(LEASE.as_millis() > 2 * LEASE_RENEW.as_millis());
+const _: () = assert!(CAPABILITY_TIME.as_millis() + CAPABILITY_MARGIN.as_millis() < LEASE.as_millis());
 const _: () = assert!(BEACON_GRACE.as_millis() + LEASE_RENEW.as_millis() < LEASE.as_millis());
 const _: () = assert!(BEACON_GRACE_MAX.as_millis() + LEASE_RENEW.as_millis() < LEASE.as_millis());
 const _: () = assert!(BEACON_GRACE_MIN.as_millis() > 2 * BEACON.as_millis());

@@ -16,6 +16,16 @@ pub struct Reply {
     pub applied: Option<Seq>,
     pub map_epoch: MapEpoch,
     pub outcome: Outcome,
+    pub promise: Promise,
+}
+
+/// Whether what a reply says of names and attributes may be used again without asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Promise {
+    None,
+    /// For [`crate::limit::CAPABILITY_TIME`] from when it was asked for, and not beyond the lease: who
+    /// changes it is answered when the client has been told, and has let go of it.
+    Shared,
 }
 
 /// Variants are encoded by position: append only.

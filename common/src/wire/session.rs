@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, Rank, RequestId, Seq};
+use crate::name::Name;
 use crate::wire::reply::{Reply, Route};
 use crate::wire::request::{Place, Request, Target};
 
@@ -114,5 +115,16 @@ pub enum Notice {
     /// Part of a subtree in which the client has something goes to that rank: open a session there.
     Expect {
         rank: Rank,
+    },
+    /// Names of a directory came, went, or stand for something else, or what they stand for has other
+    /// attributes; and so has the directory, or may have.
+    Changed {
+        dir: Ino,
+        /// With what they stand for now, as far as there is something.
+        names: Vec<(Name, Option<Ino>)>,
+    },
+    /// A file of several names has other attributes.
+    ChangedAtHome {
+        ino: Ino,
     },
 }

@@ -7,6 +7,7 @@ use common::attr::FileKind;
 use common::id::{ClientId, DirFragId, Ino, MigrationId, NoticeId, Seq};
 use common::wire::session::Notice;
 
+use crate::capability::CapabilityTable;
 use crate::effect::{Effect, Effects};
 use crate::ino_table::InoTable;
 use crate::journal::Journal;
@@ -26,6 +27,7 @@ pub struct Holdings {
     pub subtrees: SubtreeMap,
     pub sessions: SessionTable,
     pub pins: PinTable,
+    pub capabilities: CapabilityTable,
     pub spine: Spine,
     pub locks: LockTable,
     pub inos: InoTable,

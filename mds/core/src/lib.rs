@@ -14,6 +14,7 @@
 )]
 
 pub mod balancer;
+pub mod capability;
 pub mod check;
 #[cfg(test)]
 mod cluster_fixture;

@@ -114,6 +114,8 @@ impl Mds {
         self.poke_migrations(now, out);
         self.tell_of_ends(out);
         self.own.namespace.trim(self.params.cache_rows_max);
+        // What was not told to anybody is of no client's doing.
+        let _untold = self.own.namespace.take_touched();
     }
 
     /// # Errors
@@ -234,6 +236,7 @@ impl Mds {
     fn evict(&mut self, now: Now, client: ClientId, out: &mut Effects) {
         self.clients.forget(client);
         self.own.end_session(client, out);
+        self.own.capabilities.forget_client(client);
         let (mut cx, requests) = self.split(now, out);
         requests.forget_client(client, &mut cx);
         self.two_phase_acked(now, client, None, out);

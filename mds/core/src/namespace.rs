@@ -38,6 +38,8 @@ pub struct Namespace {
     pinned_dirs: BTreeSet<Ino>,
     /// Keys of rows that changed, if somebody copies.
     changes: Option<BTreeSet<Key>>,
+    /// The same of one operation, for those who may have cached them.
+    touched: BTreeSet<Key>,
 }
 
 #[derive(Clone, Debug, Default, Hash)]
@@ -82,6 +84,7 @@ impl Namespace {
             superseded: BTreeSet::new(),
             pinned_dirs: BTreeSet::new(),
             changes: None,
+            touched: BTreeSet::new(),
         }
     }
 
@@ -359,9 +362,15 @@ impl Namespace {
     }
 
     fn note(&mut self, key: Key) {
+        self.touched.insert(key.clone());
         if let Some(changes) = &mut self.changes {
             changes.insert(key);
         }
+    }
+
+    /// What changed since the last time, for [`crate::capability::tell`].
+    pub fn take_touched(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.touched)
     }
 
     /// From here on the keys of changed rows are kept.

@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::error::FsError;
 use common::id::{ClientId, Ino, NoticeId, RequestId, Seq};
-use common::wire::reply::{Answer, Outcome, Reply};
+use common::wire::reply::{Answer, Outcome, Promise, Reply};
 use common::wire::request::{Op, Request};
 use common::wire::session::ToClient;
 
+use crate::capability;
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::Effect;
 use crate::mutant::mutated;
@@ -178,6 +179,7 @@ impl Requests {
         } else if request.op.is_change() && done {
             retry::answer(cx, *client, request)
         } else {
+            let _of_others = cx.own.namespace.take_touched();
             attempt(cx, *client, request)
         };
         match step {
@@ -218,7 +220,8 @@ impl Requests {
         self.parked.entry(wait).or_default().push(parked);
     }
 
-    fn finish(&mut self, parked: &Parked, done: Done, cx: &mut Cx<'_>) {
+    fn finish(&mut self, parked: &Parked, mut done: Done, cx: &mut Cx<'_>) {
+        done.awaited.extend(capability::tell(cx, parked.client));
         let applied = (done.effect == Changed::Something).then(|| {
             let seq = cx.own.advance();
             cx.own.sessions.complete(parked.client, parked.request.id, seq, cx.out);
@@ -263,7 +266,9 @@ impl Requests {
             self.reply(parked, applied, outcome, cx);
             return;
         }
-        let reply = Reply { id: parked.request.id, applied, map_epoch: cx.map.epoch, outcome };
+        let (id, map_epoch) = (parked.request.id, cx.map.epoch);
+        // By the time it is sent something else may be true.
+        let reply = Reply { id, applied, map_epoch, outcome, promise: Promise::None };
         let held = Held { reply, awaited: done.awaited.into_iter().collect() };
         self.held.insert((parked.client, parked.request.id), held);
     }
@@ -271,7 +276,14 @@ impl Requests {
     fn reply(&mut self, parked: &Parked, applied: Option<Seq>, outcome: Outcome, cx: &mut Cx<'_>) {
         self.answered += 1;
         tracing::trace!(client = parked.client.0, id = parked.request.id.0, ?outcome, "reply");
-        let reply = Reply { id: parked.request.id, applied, map_epoch: cx.map.epoch, outcome };
+        let (id, map_epoch) = (parked.request.id, cx.map.epoch);
+        // A change that was made before is answered as it was made: what has become of it since is not known.
+        let promise = if parked.request.op.is_change() && applied.is_none() {
+            Promise::None
+        } else {
+            capability::grant(cx, parked.client, &parked.request.op, &outcome)
+        };
+        let reply = Reply { id, applied, map_epoch, outcome, promise };
         cx.own.sessions.tell(parked.client, ToClient::Reply(reply), cx.out);
     }
 

@@ -331,7 +331,10 @@ impl SessionTable {
             Some(Notice::Moved { ino: told, .. } | Notice::Unlinked { ino: told, .. }) => {
                 *told == ino
             }
-            Some(Notice::Expect { .. }) | None => false,
+            Some(
+                Notice::Expect { .. } | Notice::Changed { .. } | Notice::ChangedAtHome { .. },
+            )
+            | None => false,
         });
         about.next_back().map(|(seq, _, _)| *seq)
     }
@@ -368,7 +371,11 @@ impl SessionTable {
         let notices = &self.get(client)?.notices;
         notices.values().rev().find_map(|notice| match notice {
             Notice::Moved { ino: moved, place, rank, .. } if *moved == ino => Some((place, *rank)),
-            Notice::Moved { .. } | Notice::Unlinked { .. } | Notice::Expect { .. } => None,
+            Notice::Moved { .. }
+            | Notice::Unlinked { .. }
+            | Notice::Expect { .. }
+            | Notice::Changed { .. }
+            | Notice::ChangedAtHome { .. } => None,
         })
     }
 
@@ -409,7 +416,7 @@ impl SessionTable {
 fn outlives(notice: &Notice) -> bool {
     match notice {
         Notice::Moved { .. } | Notice::Unlinked { .. } => true,
-        Notice::Expect { .. } => false,
+        Notice::Expect { .. } | Notice::Changed { .. } | Notice::ChangedAtHome { .. } => false,
     }
 }
 

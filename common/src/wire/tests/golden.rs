@@ -11,7 +11,7 @@ use crate::id::{ClientId, ClusterId, Ino, InoRange, MapEpoch, Rank, RequestId, S
 use crate::name::Name;
 use crate::time::Timestamp;
 use crate::wire::hello::{Hello, Identity};
-use crate::wire::reply::{Answer, Outcome, Reply};
+use crate::wire::reply::{Answer, Outcome, Promise, Reply};
 use crate::wire::request::{Caller, Create, IfExists, Node, Op, Place, Request, Target};
 use crate::wire::session::{Notice, Opened, SessionAge, ToClient, ToMds};
 use crate::wire::{decode, encode};
@@ -114,8 +114,9 @@ fn reply_bytes() {
         applied: Some(Seq(5)),
         map_epoch: MapEpoch(4),
         outcome: Outcome::Done(Answer::Done),
+        promise: Promise::None,
     };
-    check_bytes(ToClient::Reply(reply), expect!["01 ac 02 01 05 04 00 00"]);
+    check_bytes(ToClient::Reply(reply), expect!["01 ac 02 01 05 04 00 00 00"]);
 }
 
 #[test]
@@ -125,4 +126,13 @@ fn notice_bytes() {
         ToClient::Notice { id: crate::id::NoticeId(1), notice },
         expect!["03 01 01 80 02 02"],
     );
+}
+
+#[test]
+fn changed_bytes() {
+    let names = vec![(name("a"), Some(Ino(0x100))), (name("b"), None)];
+    let notice = Notice::Changed { dir: Ino::ROOT, names };
+    check_bytes(ToClient::Notice { id: crate::id::NoticeId(1), notice }, expect!["03 01 03 01 02 01 61 01 80 02 01 62 00"]);
+    let notice = Notice::ChangedAtHome { ino: Ino(0x100) };
+    check_bytes(ToClient::Notice { id: crate::id::NoticeId(1), notice }, expect!["03 01 04 80 02"]);
 }

@@ -94,6 +94,7 @@ impl Mds {
         let (mut cx, _) = self.split(now, out);
         replica::trim::trim(&mut cx, relied);
         self.look_after_lost(now, out);
+        self.own.capabilities.trim(now.monotonic);
         self.tell_slow();
     }
 

@@ -106,8 +106,10 @@ pub enum Sight {
 }
 
 /// What one participant contributes: to be done in order, at once, if all go ahead.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Part {
+    /// Whoever asked for it. Others hear of it.
+    pub client: ClientId,
     pub acts: Vec<Act>,
 }
 

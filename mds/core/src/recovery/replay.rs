@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, Seq};
 use common::migration::MigrationRecord;
 
+use crate::capability::CapabilityTable;
 use crate::holdings::{Holdings, Repeated};
 use crate::ino_table::InoTable;
 use crate::input::Restored;
@@ -50,6 +51,7 @@ pub fn replay(params: &Params, restored: Restored) -> Replayed {
         held: BTreeMap::new(),
         damage: Vec::new(),
         repeated: Repeated::NotYet,
+        capabilities: CapabilityTable::default(),
         imports: 0,
         sweep: SweepList::default(),
         seq,

@@ -7,6 +7,7 @@ use common::time::Timestamp;
 use common::wire::request::Place;
 use common::wire::session::Notice;
 
+use crate::capability;
 use crate::cx::{Cx, Step};
 use crate::effect::Effect;
 use crate::journal::entry::{Held, SubtreeClaim};
@@ -145,14 +146,6 @@ impl Part {
             .collect()
     }
 
-    /// Whether clients are told something.
-    #[must_use]
-    pub fn tells_clients(&self) -> bool {
-        self.acts.iter().any(|act| {
-            matches!(act, Act::LetGo { .. } | Act::OneNameLess { .. } | Act::Moved { .. })
-        })
-    }
-
     /// Everything it reads is in memory.
     ///
     /// # Errors
@@ -187,9 +180,11 @@ impl Part {
 pub fn apply(cx: &mut Cx<'_>, part: Part) -> Acks {
     let mut acks = Acks::default();
     let before = cx.own.subtrees.claims();
+    let _of_others = cx.own.namespace.take_touched();
     for act in part.acts {
         apply_act(cx, act, &mut acks);
     }
+    acks.clients.extend(capability::tell(cx, part.client));
     if cx.own.subtrees.claims() != before {
         cx.own.journal_subtrees(cx.out);
     }
@@ -299,7 +294,10 @@ fn told(notice: &Notice) -> (Ino, Option<Ino>, Rank) {
         Notice::Moved {
             ino, place: Place::Dir | Place::Home | Place::Orphan { .. }, rank, ..
         } => (*ino, None, *rank),
-        Notice::Unlinked { .. } | Notice::Expect { .. } => {
+        Notice::Unlinked { .. }
+        | Notice::Expect { .. }
+        | Notice::Changed { .. }
+        | Notice::ChangedAtHome { .. } => {
             unreachable!("only a move is told as one")
         }
     }

@@ -188,7 +188,8 @@ impl Planner<'_, '_> {
     }
 
     pub fn act(&mut self, rank: Rank, act: Act) {
-        self.parts.entry(rank).or_default().acts.push(act);
+        let nothing = Part { client: self.client, acts: Vec::new() };
+        self.parts.entry(rank).or_insert(nothing).acts.push(act);
     }
 
     /// An inode goes to a rank, with all that those who hold it must find there.

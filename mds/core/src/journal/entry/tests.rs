@@ -19,11 +19,11 @@ fn check_bytes(entry: &Entry, expected: Expect) {
 
 #[test]
 fn facts_of_a_participant() {
-    let part = Part { acts: vec![Act::RemoveDir { dir: Ino(0x10) }] };
+    let part = Part { client: ClientId(9), acts: vec![Act::RemoveDir { dir: Ino(0x10) }] };
     let held = Held { ino: Ino(7), dir: None, holders: [(ClientId(9), 2)].into() };
     check_bytes(
         &Entry::PeerPrepare { id: ID, coordinator: Rank(1), part, held: vec![held] },
-        expect!["06 ac 02 01 01 09 10 01 07 00 01 09 02"],
+        expect!["06 ac 02 01 09 01 09 10 01 07 00 01 09 02"],
     );
     check_bytes(&Entry::PeerCommit { id: ID, coordinator: Rank(1) }, expect!["07 ac 02 01"]);
     check_bytes(&Entry::PeerRollback { id: ID, coordinator: Rank(1) }, expect!["08 ac 02 01"]);

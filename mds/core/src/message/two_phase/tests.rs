@@ -42,7 +42,7 @@ fn check_bytes(msg: &TwoPhaseMsg, expected: Expect) {
 
 #[track_caller]
 fn check_act(act: Act, expected: Expect) {
-    check_bytes(&TwoPhaseMsg::Prepare { id: ID, part: Part { acts: vec![act] } }, expected);
+    check_bytes(&TwoPhaseMsg::Prepare { id: ID, part: Part { client: ClientId(9), acts: vec![act] } }, expected);
 }
 
 #[test]
@@ -103,18 +103,18 @@ fn acts_on_names() {
     let linkage = Linkage::Remote { ino: Ino(7), kind: FileKind::File };
     check_act(
         Act::PutEntry { dir: DIR, name: name(), linkage },
-        expect!["07 ac 02 01 00 10 01 66 02 07 00"],
+        expect!["07 ac 02 09 01 00 10 01 66 02 07 00"],
     );
-    check_act(Act::RemoveEntry { dir: DIR, name: name() }, expect!["07 ac 02 01 01 10 01 66"]);
+    check_act(Act::RemoveEntry { dir: DIR, name: name() }, expect!["07 ac 02 09 01 01 10 01 66"]);
     check_act(
         Act::Count { dir: DIR, entries: -1, subdirs: 1, at: AT },
-        expect!["07 ac 02 01 02 10 01 02 02 02"],
+        expect!["07 ac 02 09 01 02 10 01 02 02 02"],
     );
-    check_act(Act::RemoveDir { dir: DIR }, expect!["07 ac 02 01 09 10"]);
+    check_act(Act::RemoveDir { dir: DIR }, expect!["07 ac 02 09 01 09 10"]);
     let parent = Parent { dir: DIR, name: name() };
     check_act(
         Act::Reparent { dir: DIR, parent, at: AT },
-        expect!["07 ac 02 01 0a 10 10 01 66 02 02"],
+        expect!["07 ac 02 09 01 0a 10 10 01 66 02 02"],
     );
 }
 
@@ -122,30 +122,30 @@ fn acts_on_names() {
 fn acts_on_inodes() {
     check_act(
         Act::LetGo { inode: inode(), at: AT, requester: A },
-        expect!["07 ac 02 01 03 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 00 02 02 09"],
+        expect!["07 ac 02 09 01 03 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 00 02 02 09"],
     );
     check_act(
         Act::OneNameLess { ino: Ino(7), at: AT, requester: A },
-        expect!["07 ac 02 01 04 07 02 02 09"],
+        expect!["07 ac 02 09 01 04 07 02 02 09"],
     );
     check_act(
         Act::PutHome { inode: inode() },
-        expect!["07 ac 02 01 05 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 00"],
+        expect!["07 ac 02 09 01 05 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 00"],
     );
     let notice = Notice::Moved { ino: Ino(7), place: Place::Home, rank: Rank(1), moves: 3 };
     check_act(
         Act::Moved { notice: notice.clone(), requester: A },
-        expect!["07 ac 02 01 06 00 07 02 01 03 09"],
+        expect!["07 ac 02 09 01 06 00 07 02 01 03 09"],
     );
     let holders = [(A, 2)].into();
-    check_act(Act::Arrived { notice, holders }, expect!["07 ac 02 01 07 00 07 02 01 03 01 09 02"]);
-    check_act(Act::Pin { ino: Ino(7), requester: A }, expect!["07 ac 02 01 08 07 09"]);
+    check_act(Act::Arrived { notice, holders }, expect!["07 ac 02 09 01 07 00 07 02 01 03 01 09 02"]);
+    check_act(Act::Pin { ino: Ino(7), requester: A }, expect!["07 ac 02 09 01 08 07 09"]);
 }
 
 #[test]
 fn acts_on_authority() {
     let base = DirFragId::whole(DIR);
     let claim = SubtreeClaim { auth: Rank(1), epoch: Epoch(5), parent: Some(Ino::ROOT) };
-    check_act(Act::PutBase { base, claim }, expect!["07 ac 02 01 0b 10 00 00 01 05 01 01"]);
-    check_act(Act::DropBase { base }, expect!["07 ac 02 01 0c 10 00 00"]);
+    check_act(Act::PutBase { base, claim }, expect!["07 ac 02 09 01 0b 10 00 00 01 05 01 01"]);
+    check_act(Act::DropBase { base }, expect!["07 ac 02 09 01 0c 10 00 00"]);
 }

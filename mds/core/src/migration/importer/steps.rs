@@ -104,6 +104,8 @@ impl Importer {
             }
         }
         self.received.adopt(cx);
+        let clients = payload.sessions.iter().map(|session| session.client);
+        cx.own.capabilities.suspect(clients, cx.now.monotonic);
         // With the end of the import, below.
         let recorded = cx.own.seq.next();
         for session in &payload.sessions {

@@ -1,0 +1,206 @@
+//! `CapabilityTable`: which clients may use what they were told of a directory, and of what is in it,
+//! without asking again.
+//!
+//! A capability is `Shared`, of one directory (its attributes, its names present and absent, and the
+//! attributes of files embedded in its entries) or of one inode at its home. It comes with an answer, and
+//! ends by itself [`CAPABILITY_TIME`] after the client had asked. Until then its holder hears of every change
+//! that somebody else makes, and whoever makes it is answered when the holder has let go of what it had
+//! cached: it keeps the capability, but not what is not true any more.
+//!
+//! Nothing of this is stored, and nothing of it travels:
+//! * a rank that begins anew serves when its clients have dropped what its earlier life told them, or
+//!   have not come back for longer than a capability lasts;
+//! * with a region come the exporter's sessions: for the time of a capability each of them may hold any
+//!   ([`CapabilityTable::suspect`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::error::FsError;
+use common::id::{ClientId, Ino, NoticeId};
+use common::limit::{CAPABILITY_MARGIN, CAPABILITY_TIME};
+use common::name::Name;
+use common::time::Monotonic;
+use common::wire::reply::{Answer, Found, Outcome, Promise};
+use common::wire::request::{Op, Place, Target};
+use common::wire::session::Notice;
+
+use crate::cx::Cx;
+use crate::row::{Key, Linkage};
+use crate::session::Tell;
+
+/// What a capability is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    Dir(Ino),
+    /// An inode of several names, at its home.
+    Home(Ino),
+}
+
+#[derive(Clone, Debug, Default, Hash)]
+pub struct CapabilityTable {
+    holders: BTreeMap<Scope, BTreeMap<ClientId, Monotonic>>,
+    /// These may hold anything here, from another rank.
+    suspects: BTreeMap<ClientId, Monotonic>,
+}
+
+impl CapabilityTable {
+    fn grant(&mut self, scope: Scope, client: ClientId, now: Monotonic) {
+        self.holders.entry(scope).or_default().insert(client, end(now));
+    }
+
+    /// What another rank has granted in a region that has come here is not known.
+    pub fn suspect(&mut self, clients: impl IntoIterator<Item = ClientId>, now: Monotonic) {
+        self.suspects.extend(clients.into_iter().map(|client| (client, end(now))));
+    }
+
+    /// Who may have something cached.
+    fn holders(&self, scope: Scope, now: Monotonic) -> BTreeSet<ClientId> {
+        let own = self.holders.get(&scope).into_iter().flatten();
+        own.chain(&self.suspects).filter(|(_, end)| **end > now).map(|(client, _)| *client).collect()
+    }
+
+    pub fn forget_client(&mut self, client: ClientId) {
+        self.suspects.remove(&client);
+        self.holders.retain(|_, holders| {
+            holders.remove(&client);
+            !holders.is_empty()
+        });
+    }
+
+    /// Drops what has ended.
+    pub fn trim(&mut self, now: Monotonic) {
+        self.suspects.retain(|_, end| *end > now);
+        self.holders.retain(|_, holders| {
+            holders.retain(|_, end| *end > now);
+            !holders.is_empty()
+        });
+    }
+
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.holders.values().map(|holders| holders.len() as u64).sum()
+    }
+}
+
+/// The client counts from when it had asked, which was before.
+fn end(now: Monotonic) -> Monotonic {
+    now.after(CAPABILITY_TIME + CAPABILITY_MARGIN)
+}
+
+/// An answer goes out at once: what it says may be cached, and the client is on record for it.
+pub fn grant(cx: &mut Cx<'_>, client: ClientId, op: &Op, outcome: &Outcome) -> Promise {
+    let scopes = scopes(op, outcome);
+    for scope in &scopes {
+        cx.own.capabilities.grant(*scope, client, cx.now.monotonic);
+    }
+    if scopes.is_empty() { Promise::None } else { Promise::Shared }
+}
+
+/// What an answer says something about.
+fn scopes(op: &Op, outcome: &Outcome) -> BTreeSet<Scope> {
+    match (op, outcome) {
+        (Op::Lookup { dir, .. }, Outcome::Refused(FsError::NotFound)) => [Scope::Dir(*dir)].into(),
+        (
+            Op::Lookup { dir, .. } | Op::Mkdir { dir, .. } | Op::Link { dir, .. },
+            Outcome::Done(Answer::Found(found)),
+        ) => of_entry(*dir, found),
+        (Op::Create(create), Outcome::Done(Answer::Found(found))) => of_entry(create.dir, found),
+        (Op::Readdir { dir, .. }, Outcome::Done(Answer::Page(page))) => {
+            page.entries.iter().flat_map(|entry| of_entry(*dir, &entry.found)).collect()
+        }
+        (
+            Op::Getattr { target } | Op::Setattr { target, .. } | Op::Wrote { target, .. },
+            Outcome::Done(Answer::Attr(attr)),
+        ) if attr.nlink > 0 => of_target(target).into_iter().collect(),
+        (Op::Stat { targets }, Outcome::Done(Answer::Stats(attrs))) => {
+            let known = targets.iter().zip(attrs).filter(|(_, attr)| attr.is_some());
+            known.filter_map(|(target, _)| of_target(target)).collect()
+        }
+        _ => BTreeSet::new(),
+    }
+}
+
+fn of_entry(dir: Ino, found: &Found) -> BTreeSet<Scope> {
+    let inner = match found {
+        Found::Here(_) | Found::Dir { attr: None, .. } | Found::Remote { attr: None, .. } => None,
+        Found::Dir { ino, attr: Some(_), .. } => Some(Scope::Dir(*ino)),
+        Found::Remote { ino, attr: Some(_), .. } => Some(Scope::Home(*ino)),
+    };
+    [Scope::Dir(dir)].into_iter().chain(inner).collect()
+}
+
+fn of_target(target: &Target) -> Option<Scope> {
+    match &target.place {
+        Place::Dir => Some(Scope::Dir(target.ino)),
+        Place::Entry { dir, .. } => Some(Scope::Dir(*dir)),
+        Place::Home => Some(Scope::Home(target.ino)),
+        Place::Orphan { .. } => None,
+    }
+}
+
+/// What was changed in one directory.
+#[derive(Default)]
+struct Touched {
+    /// Names that came, went, or stand for something else; and files whose attributes changed.
+    names: BTreeMap<Name, Option<Ino>>,
+    /// Its own attributes.
+    dir: bool,
+}
+
+/// Tells everybody who may have cached something of what has just been changed here, but for whoever has
+/// changed it. Names the acknowledgements to wait for.
+pub fn tell(cx: &mut Cx<'_>, requester: ClientId) -> Vec<(ClientId, NoticeId)> {
+    let mut dirs: BTreeMap<Ino, Touched> = BTreeMap::new();
+    let mut homes = BTreeSet::new();
+    for key in cx.own.namespace.take_touched() {
+        match key {
+            Key::Entry(entry) => {
+                let linkage = cx.own.namespace.entry(entry.dir, &entry.name);
+                let ino = linkage.ok().flatten().map(Linkage::ino);
+                dirs.entry(entry.dir).or_default().names.insert(entry.name, ino);
+            }
+            Key::Dir(frag) => dirs.entry(frag.ino).or_default().dir = true,
+            Key::Inode(ino) => {
+                homes.insert(ino);
+            }
+            Key::Orphan(_)
+            | Key::Session(_)
+            | Key::Completed(..)
+            | Key::Held(_)
+            | Key::Copied(..)
+            | Key::Drop(..)
+            | Key::InoReserved
+            | Key::Clock
+            | Key::Notice(..) => {}
+        }
+    }
+    let mut awaited = Vec::new();
+    for (dir, touched) in dirs {
+        let names: Vec<(Name, Option<Ino>)> = touched.names.into_iter().collect();
+        let notice = Notice::Changed { dir, names };
+        tell_holders(cx, Scope::Dir(dir), &notice, requester, &mut awaited);
+    }
+    for ino in homes {
+        tell_holders(cx, Scope::Home(ino), &Notice::ChangedAtHome { ino }, requester, &mut awaited);
+    }
+    awaited
+}
+
+fn tell_holders(
+    cx: &mut Cx<'_>,
+    scope: Scope,
+    notice: &Notice,
+    requester: ClientId,
+    awaited: &mut Vec<(ClientId, NoticeId)>,
+) {
+    for client in cx.own.capabilities.holders(scope, cx.now.monotonic) {
+        if client != requester
+            && let Some(id) = cx.own.sessions.notify(client, notice.clone(), Tell::Now, cx.out)
+        {
+            awaited.push((client, id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

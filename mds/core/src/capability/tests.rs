@@ -1,0 +1,113 @@
+//! Who hears of what.
+
+use common::wire::reply::Reply;
+use common::wire::request::Request;
+use common::wire::session::ToMds;
+
+use super::*;
+use crate::fixture::{A, B, Fixture, conn, in_entry, name};
+
+const ROOT: Ino = Ino::ROOT;
+
+fn send(mds: &mut Fixture, client: ClientId, op: Op) -> Request {
+    let request = mds.request(op);
+    mds.say(client, conn(client, 1), ToMds::Request(request.clone()));
+    request
+}
+
+fn reply(mds: &mut Fixture, client: ClientId, op: Op) -> Reply {
+    let request = send(mds, client, op);
+    mds.reply(client, request.id).expect("an answer at once")
+}
+
+fn look_up(text: &str) -> Op {
+    Op::Lookup { dir: ROOT, name: name(text) }
+}
+
+fn unlink(text: &str) -> Op {
+    Op::Unlink { dir: ROOT, name: name(text) }
+}
+
+/// A does something; B hears that, and A is answered when B has let go.
+#[track_caller]
+fn assert_told(mds: &mut Fixture, op: Op, expected: &[Notice]) {
+    let request = send(mds, A, op);
+    assert_eq!(mds.reply(A, request.id), None, "B knows nothing yet");
+    let told = mds.ack_notices(B);
+    let told: Vec<&Notice> =
+        told.iter().filter(|it| !matches!(it, Notice::Unlinked { .. })).collect();
+    assert_eq!(told, expected.iter().collect::<Vec<_>>());
+    mds.make_durable();
+    mds.ack_notices(B);
+    assert!(mds.reply(A, request.id).is_some());
+}
+
+fn changed(dir: Ino, names: &[(&str, Option<Ino>)]) -> Notice {
+    let names = names.iter().map(|(text, ino)| (name(text), *ino)).collect();
+    Notice::Changed { dir, names }
+}
+
+#[test]
+fn what_was_found_or_found_missing_is_promised() {
+    let mut mds = Fixture::new();
+    let file = mds.create(A, ROOT, "f");
+    assert_eq!(reply(&mut mds, B, look_up("f")).promise, Promise::Shared);
+    assert_eq!(reply(&mut mds, B, look_up("g")).promise, Promise::Shared);
+    assert_told(&mut mds, unlink("f"), &[changed(ROOT, &[("f", None)])]);
+    let ino = mds.new_ino(A);
+    let _ = file;
+    let op = Op::Mkdir { dir: ROOT, name: name("g"), ino, mode: 0o755, umask: 0 };
+    assert_told(&mut mds, op, &[changed(ROOT, &[("g", Some(ino))])]);
+}
+
+#[test]
+fn attributes_are_promised() {
+    let mut mds = Fixture::new();
+    let file = mds.create(A, ROOT, "f");
+    let target = in_entry(file, ROOT, "f");
+    let getattr = Op::Getattr { target: target.clone() };
+    assert_eq!(reply(&mut mds, B, getattr).promise, Promise::Shared);
+    let op = Op::Wrote { target, end: 7, kill_privileges: false };
+    assert_told(&mut mds, op, &[changed(ROOT, &[("f", Some(file))])]);
+}
+
+#[test]
+fn who_changes_something_hears_nothing_of_it() {
+    let mut mds = Fixture::new();
+    mds.create(A, ROOT, "f");
+    reply(&mut mds, A, look_up("f"));
+    assert!(reply(&mut mds, A, unlink("f")).applied.is_some());
+    assert_eq!(mds.ack_notices(A), []);
+}
+
+#[test]
+fn a_promise_ends_by_itself() {
+    let mut mds = Fixture::new();
+    mds.create(A, ROOT, "f");
+    reply(&mut mds, B, look_up("g"));
+    mds.now.monotonic = mds.now.monotonic.after(CAPABILITY_TIME + CAPABILITY_MARGIN);
+    assert!(reply(&mut mds, A, unlink("f")).applied.is_some());
+    mds.mds.holdings_for_test().capabilities.trim(mds.now.monotonic);
+    assert_eq!(mds.mds.holdings().capabilities.count(), 0);
+}
+
+#[test]
+fn nobody_waits_for_who_is_sent_away() {
+    let mut mds = Fixture::new();
+    mds.create(A, ROOT, "f");
+    reply(&mut mds, B, look_up("g"));
+    let request = send(&mut mds, A, unlink("f"));
+    assert_eq!(mds.reply(A, request.id), None);
+    mds.input(crate::input::Input::Timer(crate::timer::Timer::Lease(B)));
+    assert!(mds.reply(A, request.id).is_some());
+}
+
+#[test]
+fn an_orphan_is_not_promised() {
+    let mut mds = Fixture::new();
+    let file = mds.create(A, ROOT, "f");
+    reply(&mut mds, A, unlink("f"));
+    let getattr = Op::Getattr { target: in_entry(file, ROOT, "f") };
+    let answer = reply(&mut mds, A, getattr);
+    assert_eq!(answer.promise, Promise::None, "{answer:?}");
+}
