@@ -86,7 +86,8 @@ pub const INBOX_MESSAGES_MAX: usize = 16 * 1024;
 pub const TURN_INPUTS_MAX: usize = 512;
 
 const _: () = assert!(LEASE.as_millis() > 2 * LEASE_RENEW.as_millis());
-const _: () = assert!(CAPABILITY_TIME.as_millis() + CAPABILITY_MARGIN.as_millis() < LEASE.as_millis());
+const _: () =
+    assert!(CAPABILITY_TIME.as_millis() + CAPABILITY_MARGIN.as_millis() < LEASE.as_millis());
 const _: () = assert!(BEACON_GRACE.as_millis() + LEASE_RENEW.as_millis() < LEASE.as_millis());
 const _: () = assert!(BEACON_GRACE_MAX.as_millis() + LEASE_RENEW.as_millis() < LEASE.as_millis());
 const _: () = assert!(BEACON_GRACE_MIN.as_millis() > 2 * BEACON.as_millis());

@@ -8,6 +8,7 @@ use common::wire::reply::{Answer, Found, Moved};
 use common::wire::request::{Op, Place, Rename, RenameMode, Target};
 use common::wire::session::Notice;
 
+use crate::capability::Capabilities;
 use crate::inode_table::InodeTable;
 use crate::route::RouteTable;
 
@@ -16,6 +17,7 @@ pub(crate) struct Atlas {
     pub(crate) map: Option<MdsMap>,
     pub(crate) routes: RouteTable,
     pub(crate) inodes: InodeTable,
+    pub(crate) capabilities: Capabilities,
 }
 
 impl Atlas {
@@ -167,7 +169,7 @@ impl Atlas {
             Notice::Unlinked { ino, rank } => {
                 self.inodes.orphaned(*ino, *rank);
             }
-            Notice::Expect { .. } => {}
+            Notice::Expect { .. } | Notice::Changed { .. } | Notice::ChangedAtHome { .. } => {}
         }
     }
 }

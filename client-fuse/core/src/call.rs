@@ -12,11 +12,12 @@ use common::attr::{Attr, FileKind, Times};
 use common::error::FsError;
 use common::id::{Ino, RequestId};
 use common::name::Name;
-use common::time::Timestamp;
+use common::time::{Monotonic, Timestamp};
 use common::wire::reply::{Answer, Found};
 use common::wire::request::{Caller, Op, Place, Target};
 
 use crate::call::listing::Partial;
+use crate::capability::NEVER;
 use crate::cx::Cx;
 use crate::effect::Done;
 use crate::give_back::{GiveBack, release_if_unused};
@@ -41,6 +42,8 @@ struct Active {
     /// What it waits for.
     requests: BTreeSet<RequestId>,
     lookups: u32,
+    /// The shortest time for which what was answered so far may be used.
+    until: Monotonic,
 }
 
 /// What the next answer is for.
@@ -72,6 +75,7 @@ impl CallTable {
     ) {
         let Some(active) = self.calls.get_mut(&id) else { return };
         active.requests.remove(&finished.id);
+        active.until = active.until.min(finished.until);
         let step = std::mem::replace(&mut active.step, Step::Asking);
         let completing = match &step {
             Step::Completing(ino) => Some(*ino),
@@ -86,6 +90,7 @@ impl CallTable {
         match next {
             Next::Step(step) => active.step = step,
             Next::Answer(result) => {
+                let until = active.until;
                 self.calls.remove(&id);
                 if let Ok(Done::Entry(attr)) = &result {
                     cx.atlas.inodes.looked_up(attr.ino);
@@ -93,7 +98,7 @@ impl CallTable {
                 if let Some(ino) = completing {
                     release_if_unused(ino, give_back, cx);
                 }
-                cx.out.answer(id, result);
+                cx.out.answer(id, result, until);
             }
         }
     }
@@ -119,7 +124,7 @@ impl CallTable {
         if let Step::Completing(ino) = active.step {
             release_if_unused(ino, give_back, cx);
         }
-        cx.out.answer(id, Err(FsError::Interrupted));
+        cx.out.answer(id, Err(FsError::Interrupted), NEVER);
     }
 }
 

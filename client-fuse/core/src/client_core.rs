@@ -1,7 +1,10 @@
 //! `ClientCore`: owns the parts, and hands each input to the part it concerns.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use common::id::{ClientId, Ino, NoticeId, Rank};
 use common::mds_map::MdsMap;
+use common::name::Name;
 use common::time::Now;
 use common::wire::reply::{Answer, Found};
 use common::wire::request::{Op, Place, Target};
@@ -13,7 +16,7 @@ use crate::cx::Cx;
 use crate::effect::{Effect, Effects};
 use crate::give_back::{GiveBack, on_references, release_if_unused};
 use crate::inode_table::Released;
-use crate::input::{Input, LinkEnd, LinkId};
+use crate::input::{Input, InvalidationId, LinkEnd, LinkId};
 use crate::number::NumberPool;
 use crate::pending::{Finished, Owner, Pending};
 use crate::session::{Continuity, Readiness, SessionTable};
@@ -38,6 +41,14 @@ pub struct ClientCore {
     pending: Pending,
     calls: CallTable,
     give_back: GiveBack,
+    invalidations: Invalidations,
+}
+
+/// What the kernel is being told, and whom to acknowledge that to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Invalidations {
+    last: u64,
+    under_way: BTreeMap<InvalidationId, (LinkId, NoticeId)>,
 }
 
 /// Splits the core into what bringing requests to their answers may touch, and the rest.
@@ -63,6 +74,7 @@ impl ClientCore {
             pending: Pending::default(),
             calls: CallTable::default(),
             give_back: GiveBack::default(),
+            invalidations: Invalidations::default(),
         }
     }
 
@@ -81,10 +93,18 @@ impl ClientCore {
                 self.calls.cancel(id, signal, &mut self.pending, &mut self.give_back, cx);
             }
             Input::Connected { link } => {
-                self.sessions.on_connected(link, self.pending.oldest(), out);
+                self.sessions.on_connected(link, self.pending.oldest(), now, out);
             }
             Input::Disconnected { link, end } => self.on_disconnected(link, end, now, out),
             Input::FromMds { link, message } => self.on_message(link, message, now, out),
+            Input::Invalidated { id } => {
+                let told = self.invalidations.under_way.remove(&id);
+                if let Some((link, notice)) =
+                    told.filter(|(link, _)| self.sessions.rank_at(*link).is_some())
+                {
+                    out.send(link, ToMds::Acked(notice));
+                }
+            }
             Input::Map(map) => self.on_map(map, now, out),
             Input::Timer(timer) => self.on_timer(timer, now, out),
             Input::Close => self.sessions.close(out),
@@ -112,7 +132,7 @@ impl ClientCore {
                 }
                 self.pending.on_numbers(rank, cx!(self, now, out));
             }
-            ToClient::Notice { id, notice } => self.on_notice(rank, link, (id, &notice), out),
+            ToClient::Notice { id, notice } => self.on_notice(rank, link, (id, &notice), now, out),
             ToClient::Durable { through } => {
                 self.sessions.on_durable(rank);
                 self.pending.on_durable(rank, through);
@@ -144,6 +164,10 @@ impl ClientCore {
             self.numbers.add(rank, *range);
         }
         self.atlas.inodes.forget_moves();
+        if self.sessions.is_new_life(rank) && self.atlas.capabilities.drop_all(now.monotonic) {
+            // It does not know what its earlier life has told us, and waits for this.
+            out.push(Effect::DropCaches);
+        }
         let claims = self.give_back.claims(rank, &self.atlas, &self.pending);
         for pins in claims.chunks(CLAIMS_MAX) {
             out.send(link, ToMds::Claim { pins: pins.to_vec() });
@@ -164,6 +188,7 @@ impl ClientCore {
         from: Rank,
         link: LinkId,
         (id, notice): (NoticeId, &Notice),
+        now: Now,
         out: &mut Effects,
     ) {
         if let Notice::Moved { ino, .. } | Notice::Unlinked { ino, .. } = notice
@@ -174,12 +199,24 @@ impl ClientCore {
         self.atlas.noticed(notice);
         self.pending.noticed(notice);
         match notice {
+            Notice::Changed { dir, names } => {
+                return self.on_changed((link, id), (Some(*dir), names), now, out);
+            }
+            Notice::ChangedAtHome { ino } => {
+                self.atlas.capabilities.on_changed(*ino, now.monotonic);
+                out.push(Effect::DropAttributes { ino: *ino });
+            }
             Notice::Moved { ino, place, rank, .. } => {
+                // Changes of it are told to those who asked for it where it is now.
+                self.atlas.capabilities.on_changed(*ino, now.monotonic);
+                out.push(Effect::DropAttributes { ino: *ino });
                 self.give_back.moved(*ino, place, *rank);
                 // It counts us among those it waits for, should it have to start anew.
                 let _it_will_open = self.sessions.want(*rank, self.atlas.map.as_ref(), out);
             }
             Notice::Unlinked { ino, rank } => {
+                self.atlas.capabilities.on_changed(*ino, now.monotonic);
+                out.push(Effect::DropAttributes { ino: *ino });
                 self.give_back.moved(*ino, &Place::Orphan { rank: *rank }, *rank);
             }
             Notice::Expect { rank } => {
@@ -190,6 +227,33 @@ impl ClientCore {
             }
         }
         out.send(link, ToMds::Acked(id));
+    }
+
+    /// The kernel is told, unless it has nothing of the kind; then the rank hears that it knows.
+    fn on_changed(
+        &mut self,
+        (link, notice): (LinkId, NoticeId),
+        (dir, names): (Option<Ino>, &[(Name, Option<Ino>)]),
+        now: Now,
+        out: &mut Effects,
+    ) {
+        let mut inodes: BTreeSet<Ino> = names.iter().filter_map(|(_, ino)| *ino).collect();
+        if let Some(dir) = dir {
+            let known = names.iter().filter_map(|(name, _)| self.atlas.inodes.named(dir, name));
+            inodes.extend(known);
+        }
+        let mut held = false;
+        for ino in inodes.iter().chain(&dir) {
+            held |= self.atlas.capabilities.on_changed(*ino, now.monotonic);
+        }
+        if !held {
+            return out.send(link, ToMds::Acked(notice));
+        }
+        self.invalidations.last += 1;
+        let id = InvalidationId(self.invalidations.last);
+        self.invalidations.under_way.insert(id, (link, notice));
+        let names = names.iter().map(|(name, _)| name.clone()).collect();
+        out.push(Effect::Invalidate { id, dir, names, inodes: inodes.into_iter().collect() });
     }
 
     fn on_disconnected(&mut self, link: LinkId, end: LinkEnd, now: Now, out: &mut Effects) {
@@ -248,6 +312,8 @@ impl ClientCore {
     fn on_timer(&mut self, timer: Timer, now: Now, out: &mut Effects) {
         match timer {
             Timer::Renew(rank) => {
+                let oldest = self.pending.oldest_asked().unwrap_or(now.monotonic);
+                self.atlas.capabilities.trim(now.monotonic, oldest);
                 let left = self.numbers.left(rank);
                 self.sessions.renew(rank, left, now, out);
             }

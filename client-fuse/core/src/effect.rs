@@ -11,7 +11,7 @@ use common::wire::reply::PageEnd;
 use common::wire::request::{XattrName, XattrValue};
 use common::wire::session::ToMds;
 
-use crate::input::{CallId, LinkId};
+use crate::input::{CallId, InvalidationId, LinkId};
 use crate::timer::Timer;
 
 /// Closed and complete. Drivers carry effects out in order.
@@ -36,6 +36,8 @@ pub enum Effect {
     Answer {
         call: CallId,
         result: Result<Done, FsError>,
+        /// Until when the kernel may use it again. Past: not at all.
+        until: Monotonic,
     },
     /// Setting a timer again moves it.
     SetTimer {
@@ -49,6 +51,22 @@ pub enum Effect {
         dir: Ino,
         name: Name,
     },
+    /// Somebody else has changed something: what the kernel has cached of these names of a directory, of
+    /// its attributes, and of those of these inodes is not true any more. Reported by
+    /// [`Input::Invalidated`](crate::Input::Invalidated) when the kernel knows. May block, so nothing waits
+    /// for it here.
+    Invalidate {
+        id: InvalidationId,
+        dir: Option<Ino>,
+        names: Vec<Name>,
+        inodes: Vec<Ino>,
+    },
+    /// The kernel is to ask for the attributes of this inode again. Takes effect before the next effect.
+    DropAttributes {
+        ino: Ino,
+    },
+    /// The kernel is to ask for everything again. Takes effect before the next effect.
+    DropCaches,
     /// Neither the kernel nor a handle refers to the file any more: what is open of it may close.
     Forgotten {
         ino: Ino,
@@ -117,8 +135,8 @@ impl Effects {
         self.push(Effect::Send { link, message });
     }
 
-    pub(crate) fn answer(&mut self, call: CallId, result: Result<Done, FsError>) {
-        self.push(Effect::Answer { call, result });
+    pub(crate) fn answer(&mut self, call: CallId, result: Result<Done, FsError>, until: Monotonic) {
+        self.push(Effect::Answer { call, result, until });
     }
 
     pub(crate) fn set_timer(&mut self, timer: Timer, at: Monotonic) {

@@ -13,7 +13,7 @@ use common::id::{
 use common::mds_map::{MdsMap, RankEntry, RankState, Switch};
 use common::name::{Name, NameHashKey};
 use common::time::{Monotonic, Now, Timestamp};
-use common::wire::reply::{Answer, Found, Outcome, Reply, Route};
+use common::wire::reply::{Answer, Found, Outcome, Promise, Reply, Route};
 use common::wire::request::{Caller, Request};
 use common::wire::session::{Notice, Opened, SessionAge, ToClient, ToMds};
 
@@ -143,7 +143,7 @@ impl Fixture {
                         self.sent.push((*rank, message));
                     }
                 }
-                Effect::Answer { call, result } => {
+                Effect::Answer { call, result, until: _ } => {
                     assert_eq!(self.answers.insert(call, result), None, "one answer to a call");
                 }
                 Effect::SetTimer { timer, at } => {
@@ -153,7 +153,10 @@ impl Fixture {
                     self.timers.remove(&timer);
                 }
                 Effect::DropName { dir, name } => self.dropped.push((dir, name)),
-                Effect::Forgotten { .. } => {}
+                Effect::Invalidate { .. }
+                | Effect::DropAttributes { .. }
+                | Effect::DropCaches
+                | Effect::Forgotten { .. } => {}
             }
         }
         for link in connecting {
@@ -241,7 +244,10 @@ impl Fixture {
         outcome: Outcome,
     ) {
         let map_epoch = self.map.epoch;
-        self.tell(rank, ToClient::Reply(Reply { id, applied, map_epoch, outcome }));
+        self.tell(
+            rank,
+            ToClient::Reply(Reply { id, applied, map_epoch, outcome, promise: Promise::None }),
+        );
     }
 
     #[track_caller]

@@ -59,6 +59,11 @@ impl InodeTable {
         self.inodes.get(&ino)?.named.as_ref()
     }
 
+    /// What was last known by a name.
+    pub(crate) fn named(&self, dir: Ino, name: &Name) -> Option<Ino> {
+        self.names.get(&(dir, name.clone())).copied()
+    }
+
     /// The directory itself, its parent, and so on, as far as is known.
     pub(crate) fn path_up(&self, dir: Ino) -> impl Iterator<Item = Ino> + '_ {
         std::iter::successors(Some(dir), |dir| self.parent(*dir)).take(PATH_STEPS_MAX)

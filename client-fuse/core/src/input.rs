@@ -37,6 +37,10 @@ pub enum Input {
         link: LinkId,
         message: ToClient,
     },
+    /// The kernel knows what an [`Effect::Invalidate`](crate::Effect::Invalidate) was to tell it.
+    Invalidated {
+        id: InvalidationId,
+    },
     Map(MdsMap),
     Timer(Timer),
     /// The file system is unmounted: give everything back.
@@ -50,6 +54,10 @@ pub struct CallId(pub u64);
 /// One connection to a rank, numbered by the core. A message over an old one is stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
+
+/// Something the kernel is to be told, numbered by the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InvalidationId(pub u64);
 
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -15,6 +15,7 @@
 
 mod atlas;
 mod call;
+mod capability;
 mod client_core;
 mod cx;
 mod effect;
@@ -32,5 +33,7 @@ mod fixture;
 
 pub use client_core::{ClientCore, Params};
 pub use effect::{Done, Effect, Effects, Entry, Listing};
-pub use input::{Call, CallId, Input, LinkEnd, LinkId, ListDetail, Listed, References, Signal};
+pub use input::{
+    Call, CallId, Input, InvalidationId, LinkEnd, LinkId, ListDetail, Listed, References, Signal,
+};
 pub use timer::Timer;

@@ -21,11 +21,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::error::FsError;
 use common::id::{Ino, Rank, RequestId, Seq};
-use common::time::Timestamp;
+use common::time::{Monotonic, Timestamp};
 use common::wire::reply::{Answer, Outcome, Reply};
 use common::wire::request::{Caller, Forget, Op, Place};
 use common::wire::session::{Notice, ToMds};
 
+use crate::capability::{NEVER, Promised};
 use crate::cx::Cx;
 use crate::input::{CallId, LinkId};
 use crate::session::Readiness;
@@ -48,6 +49,8 @@ struct Pended {
     owner: Owner,
     caller: Caller,
     at: Timestamp,
+    /// When we began to ask. What an answer says may be as old as that.
+    asked: Monotonic,
     op: Op,
     /// Where it must go, whatever the atlas says.
     forced: Option<Rank>,
@@ -116,6 +119,8 @@ pub(crate) struct Finished {
     pub(crate) result: Result<Answer, FsError>,
     /// Who answered.
     pub(crate) rank: Rank,
+    /// Until when the kernel may use the answer.
+    pub(crate) until: Monotonic,
 }
 
 impl Pending {
@@ -155,6 +160,7 @@ impl Pending {
             owner,
             caller,
             at: cx.now.wall,
+            asked: cx.now.monotonic,
             op,
             forced,
             state: State::Paused,
@@ -179,6 +185,11 @@ impl Pending {
         self.requests.keys().next().copied().unwrap_or(RequestId(self.last_id + 1))
     }
 
+    /// When the oldest request that may still be answered was begun.
+    pub(crate) fn oldest_asked(&self) -> Option<Monotonic> {
+        self.requests.values().map(|pended| pended.asked).min()
+    }
+
     /// Sends a request to where its inode is believed to be, or waits for the session there.
     fn dispatch(&mut self, id: RequestId, cx: &mut Cx<'_>) {
         let Some(pended) = self.requests.get_mut(&id) else { return };
@@ -186,7 +197,7 @@ impl Pending {
         let mut rank = pended.goes_to(cx);
         if cx.atlas.is_lost(rank) {
             if let Some(error) = pended.lost_with_its_rank() {
-                return self.finish(id, rank, Err(error));
+                return self.finish(id, rank, Err(error), NEVER);
             }
             // Who sent us there has not heard yet.
             pended.forced = None;
@@ -233,9 +244,17 @@ impl Pending {
             return self.on_second_reply(rank, reply);
         }
         pended.unanswered = pended.unanswered.saturating_sub(1);
+        let lease = cx.sessions.lease(rank);
+        let promised = Promised { promise: reply.promise, asked: pended.asked, lease };
         match reply.outcome {
-            Outcome::Done(answer) => self.on_done(reply.id, rank, answer, reply.applied, cx),
-            Outcome::Refused(error) => self.finish(reply.id, rank, Err(error)),
+            Outcome::Done(answer) => {
+                self.on_done(reply.id, (rank, promised), answer, reply.applied, cx);
+            }
+            Outcome::Refused(error) => {
+                let result = Err(error);
+                let until = cx.atlas.capabilities.until(&pended.op, &result, promised);
+                self.finish(reply.id, rank, result, until);
+            }
             Outcome::Redirect(route) => self.on_redirect(reply.id, rank, route, cx),
             Outcome::Gone { ino } => self.on_gone(reply.id, rank, ino, cx),
         }
@@ -253,14 +272,14 @@ impl Pending {
             },
         };
         cov_mark::hit!(a_second_answer_pins);
-        let (id, owner, result) = (reply.id, Owner::Nobody, Ok(answer));
-        self.finished.push_back(Finished { id, owner, op, result, rank });
+        let (id, owner, result, until) = (reply.id, Owner::Nobody, Ok(answer), NEVER);
+        self.finished.push_back(Finished { id, owner, op, result, rank, until });
     }
 
     fn on_done(
         &mut self,
         id: RequestId,
-        rank: Rank,
+        (rank, promised): (Rank, Promised),
         answer: Answer,
         applied: Option<Seq>,
         cx: &mut Cx<'_>,
@@ -274,21 +293,29 @@ impl Pending {
                 cx.atlas.noticed(&notice);
             }
         }
+        let result = Ok(answer);
+        let until = cx.atlas.capabilities.until(&pended.op, &result, promised);
         match applied {
             Some(seq) if pended.op.is_change() => {
                 let owner = std::mem::replace(&mut pended.owner, Owner::Nobody);
                 let op = pended.op.clone();
                 pended.state = State::Applied(rank, seq);
                 self.applied.insert((rank, seq, id));
-                self.finished.push_back(Finished { id, owner, op, result: Ok(answer), rank });
+                self.finished.push_back(Finished { id, owner, op, result, rank, until });
             }
-            Some(_) | None => self.finish(id, rank, Ok(answer)),
+            Some(_) | None => self.finish(id, rank, result, until),
         }
     }
 
-    fn finish(&mut self, id: RequestId, rank: Rank, result: Result<Answer, FsError>) {
+    fn finish(
+        &mut self,
+        id: RequestId,
+        rank: Rank,
+        result: Result<Answer, FsError>,
+        until: Monotonic,
+    ) {
         if let Some(Pended { owner, op, .. }) = self.take_out(id, rank) {
-            self.finished.push_back(Finished { id, owner, op, result, rank });
+            self.finished.push_back(Finished { id, owner, op, result, rank, until });
         }
     }
 
@@ -397,7 +424,7 @@ impl Pending {
             }
         }
         for id in &doubtful {
-            self.finish(*id, rank, Err(FsError::Io));
+            self.finish(*id, rank, Err(FsError::Io), NEVER);
         }
         let lost: Vec<_> = self.applied.iter().filter(|(at, ..)| *at == rank).copied().collect();
         for entry @ (_, _, id) in &lost {

@@ -18,6 +18,7 @@ use common::mds_map::{MdsMap, RankState};
 use common::time::{Monotonic, Now};
 use common::wire::session::{SessionAge, ToMds};
 
+use crate::capability::NEVER;
 use crate::effect::{Effect, Effects};
 use crate::input::{LinkEnd, LinkId};
 use crate::timer::Timer;
@@ -31,8 +32,15 @@ struct Session {
     state: State,
     /// Attempts to connect since it was last open.
     attempts: u32,
-    /// A renewal is under way: more numbers come with its answer, if any.
-    renewing: bool,
+    /// A renewal is under way since then: more numbers come with its answer, if any.
+    renewing: Option<Monotonic>,
+    /// The rank has heard of us at that time or later.
+    heard: Monotonic,
+    /// When the present connection asked to take the session up.
+    opening: Monotonic,
+    /// The life of the rank that took the session up last, and the one before that.
+    life: Option<Incarnation>,
+    earlier: Option<Incarnation>,
     /// Notices that take effect when the session is open: (whom to acknowledge to, which).
     expected_by: BTreeSet<(Rank, NoticeId)>,
     known: Known,
@@ -108,7 +116,11 @@ impl SessionTable {
         let session = self.sessions.entry(rank).or_insert(Session {
             state: State::Waiting,
             attempts: 0,
-            renewing: false,
+            renewing: None,
+            heard: NEVER,
+            opening: NEVER,
+            life: None,
+            earlier: None,
             expected_by: BTreeSet::new(),
             known: Known::Never,
         });
@@ -178,11 +190,30 @@ impl SessionTable {
         lost
     }
 
-    pub(crate) fn on_connected(&mut self, link: LinkId, oldest: RequestId, out: &mut Effects) {
+    /// Whether the present connection is the first one to a life of a rank of which an earlier one knew us.
+    pub(crate) fn is_new_life(&self, rank: Rank) -> bool {
+        self.sessions
+            .get(&rank)
+            .is_some_and(|session| session.earlier.is_some() && session.earlier != session.life)
+    }
+
+    /// Until when a rank counts us among the living, at least.
+    pub(crate) fn lease(&self, rank: Rank) -> Monotonic {
+        self.sessions.get(&rank).map_or(NEVER, |session| session.heard.after(LEASE))
+    }
+
+    pub(crate) fn on_connected(
+        &mut self,
+        link: LinkId,
+        oldest: RequestId,
+        now: Now,
+        out: &mut Effects,
+    ) {
         let Some(rank) = self.rank_at(link) else { return };
         let Some(session) = self.sessions.get_mut(&rank) else { return };
         if let State::Connecting(current) = session.state {
             session.state = State::Opening(current);
+            session.opening = now.monotonic;
             out.send(link, ToMds::Open { client: self.client, oldest });
         }
     }
@@ -206,7 +237,9 @@ impl SessionTable {
         };
         session.state = State::Open(current);
         session.attempts = 0;
-        session.renewing = false;
+        session.renewing = None;
+        session.heard = session.opening;
+        session.earlier = session.life.replace(current.incarnation);
         if age == SessionAge::New || session.known == Known::Never {
             session.known = Known::By(current.incarnation);
         }
@@ -272,21 +305,21 @@ impl SessionTable {
     pub(crate) fn renew(&mut self, rank: Rank, inos_left: u64, now: Now, out: &mut Effects) {
         let Some(session) = self.sessions.get_mut(&rank) else { return };
         let State::Open(link) = session.state else { return };
-        session.renewing = true;
+        session.renewing = Some(now.monotonic);
         out.send(link.id, ToMds::Renew { inos_left });
         out.set_timer(Timer::Renew(rank), now.monotonic.after(LEASE_RENEW));
     }
 
     /// Few numbers are left: asks for more at once, unless that is under way.
     pub(crate) fn renew_early(&mut self, rank: Rank, inos_left: u64, now: Now, out: &mut Effects) {
-        if self.sessions.get(&rank).is_some_and(|session| !session.renewing) {
+        if self.sessions.get(&rank).is_some_and(|session| session.renewing.is_none()) {
             self.renew(rank, inos_left, now, out);
         }
     }
 
     pub(crate) fn on_renewed(&mut self, rank: Rank, now: Now, out: &mut Effects) {
         if let Some(session) = self.sessions.get_mut(&rank) {
-            session.renewing = false;
+            session.heard = session.renewing.take().unwrap_or(session.heard);
             out.set_timer(Timer::Lease(rank), now.monotonic.after(LEASE));
         }
     }

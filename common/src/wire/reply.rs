@@ -133,6 +133,16 @@ pub struct PageEntry {
     pub found: Found,
 }
 
+impl Found {
+    #[must_use]
+    pub fn ino(&self) -> Ino {
+        match self {
+            Self::Here(attr) => attr.ino,
+            Self::Dir { ino, .. } | Self::Remote { ino, .. } => *ino,
+        }
+    }
+}
+
 /// The places of what a rename moved. The client corrects what it knows of these inodes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Renamed {

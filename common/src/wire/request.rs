@@ -66,6 +66,17 @@ pub enum Place {
     Orphan { rank: Rank },
 }
 
+impl Place {
+    /// The directory in whose entry the inode is embedded.
+    #[must_use]
+    pub fn dir(&self) -> Option<Ino> {
+        match self {
+            Self::Entry { dir, .. } => Some(*dir),
+            Self::Dir | Self::Home | Self::Orphan { .. } => None,
+        }
+    }
+}
+
 /// Extended attributes, in order of name.
 pub type Xattrs = BTreeMap<XattrName, XattrValue>;
 

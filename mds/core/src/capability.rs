@@ -56,7 +56,10 @@ impl CapabilityTable {
     /// Who may have something cached.
     fn holders(&self, scope: Scope, now: Monotonic) -> BTreeSet<ClientId> {
         let own = self.holders.get(&scope).into_iter().flatten();
-        own.chain(&self.suspects).filter(|(_, end)| **end > now).map(|(client, _)| *client).collect()
+        own.chain(&self.suspects)
+            .filter(|(_, end)| **end > now)
+            .map(|(client, _)| *client)
+            .collect()
     }
 
     pub fn forget_client(&mut self, client: ClientId) {

@@ -331,9 +331,7 @@ impl SessionTable {
             Some(Notice::Moved { ino: told, .. } | Notice::Unlinked { ino: told, .. }) => {
                 *told == ino
             }
-            Some(
-                Notice::Expect { .. } | Notice::Changed { .. } | Notice::ChangedAtHome { .. },
-            )
+            Some(Notice::Expect { .. } | Notice::Changed { .. } | Notice::ChangedAtHome { .. })
             | None => false,
         });
         about.next_back().map(|(seq, _, _)| *seq)

@@ -4,14 +4,19 @@ use common::attr::{FileKind, SetAttr};
 use common::error::FsError;
 use common::id::{Ino, Rank};
 use common::limit::PAGE_ENTRIES_MAX;
+use common::time::Monotonic;
 use common::wire::request::{Caller, Create, Op};
 
 use crate::atlas::Atlas;
 use crate::call::{Active, CallTable, Step};
+use crate::capability::NEVER;
 use crate::cx::Cx;
 use crate::effect::Done;
 use crate::input::{Call, CallId};
 use crate::pending::{Owner, Pending, UNNUMBERED};
+
+/// No answer has come that would end sooner.
+const FOREVER: Monotonic = Monotonic(u64::MAX);
 
 impl CallTable {
     /// Begins what the kernel asks for.
@@ -28,23 +33,26 @@ impl CallTable {
         };
         let request = pending.begin(Owner::Call(id), caller, op, cx);
         let requests = [request].into();
-        self.calls.insert(id, Active { caller, call, step, requests, lookups: 0 });
+        self.calls.insert(id, Active { caller, call, step, requests, lookups: 0, until: FOREVER });
     }
 
     fn sync(&mut self, id: CallId, caller: Caller, pending: &mut Pending, cx: &mut Cx<'_>) {
         if std::mem::take(&mut self.lost) {
-            return cx.out.answer(id, Err(FsError::Io));
+            return cx.out.answer(id, Err(FsError::Io), NEVER);
         }
         let ranks = pending.ranks_with_changes();
         if ranks.is_empty() {
-            return cx.out.answer(id, Ok(Done::Nothing));
+            return cx.out.answer(id, Ok(Done::Nothing), NEVER);
         }
         let requests = ranks
             .into_iter()
             .map(|rank| pending.begin_at(rank, Owner::Call(id), Op::Sync, cx))
             .collect();
         let call = Call::Sync;
-        self.calls.insert(id, Active { caller, call, step: Step::Syncing, requests, lookups: 0 });
+        self.calls.insert(
+            id,
+            Active { caller, call, step: Step::Syncing, requests, lookups: 0, until: FOREVER },
+        );
     }
 }
 

@@ -13,6 +13,7 @@ use common::name::Name;
 use common::wire::reply::{Answer, Found, Route};
 use common::wire::request::{Caller, Op, Place, Target};
 
+use crate::capability::NEVER;
 use crate::cx::Cx;
 use crate::pending::{Owner, Pended, Pending, State};
 use crate::timer::Timer;
@@ -32,7 +33,7 @@ impl Pending {
             tracing::warn!(request = id.0, base = %route.base, "routing does not settle");
         }
         if pended.is_bound() {
-            return self.finish(id, from, Err(FsError::NotFound));
+            return self.finish(id, from, Err(FsError::NotFound), NEVER);
         }
         match pended.op.dir() {
             Some(dir) => {
@@ -73,7 +74,7 @@ impl Pending {
             return self.pause(id, cx);
         }
         if pended.is_bound() || matches!(pended.owner, Owner::Seeker { .. }) {
-            return self.finish(id, from, Err(FsError::NotFound));
+            return self.finish(id, from, Err(FsError::NotFound), NEVER);
         }
         let place = cx.atlas.inodes.place(ino);
         if was_moved(pended, ino, &place) {
@@ -121,7 +122,7 @@ impl Pending {
             }
             Some(_) | None if self.we_move(ino, id, cx) => self.pause(id, cx),
             Some(_) | None if self.move_back(id, ino, cx) => self.pause(id, cx),
-            Some(_) | None => self.finish(id, from, Err(gone(&place))),
+            Some(_) | None => self.finish(id, from, Err(gone(&place)), NEVER),
         }
     }
 

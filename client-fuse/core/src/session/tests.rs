@@ -61,6 +61,7 @@ fn what_comes_over_an_old_connection_is_ignored() {
         applied: None,
         map_epoch: MapEpoch(1),
         outcome: here(5),
+        promise: common::wire::reply::Promise::None,
     };
     world.input(Input::FromMds { link: before, message: ToClient::Reply(reply) });
     world.assert_waiting(call);

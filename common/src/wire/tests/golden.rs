@@ -132,7 +132,10 @@ fn notice_bytes() {
 fn changed_bytes() {
     let names = vec![(name("a"), Some(Ino(0x100))), (name("b"), None)];
     let notice = Notice::Changed { dir: Ino::ROOT, names };
-    check_bytes(ToClient::Notice { id: crate::id::NoticeId(1), notice }, expect!["03 01 03 01 02 01 61 01 80 02 01 62 00"]);
+    check_bytes(
+        ToClient::Notice { id: crate::id::NoticeId(1), notice },
+        expect!["03 01 03 01 02 01 61 01 80 02 01 62 00"],
+    );
     let notice = Notice::ChangedAtHome { ino: Ino(0x100) };
     check_bytes(ToClient::Notice { id: crate::id::NoticeId(1), notice }, expect!["03 01 04 80 02"]);
 }

@@ -257,7 +257,9 @@ impl Words {
             }
             5 => TwoPhaseMsg::Busy { id },
             6 => TwoPhaseMsg::Free { id },
-            7 => TwoPhaseMsg::Prepare { id, part: Part { client: A, acts: self.some(4, Self::act) } },
+            7 => {
+                TwoPhaseMsg::Prepare { id, part: Part { client: A, acts: self.some(4, Self::act) } }
+            }
             8 => TwoPhaseMsg::Prepared { id },
             9 => TwoPhaseMsg::Commit { id },
             10 => TwoPhaseMsg::Rollback { id },

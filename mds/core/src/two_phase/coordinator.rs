@@ -350,7 +350,8 @@ impl Coordinator {
     /// It happens: what this rank does, that the request is completed, and the decision are one
     /// batch.
     fn decide(&mut self, cx: &mut Cx<'_>, post: &mut Post, mut plan: Plan) {
-        let own = plan.parts.remove(&cx.me()).expect("whoever plans works in a directory of its own");
+        let own =
+            plan.parts.remove(&cx.me()).expect("whoever plans works in a directory of its own");
         if let Err(Stop::Wait(wait)) = own.check_cached(&cx.own.namespace) {
             if let Wait::Fetch(fetch) = &wait {
                 cx.own.namespace.fetch(fetch.clone(), cx.out);

@@ -42,7 +42,10 @@ fn check_bytes(msg: &TwoPhaseMsg, expected: Expect) {
 
 #[track_caller]
 fn check_act(act: Act, expected: Expect) {
-    check_bytes(&TwoPhaseMsg::Prepare { id: ID, part: Part { client: ClientId(9), acts: vec![act] } }, expected);
+    check_bytes(
+        &TwoPhaseMsg::Prepare { id: ID, part: Part { client: ClientId(9), acts: vec![act] } },
+        expected,
+    );
 }
 
 #[test]
@@ -138,7 +141,10 @@ fn acts_on_inodes() {
         expect!["07 ac 02 09 01 06 00 07 02 01 03 09"],
     );
     let holders = [(A, 2)].into();
-    check_act(Act::Arrived { notice, holders }, expect!["07 ac 02 09 01 07 00 07 02 01 03 01 09 02"]);
+    check_act(
+        Act::Arrived { notice, holders },
+        expect!["07 ac 02 09 01 07 00 07 02 01 03 01 09 02"],
+    );
     check_act(Act::Pin { ino: Ino(7), requester: A }, expect!["07 ac 02 09 01 08 07 09"]);
 }
 

@@ -1,0 +1,154 @@
+//! `Capabilities`: what the kernel may use again without asking us, and until when.
+//!
+//! An answer with a promise holds for [`CAPABILITY_TIME`] from when it was asked for, as long as its rank
+//! counts us among the living. Whoever changes something of it meanwhile waits until we have told the kernel.
+//! An answer that was asked for before we heard of a change may be older than that, whichever rank it
+//! comes from, and is used once.
+
+use std::collections::BTreeMap;
+
+use common::error::FsError;
+use common::id::Ino;
+use common::limit::CAPABILITY_TIME;
+use common::time::Monotonic;
+use common::wire::reply::{Answer, Promise};
+use common::wire::request::Op;
+
+/// Nothing lasts so long: each use asks anew.
+pub(crate) const NEVER: Monotonic = Monotonic(0);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Capabilities {
+    /// Directories and inodes of which we heard that something changed, and when that was.
+    changed: BTreeMap<Ino, Monotonic>,
+    /// Directories, and files at their homes, of which the kernel may have something cached.
+    held: BTreeMap<Ino, Monotonic>,
+}
+
+/// One answer, and what it is worth.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Promised {
+    pub(crate) promise: Promise,
+    pub(crate) asked: Monotonic,
+    /// Until when its rank counts us among the living.
+    pub(crate) lease: Monotonic,
+}
+
+impl Capabilities {
+    /// Until when the kernel may use an answer.
+    pub(crate) fn until(
+        &mut self,
+        op: &Op,
+        result: &Result<Answer, FsError>,
+        promised: Promised,
+    ) -> Monotonic {
+        let about = about(op, result);
+        let is_old =
+            |ino: &Ino| self.changed.get(ino).is_some_and(|changed| *changed >= promised.asked);
+        if promised.promise == Promise::None || about.iter().any(is_old) {
+            return NEVER;
+        }
+        let until = promised.asked.after(CAPABILITY_TIME).min(promised.lease);
+        for ino in about {
+            let held = self.held.entry(ino).or_insert(until);
+            *held = (*held).max(until);
+        }
+        until
+    }
+
+    /// Something changed. Tells whether the kernel may have cached anything of it.
+    pub(crate) fn on_changed(&mut self, ino: Ino, now: Monotonic) -> bool {
+        self.changed.insert(ino, now);
+        self.held.get(&ino).is_some_and(|until| *until > now)
+    }
+
+    /// Whether the kernel may have cached anything at all; it is told to drop it.
+    pub(crate) fn drop_all(&mut self, now: Monotonic) -> bool {
+        let held = self.held.values().any(|until| *until > now);
+        self.held.clear();
+        held
+    }
+
+    /// Drops what is of no consequence any more.
+    pub(crate) fn trim(&mut self, now: Monotonic, oldest: Monotonic) {
+        self.changed.retain(|_, changed| *changed >= oldest);
+        self.held.retain(|_, until| *until > now);
+    }
+}
+
+/// The directories and inodes of which an answer says something.
+fn about(op: &Op, result: &Result<Answer, FsError>) -> Vec<Ino> {
+    let mut about: Vec<Ino> = match op {
+        Op::Lookup { dir, .. }
+        | Op::Readdir { dir, .. }
+        | Op::Mkdir { dir, .. }
+        | Op::Link { dir, .. } => vec![*dir],
+        Op::Create(create) => vec![create.dir],
+        Op::Getattr { target } | Op::Setattr { target, .. } | Op::Wrote { target, .. } => {
+            target.place.dir().into_iter().collect()
+        }
+        Op::Stat { targets } => targets.iter().filter_map(|target| target.place.dir()).collect(),
+        _ => return Vec::new(),
+    };
+    match result {
+        Ok(Answer::Found(found)) => about.push(found.ino()),
+        Ok(Answer::Attr(attr)) => about.push(attr.ino),
+        Ok(Answer::Page(page)) => about.extend(page.entries.iter().map(|it| it.found.ino())),
+        Ok(Answer::Stats(attrs)) => about.extend(attrs.iter().flatten().map(|attr| attr.ino)),
+        Ok(_) | Err(_) => {}
+    }
+    about
+}
+
+#[cfg(test)]
+mod tests {
+    use common::attr::{Attr, FileKind, Times};
+    use common::name::Name;
+    use common::wire::reply::Found;
+
+    use super::*;
+
+    const DIR: Ino = Ino(0x10);
+    const FILE: Ino = Ino(0x20);
+
+    fn at(secs: u64) -> Monotonic {
+        Monotonic(secs * 1_000_000_000)
+    }
+
+    fn look_up() -> (Op, Result<Answer, FsError>) {
+        let times = Times::all(common::time::Timestamp::from_secs(0));
+        let kind = FileKind::File;
+        let attr =
+            Attr { ino: FILE, kind, mode: 0, nlink: 1, uid: 0, gid: 0, rdev: 0, size: 0, times };
+        let op = Op::Lookup { dir: DIR, name: Name::new(b"f").unwrap() };
+        (op, Ok(Answer::Found(Found::Here(attr))))
+    }
+
+    fn promised(asked: u64, lease: u64) -> Promised {
+        Promised { promise: Promise::Shared, asked: at(asked), lease: at(lease) }
+    }
+
+    #[test]
+    fn it_lasts_from_when_it_was_asked_for_and_not_beyond_the_lease() {
+        let mut capabilities = Capabilities::default();
+        let (op, result) = look_up();
+        let long = at(100).after(CAPABILITY_TIME);
+        assert_eq!(capabilities.until(&op, &result, promised(100, 200)), long);
+        assert_eq!(capabilities.until(&op, &result, promised(100, 103)), at(103));
+        let none = Promised { promise: Promise::None, ..promised(100, 200) };
+        assert_eq!(capabilities.until(&op, &result, none), NEVER);
+    }
+
+    #[test]
+    fn what_was_asked_before_a_change_was_heard_of_is_used_once() {
+        for ino in [DIR, FILE] {
+            let mut capabilities = Capabilities::default();
+            let (op, result) = look_up();
+            assert!(!capabilities.on_changed(ino, at(101)), "nothing is cached");
+            assert_eq!(capabilities.until(&op, &result, promised(100, 200)), NEVER);
+            assert_eq!(capabilities.until(&op, &result, promised(101, 200)), NEVER);
+            assert!(capabilities.until(&op, &result, promised(102, 200)) > at(102));
+            assert!(capabilities.on_changed(ino, at(103)), "something is");
+        }
+    }
+}
