@@ -1,6 +1,6 @@
 //! `ClientCore`: owns the parts, and hands each input to the part it concerns.
 
-use common::id::{ClientId, Ino, NoticeId, Rank};
+use common::id::{ClientId, Ino, NoticeId, Rank, RequestId};
 use common::mds_map::MdsMap;
 use common::time::Now;
 use common::wire::reply::{Answer, Found};
@@ -96,6 +96,12 @@ impl ClientCore {
     #[must_use]
     pub fn map(&self) -> Option<&MdsMap> {
         self.atlas.map.as_ref()
+    }
+
+    /// Changes that were answered and that a rank may still lose with its power, in the order in which it
+    /// has made them.
+    pub fn at_risk(&self, rank: Rank) -> impl Iterator<Item = RequestId> + '_ {
+        self.pending.at_risk(rank)
     }
 
     fn on_message(&mut self, link: LinkId, message: ToClient, now: Now, out: &mut Effects) {

@@ -11,6 +11,8 @@
 //! * After power loss a rank may have forgotten changes that were not answered, although somebody has
 //!   seen them.  They are taken back, and happen again when their client repeats them.  What was
 //!   answered was repeated by its client before that and stays, unless it rested on what was taken back.
+//! * Some answers never come: their client died, or was told that nobody knows. Such a change happens once
+//!   or not at all. Nobody repeats what is lost with the power of a rank if its client's session is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +34,8 @@ pub struct History {
     /// By number, from 1 on.
     asked: Vec<Operation<Ino>>,
     open: BTreeSet<OperationId>,
+    /// Of those that are open: changes of which nobody will ever tell.
+    abandoned: BTreeSet<OperationId>,
     states: Vec<State>,
 }
 
@@ -63,7 +67,12 @@ impl Default for History {
     fn default() -> Self {
         let mut state = State::default();
         state.numbers.insert(Ino::ROOT, Sym::ROOT);
-        Self { asked: Vec::new(), open: BTreeSet::new(), states: vec![state] }
+        Self {
+            asked: Vec::new(),
+            open: BTreeSet::new(),
+            abandoned: BTreeSet::new(),
+            states: vec![state],
+        }
     }
 }
 
@@ -132,6 +141,53 @@ impl History {
             return Err(Box::new(Unexplained { id, operation, observed, possible: Vec::new() }));
         }
         Ok(())
+    }
+
+    /// Nobody will hear the answer: what was asked happens some time, once, or never.
+    pub fn abandon(&mut self, id: OperationId) {
+        if self.asked[index(id)].is_change() {
+            self.abandoned.insert(id);
+            return;
+        }
+        self.open.remove(&id);
+        for state in &mut self.states {
+            state.seen.remove(&id);
+        }
+        self.merge();
+    }
+
+    /// What was abandoned has happened by now, or will not any more.
+    pub fn settle(&mut self) {
+        self.states = self.possible_presents();
+        for id in std::mem::take(&mut self.abandoned) {
+            self.open.remove(&id);
+            for state in &mut self.states {
+                state.ahead.remove(&id);
+            }
+        }
+        self.merge();
+    }
+
+    /// These, which one rank has made in that order and whose client does not repeat them, may be lost:
+    /// all of them, or all from one on.
+    pub fn may_lose(&mut self, made: &[OperationId]) {
+        let mut after = Vec::new();
+        for state in std::mem::take(&mut self.states) {
+            for kept in 0..=made.len() {
+                let lost: BTreeSet<OperationId> = made[kept..].iter().copied().collect();
+                add(&mut after, state.without(&lost, &self.asked));
+            }
+        }
+        self.states = after;
+    }
+
+    /// States between which there is no difference any more become one.
+    fn merge(&mut self) {
+        let mut after = Vec::new();
+        for state in std::mem::take(&mut self.states) {
+            add(&mut after, state);
+        }
+        self.states = after;
     }
 
     /// A rank lost power: any of the open changes may be undone.
