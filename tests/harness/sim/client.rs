@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use client_core::{Call, CallId, ClientCore, Done, ListDetail, Timer};
 use common::error::FsError;
-use common::id::{ClientId, Ino, MapEpoch};
+use common::id::{ClientId, Ino, MapEpoch, RequestId};
 use common::mds_map::MdsMap;
 use common::time::{Monotonic, Now, Timestamp};
 use common::wire::request::{Node, Rename};
@@ -32,6 +32,29 @@ pub struct ClientHost {
     pub map_epoch: MapEpoch,
     /// Its wall clock was set wrong by so many seconds.
     pub wall_ahead: i64,
+    pub standing: Standing,
+    /// Changes that a rank has answered, as far as they may still be at risk.
+    pub changes: BTreeMap<RequestId, Change>,
+    /// The request whose answer it is hearing, if a rank has made a change for that.
+    pub hears: Option<RequestId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// No rank may end its session.
+    Lives,
+    /// It was cut off, or an operator has sent it away: a rank may.
+    Disturbed,
+    Dead,
+}
+
+/// A change that was answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    pub id: OperationId,
+    pub answered: Monotonic,
+    /// The inode that the answer names.
+    pub made: Option<Ino>,
 }
 
 /// A call that is under way.
@@ -78,6 +101,27 @@ impl ClientHost {
             processes: vec![Process::default(); processes],
             map_epoch: MapEpoch(0),
             wall_ahead: 0,
+            standing: Standing::Lives,
+            changes: BTreeMap::new(),
+            hears: None,
+        }
+    }
+
+    /// From now on it may lose its sessions.
+    pub fn is_disturbed(&mut self) {
+        if self.standing == Standing::Lives {
+            self.standing = Standing::Disturbed;
+        }
+    }
+
+    /// What it has just heard was the answer to a change.
+    pub fn note_change(&mut self, id: OperationId, now: Monotonic, outcome: &Outcome<Ino>) {
+        let made = match outcome {
+            Ok(Answer::Entry { node, .. }) => Some(*node),
+            Ok(_) | Err(_) => None,
+        };
+        if let Some(request) = self.hears {
+            self.changes.insert(request, Change { id, answered: now, made });
         }
     }
 
