@@ -108,6 +108,10 @@ impl History {
                     Some(mut explained) => {
                         explained.ahead.remove(&id);
                         explained.seen.remove(&id);
+                        if observed.is_err() {
+                            // Nobody repeats what was refused.
+                            explained.order.retain(|done| *done != id);
+                        }
                         add(&mut after, explained);
                     }
                     None if possible.contains(&verdict) => (),

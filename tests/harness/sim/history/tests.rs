@@ -166,3 +166,14 @@ fn what_the_dead_did_is_lost_from_the_end() {
     look(&mut history, "a", Err(FsError::NotFound)).unwrap();
     look(&mut history, "b", file(301)).unwrap_err();
 }
+
+#[test]
+fn what_was_refused_is_not_repeated() {
+    let mut history = History::default();
+    let made = history.ask(create("a"));
+    history.answer(made, &file(300)).unwrap();
+    let refused = history.ask(create("a"));
+    history.answer(refused, &Err(FsError::Exists)).unwrap();
+    history.may_lose(&[made]);
+    look(&mut history, "a", Err(FsError::NotFound)).unwrap();
+}
