@@ -119,10 +119,7 @@ impl ClientCore {
                 self.pending.on_numbers(rank, cx!(self, now, out));
             }
             ToClient::Notice { id, notice } => self.on_notice(rank, link, (id, &notice), out),
-            ToClient::Durable { through } => {
-                self.sessions.on_durable(rank);
-                self.pending.on_durable(rank, through);
-            }
+            ToClient::Durable { through } => self.pending.on_durable(rank, through),
             ToClient::Route(route) => self.atlas.routes.told(route),
             ToClient::Evicted => {
                 if let Some(rank) = self.sessions.on_evicted(link, now, out) {

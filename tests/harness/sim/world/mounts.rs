@@ -194,6 +194,9 @@ impl World {
                 continue;
             };
             self.tally.sessions_ended += 1;
+            self.trace.line(self.now, Who::Rank(life.rank), "ends", || {
+                format!("the session of client {client}")
+            });
             match self.clients[client].standing {
                 Standing::Lives => return Err(Violation::Evicted { client }),
                 Standing::Disturbed => {
