@@ -67,8 +67,8 @@ struct Claims {
 }
 
 impl Clients {
+    /// Its session is over. Who waits to be let in begins another one.
     pub(super) fn forget(&mut self, client: ClientId) {
-        self.opening.remove(&client);
         self.claims.remove(&client);
         self.replays.retain(|parked| parked.client != client);
         self.early.retain(|parked| parked.client != client);
