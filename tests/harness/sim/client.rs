@@ -1,11 +1,11 @@
 //! `ClientHost`: one client, its kernel, and the processes that work on the mount.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use client_core::{Call, CallId, ClientCore, Done, ListDetail, Timer};
 use common::error::FsError;
-use common::id::{ClientId, Ino, MapEpoch, RequestId};
+use common::id::{ClientId, Ino, MapEpoch, Rank, RequestId};
 use common::mds_map::MdsMap;
 use common::time::{Monotonic, Now, Timestamp};
 use common::wire::request::{Node, Rename};
@@ -33,6 +33,8 @@ pub struct ClientHost {
     /// Its wall clock was set wrong by so many seconds.
     pub wall_ahead: i64,
     pub standing: Standing,
+    /// Ranks that have taken a session of it up.
+    pub opened: BTreeSet<Rank>,
     /// Changes that a rank has answered, as far as they may still be at risk.
     pub changes: BTreeMap<RequestId, Change>,
     /// The request whose answer it is hearing, if a rank has made a change for that.
@@ -102,6 +104,7 @@ impl ClientHost {
             map_epoch: MapEpoch(0),
             wall_ahead: 0,
             standing: Standing::Lives,
+            opened: BTreeSet::new(),
             changes: BTreeMap::new(),
             hears: None,
         }
@@ -199,14 +202,9 @@ pub fn call(operation: &Operation<Ino>) -> Call {
         Operation::Unlink { dir, name } => Call::Unlink { dir, name },
         Operation::Rmdir { dir, name } => Call::Rmdir { dir, name },
         Operation::Link { node, dir, name } => Call::Link { ino: node, dir, name },
-        Operation::Rename { from_dir, from, to_dir, to, mode } => Call::Rename(Rename {
-            from_dir,
-            from,
-            to_dir,
-            to,
-            mode,
-            from_rank: common::id::Rank::ROOT,
-        }),
+        Operation::Rename { from_dir, from, to_dir, to, mode } => {
+            Call::Rename(Rename { from_dir, from, to_dir, to, mode, from_rank: Rank::ROOT })
+        }
         Operation::SetXattr { node, name, value, mode } => {
             Call::SetXattr { ino: node, name, value, mode }
         }

@@ -235,6 +235,25 @@ impl Mds {
         out.push(Effect::SetTimer { timer: Timer::Lease(client), at });
     }
 
+    /// A client was silent for a whole lease. Who has still to be told by another rank that it has a
+    /// session here cannot keep it while that rank is away.
+    pub(super) fn on_lease(&mut self, now: Now, client: ClientId, out: &mut Effects) {
+        if self.map.is_degraded() && self.own.sessions.untold().any(|untold| untold == client) {
+            cov_mark::hit!(who_was_not_told_is_not_missed);
+            self.set_lease(now, client, out);
+        } else {
+            self.evict(now, client, out);
+        }
+    }
+
+    /// Every rank is there again, and tells its clients.
+    pub(super) fn renew_untold(&mut self, now: Now, out: &mut Effects) {
+        let untold: Vec<ClientId> = self.own.sessions.untold().collect();
+        for client in untold {
+            self.set_lease(now, client, out);
+        }
+    }
+
     /// What lies elsewhere is counted elsewhere: the client did not hear that its region moved.
     fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>, out: &mut Effects) {
         for PinClaim { target, count } in pins {

@@ -111,6 +111,9 @@ impl World {
         if message == ToClient::Evicted && host.standing == Standing::Lives {
             return Err(Violation::Evicted { client: it.client });
         }
+        if matches!(message, ToClient::Opened(_)) {
+            host.opened.insert(it.life.rank);
+        }
         host.hears = match &message {
             ToClient::Reply(reply) => reply.applied.map(|_| reply.id),
             _ => None,

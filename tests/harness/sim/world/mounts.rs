@@ -175,22 +175,32 @@ impl World {
         }
     }
 
-    /// Those that have a session with a rank that has its store.
-    pub(super) fn sessions_with(&self, life: Life) -> Vec<ClientId> {
+    /// Those that have a session with a rank that has its store, and whether they pin anything there.
+    pub(super) fn sessions_with(&self, life: Life) -> Vec<(ClientId, bool)> {
         let process = self.ranks[usize::from(life.rank.0)].process.as_ref();
         let process = process.filter(|process| process.life == life);
-        let sessions = process.map(|process| &process.mds.holdings().sessions);
-        sessions.into_iter().flat_map(|all| all.iter().map(|(client, _)| client)).collect()
+        let own = process.map(|process| process.mds.holdings());
+        let sessions = own.into_iter().flat_map(|own| {
+            let sessions = own.sessions.iter();
+            sessions.map(|(client, _)| (client, own.pins.of(client).next().is_some()))
+        });
+        sessions.collect()
     }
 
-    /// Sessions that a rank had and has not any more: nobody loses one who could have kept it.
-    pub(super) fn sessions_end(&mut self, life: Life, had: &[ClientId]) -> Result<(), Violation> {
+    /// Sessions that a rank had and has not any more: nobody loses one who could have kept it. Whoever
+    /// has nothing there and never went there does not need to know of it.
+    pub(super) fn sessions_end(
+        &mut self,
+        life: Life,
+        had: &[(ClientId, bool)],
+    ) -> Result<(), Violation> {
         if had.is_empty() {
             return Ok(());
         }
         let has = self.sessions_with(life);
-        for id in had.iter().filter(|id| !has.contains(id)) {
-            let Some(client) = self.clients.iter().position(|host| host.id == *id) else {
+        let has = |id: ClientId| has.iter().any(|(other, _)| *other == id);
+        for (id, pins) in had.iter().copied().filter(|(id, _)| !has(*id)) {
+            let Some(client) = self.clients.iter().position(|host| host.id == id) else {
                 continue;
             };
             self.tally.sessions_ended += 1;
@@ -198,7 +208,10 @@ impl World {
                 format!("the session of client {client}")
             });
             match self.clients[client].standing {
-                Standing::Lives => return Err(Violation::Evicted { client }),
+                Standing::Lives if pins || self.clients[client].opened.contains(&life.rank) => {
+                    return Err(Violation::Evicted { client });
+                }
+                Standing::Lives => (),
                 Standing::Disturbed => {
                     self.clients[client].kernel.unpin_all();
                     self.note_risk(client, life.rank, Session::Over);
