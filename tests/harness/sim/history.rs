@@ -20,7 +20,7 @@ use common::error::FsError;
 use common::id::Ino;
 
 use super::model::{Model, Sym, Verdict};
-use super::operation::{Operation, Outcome};
+use super::operation::{Answer, Operation, Outcome};
 
 /// One operation, in the order in which they were asked for; also names what it makes. Not 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,8 +108,7 @@ impl History {
                     Some(mut explained) => {
                         explained.ahead.remove(&id);
                         explained.seen.remove(&id);
-                        if observed.is_err() {
-                            // Nobody repeats what was refused.
+                        if !self.is_repeated(id, &verdict) {
                             explained.order.retain(|done| *done != id);
                         }
                         add(&mut after, explained);
@@ -127,6 +126,18 @@ impl History {
         self.open.remove(&id);
         self.states = after;
         Ok(())
+    }
+
+    /// Whether a client does again what it was told to be done: not what was refused or changed nothing.
+    fn is_repeated(&self, id: OperationId, verdict: &Verdict) -> bool {
+        match (&self.asked[index(id)], verdict) {
+            (_, Err(_)) => false,
+            (Operation::Create { .. }, Ok(Answer::Entry { node, .. })) => node.0 == id.0,
+            (Operation::Rename { from_dir, from, to_dir, to, .. }, Ok(_)) => {
+                (from_dir, from) != (to_dir, to)
+            }
+            (_, Ok(_)) => true,
+        }
     }
 
     /// Somebody was told that it was not done, for a reason the model does not know.

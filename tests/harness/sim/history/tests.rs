@@ -177,3 +177,18 @@ fn what_was_refused_is_not_repeated() {
     history.may_lose(&[made]);
     look(&mut history, "a", Err(FsError::NotFound)).unwrap();
 }
+
+#[test]
+fn what_changed_nothing_is_not_repeated() {
+    let open = |at| {
+        let (dir, name, make, mode) = (Ino::ROOT, name(at), Make::File, 0o644);
+        Operation::Create { dir, name, make, mode, existing: IfExists::Open }
+    };
+    let mut history = History::default();
+    let made = history.ask(create("a"));
+    history.answer(made, &file(300)).unwrap();
+    let opened = history.ask(open("a"));
+    history.answer(opened, &file(300)).unwrap();
+    history.may_lose(&[made]);
+    look(&mut history, "a", Err(FsError::NotFound)).unwrap();
+}
