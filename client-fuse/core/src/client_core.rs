@@ -120,7 +120,12 @@ impl ClientCore {
             }
             ToClient::Notice { id, notice } => self.on_notice(rank, link, (id, &notice), out),
             ToClient::Durable { through } => self.pending.on_durable(rank, through),
-            ToClient::Route(route) => self.atlas.routes.told(route),
+            ToClient::Route(route) => {
+                let to = route.rank;
+                self.atlas.routes.told(route);
+                // What we hold there came without us: it is given up unless we come.
+                let _it_will_open = self.sessions.want(to, self.atlas.map.as_ref(), out);
+            }
             ToClient::Evicted => {
                 if let Some(rank) = self.sessions.on_evicted(link, now, out) {
                     self.on_evicted(rank);
