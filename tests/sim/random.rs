@@ -98,6 +98,41 @@ fn everything_goes_wrong() {
     });
 }
 
+/// Clients die in the middle of what they do, and nobody else waits longer than their sessions last.
+#[test]
+fn clients_die() {
+    let happened = run("clients_die", Seeds::from_environment(2000), |seed| Settings {
+        client_deaths: 3,
+        evictions: 1,
+        client_cuts: u32::try_from(seed % 2).expect("below 2"),
+        breaks: 1,
+        leases_waited_max: Some(2),
+        exports: 8,
+        ..moves(seed)
+    });
+    assert_happened(&[
+        ("a death of a client", happened.client_deaths),
+        ("an end of a session", happened.sessions_ended),
+    ]);
+}
+
+/// Clients die, and so do ranks.
+#[test]
+fn clients_and_ranks_die() {
+    let happened = run("clients_and_ranks_die", Seeds::from_environment(4000), |seed| Settings {
+        client_deaths: 2,
+        evictions: u32::try_from(seed % 2).expect("below 2"),
+        client_cuts: u32::try_from(seed / 2 % 2).expect("below 2"),
+        hard_deaths: 2,
+        deaths_at_points: 1,
+        breaks: 1,
+        late_maps: 20,
+        exports: 8,
+        ..moves(seed)
+    });
+    assert_happened(&[("a death of a client", happened.client_deaths)]);
+}
+
 /// What a story is about must happen in it, unless only few seeds are asked for.
 #[track_caller]
 fn assert_happened(wanted: &[(&str, u64)]) {

@@ -1,6 +1,6 @@
 //! `ClientCore`: owns the parts, and hands each input to the part it concerns.
 
-use common::id::{ClientId, Ino, NoticeId, Rank};
+use common::id::{ClientId, Ino, NoticeId, Rank, RequestId};
 use common::mds_map::MdsMap;
 use common::time::Now;
 use common::wire::reply::{Answer, Found};
@@ -98,6 +98,12 @@ impl ClientCore {
         self.atlas.map.as_ref()
     }
 
+    /// Changes that were answered and that a rank may still lose with its power, in the order in which it
+    /// has made them.
+    pub fn at_risk(&self, rank: Rank) -> impl Iterator<Item = RequestId> + '_ {
+        self.pending.at_risk(rank)
+    }
+
     fn on_message(&mut self, link: LinkId, message: ToClient, now: Now, out: &mut Effects) {
         let Some(rank) = self.sessions.rank_at(link) else { return };
         match message {
@@ -113,11 +119,13 @@ impl ClientCore {
                 self.pending.on_numbers(rank, cx!(self, now, out));
             }
             ToClient::Notice { id, notice } => self.on_notice(rank, link, (id, &notice), out),
-            ToClient::Durable { through } => {
-                self.sessions.on_durable(rank);
-                self.pending.on_durable(rank, through);
+            ToClient::Durable { through } => self.pending.on_durable(rank, through),
+            ToClient::Route(route) => {
+                let to = route.rank;
+                self.atlas.routes.told(route);
+                // What we hold there came without us: it is given up unless we come.
+                let _it_will_open = self.sessions.want(to, self.atlas.map.as_ref(), out);
             }
-            ToClient::Route(route) => self.atlas.routes.told(route),
             ToClient::Evicted => {
                 if let Some(rank) = self.sessions.on_evicted(link, now, out) {
                     self.on_evicted(rank);

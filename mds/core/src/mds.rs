@@ -219,7 +219,7 @@ impl Mds {
 
     fn on_timer(&mut self, now: Now, timer: Timer, out: &mut Effects) {
         match timer {
-            Timer::Lease(client) => self.evict(now, client, out),
+            Timer::Lease(client) => self.on_lease(now, client, out),
             Timer::ReconnectWindow => self.on_reconnect_window(now, out),
             Timer::Exporter(_) | Timer::Importer(_) | Timer::Sweep => {
                 self.on_migration_timer(now, timer, out)
@@ -263,6 +263,9 @@ impl Mds {
             self.enter(now, state, out);
         }
         self.on_ranks_changed(now, &before, out);
+        if before.is_degraded() && !self.map.is_degraded() {
+            self.renew_untold(now, out);
+        }
         if self.map.lost == before.lost {
             self.look_after_lost(now, out);
         } else {
@@ -301,6 +304,8 @@ fn no_map(cluster: ClusterId, params: &Params) -> MdsMap {
     }
 }
 
+#[cfg(test)]
+mod client_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]

@@ -55,6 +55,9 @@ impl World {
                     self.now.after(dice.wait(Duration::from_millis(50), SYNC_SLOW_FOR_MAX));
             }
             Fault::ClockStep => self.step_clock(&mut dice),
+            Fault::ClientDeath => self.some_client_dies(&mut dice),
+            Fault::Evict => self.evict_some_client(&mut dice),
+            Fault::CutClient => self.cut_client_off(&mut dice),
             Fault::Export => self.export(&mut dice),
             Fault::Pin => self.pin(&mut dice)?,
         }
@@ -67,7 +70,8 @@ impl World {
         let from = if self.ranks.len() > 1 && dice.percent(70) {
             Who::Rank(self.other_rank(to, dice))
         } else {
-            Who::Client(dice.index(self.clients.len()))
+            let Some(client) = self.some_client(dice) else { return };
+            Who::Client(client)
         };
         let to = Who::Rank(to);
         let heals = self.now.after(dice.wait(Duration::from_millis(5), CUT_MAX));
@@ -113,15 +117,14 @@ impl World {
         if dice.percent(60) {
             let rank = dice.index(self.ranks.len());
             self.ranks[rank].wall_ahead = seconds;
-        } else {
-            let client = dice.index(self.clients.len());
+        } else if let Some(client) = self.some_client(dice) {
             self.clients[client].wall_ahead = seconds;
         }
     }
 
     /// An operator moves a directory that some client knows; often one that is gone or cannot be moved.
     fn export(&mut self, dice: &mut Dice) {
-        let client = dice.index(self.clients.len());
+        let Some(client) = self.some_client(dice) else { return };
         let dirs = self.clients[client].kernel.of_kind(|kind| kind == FileKind::Dir);
         let Some(dir) = dice.pick(&dirs).copied() else { return };
         let to = Rank(u16::try_from(dice.below(u64::from(self.settings.ranks))).unwrap_or(0));
@@ -158,7 +161,7 @@ impl World {
 
     /// Somebody pins a directory to a rank, or frees it: `setfattr --name grove.dir.pin`.
     fn pin(&mut self, dice: &mut Dice) -> Result<(), Violation> {
-        let client = dice.index(self.clients.len());
+        let Some(client) = self.some_client(dice) else { return Ok(()) };
         let dirs = self.clients[client].kernel.of_kind(|kind| kind == FileKind::Dir);
         let Some(ino) = dice.pick(&dirs).copied().filter(|ino| *ino != Ino::ROOT) else {
             return Ok(());

@@ -49,6 +49,14 @@ pub struct Settings {
     pub cache_rows_max: Option<u64>,
     /// Old copies are not deleted, nor is data, until everything else has come to rest.
     pub deletions_held: bool,
+    /// Clients that die; a new one comes in the place of each.
+    pub client_deaths: u32,
+    /// Clients whose sessions an operator ends, dead or not.
+    pub evictions: u32,
+    /// Clients that are cut off for about as long as a session lasts.
+    pub client_cuts: u32,
+    /// How long anybody to whom nothing has happened may wait, in times to live of a session.
+    pub leases_waited_max: Option<u32>,
     /// Wall clocks that jump.
     pub clock_steps: u32,
     /// Of a hundred maps, how many come late or are skipped.
@@ -87,6 +95,10 @@ impl Settings {
             slow_disk: None,
             cache_rows_max: None,
             deletions_held: false,
+            client_deaths: 0,
+            evictions: 0,
+            client_cuts: 0,
+            leases_waited_max: None,
             clock_steps: 0,
             late_maps: 0,
             exports: 0,
@@ -111,6 +123,9 @@ impl Settings {
             + self.monitor_pauses
             + self.slow_syncs
             + self.clock_steps
+            + self.client_deaths
+            + self.evictions
+            + self.client_cuts
             + self.exports
             + self.pins
     }
@@ -132,6 +147,9 @@ pub(in crate::sim) enum Fault {
     PauseMonitor,
     SlowSync,
     ClockStep,
+    ClientDeath,
+    Evict,
+    CutClient,
     Export,
     Pin,
 }
@@ -198,6 +216,9 @@ impl World {
             | Fault::PauseMonitor
             | Fault::SlowSync
             | Fault::ClockStep
+            | Fault::ClientDeath
+            | Fault::Evict
+            | Fault::CutClient
             | Fault::Export
             | Fault::Pin => fault,
         };
@@ -228,7 +249,7 @@ impl World {
 }
 
 impl Settings {
-    fn by_kind(&self) -> [(Fault, u32); 13] {
+    fn by_kind(&self) -> [(Fault, u32); 16] {
         [
             (Fault::Death, self.deaths),
             (Fault::HardDeath, self.hard_deaths),
@@ -243,6 +264,9 @@ impl Settings {
             (Fault::PauseMonitor, self.monitor_pauses),
             (Fault::SlowSync, self.slow_syncs),
             (Fault::ClockStep, self.clock_steps),
+            (Fault::ClientDeath, self.client_deaths),
+            (Fault::Evict, self.evictions),
+            (Fault::CutClient, self.client_cuts),
         ]
     }
 }
