@@ -92,6 +92,9 @@ fn everything_goes_wrong() {
         pauses: 1,
         slow_syncs: 1,
         clock_steps: 1,
+        client_deaths: u32::try_from(seed / 6 % 3).expect("below 3"),
+        evictions: u32::try_from(seed / 18 % 2).expect("below 2"),
+        client_cuts: u32::try_from(seed / 36 % 2).expect("below 2"),
         late_maps: 20,
         exports: 10,
         ..moves(seed)
@@ -131,6 +134,23 @@ fn clients_and_ranks_die() {
         ..moves(seed)
     });
     assert_happened(&[("a death of a client", happened.client_deaths)]);
+}
+
+/// Rank 0 moves what is busy by itself, operators move and cancel besides, and ranks die.
+#[test]
+fn the_balancer_moves() {
+    let happened = run("the_balancer_moves", Seeds::from_environment(3000), |seed| Settings {
+        balancer: Some(10),
+        exports: 3,
+        hard_deaths: u32::try_from(seed % 3).expect("below 3"),
+        client_deaths: u32::try_from(seed / 2 % 2).expect("below 2"),
+        late_maps: 10,
+        ..moves(seed)
+    });
+    assert_happened(&[
+        ("a move by the balancer", happened.balancer_moves),
+        ("the cancelling of such a move", happened.balancer_cancels),
+    ]);
 }
 
 /// What a story is about must happen in it, unless only few seeds are asked for.

@@ -5,7 +5,7 @@ use common::mds_map::MdsMap;
 use common::time::Now;
 use common::wire::reply::{Answer, Found};
 use common::wire::request::{Op, Place, Target};
-use common::wire::session::{Notice, Opened, ToClient, ToMds};
+use common::wire::session::{Notice, Opened, SessionAge, ToClient, ToMds};
 
 use crate::atlas::Atlas;
 use crate::call::CallTable;
@@ -143,7 +143,10 @@ impl ClientCore {
         now: Now,
         out: &mut Effects,
     ) {
-        match self.sessions.on_opened(link, opened.session, now, out) {
+        // It may have begun a session in place of ours, and died before it could say that it is new.
+        let ours = self.numbers.is_among(rank, &opened.ranges);
+        let age = if ours { opened.session } else { SessionAge::New };
+        match self.sessions.on_opened(link, age, now, out) {
             None => return,
             Some(Continuity::Kept) => {}
             Some(Continuity::Broken) => self.on_evicted(rank),

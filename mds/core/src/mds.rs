@@ -144,6 +144,11 @@ impl Mds {
         &self.own
     }
 
+    /// Regions that are frozen for a migration.
+    pub fn frozen_regions(&self) -> impl Iterator<Item = crate::migration::Region<'_>> {
+        self.migrator.frozen_regions()
+    }
+
     /// Requests that wait, for whatever.
     #[must_use]
     pub fn waiting(&self) -> u64 {

@@ -54,7 +54,7 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
     pub id: OperationId,
-    pub answered: Monotonic,
+    pub asked: Monotonic,
     /// The inode that the answer names.
     pub made: Option<Ino>,
 }
@@ -118,13 +118,13 @@ impl ClientHost {
     }
 
     /// What it has just heard was the answer to a change.
-    pub fn note_change(&mut self, id: OperationId, now: Monotonic, outcome: &Outcome<Ino>) {
+    pub fn note_change(&mut self, id: OperationId, asked: Monotonic, outcome: &Outcome<Ino>) {
         let made = match outcome {
             Ok(Answer::Entry { node, .. }) => Some(*node),
             Ok(_) | Err(_) => None,
         };
         if let Some(request) = self.hears {
-            self.changes.insert(request, Change { id, answered: now, made });
+            self.changes.insert(request, Change { id, asked, made });
         }
     }
 

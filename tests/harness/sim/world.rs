@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use client_core::LinkId;
 use common::id::{ClusterId, Ino, MigrationId, Rank, Seq};
-use common::mds_map::MdsMap;
+use common::mds_map::{MdsMap, Switch};
 use common::name::NameHashKey;
 use common::time::Monotonic;
 use common::wire::admin::AdminReply;
@@ -229,6 +229,9 @@ impl World {
 
     fn plan_beginning(&mut self, seed: u64) {
         self.post_begins();
+        if self.settings.balancer.is_some() {
+            self.switch_balancer(Switch::On);
+        }
         for daemon in 0..self.daemons.len() {
             self.soon(Duration::from_millis(1), Event::Start(daemon));
         }
@@ -244,6 +247,7 @@ impl World {
     /// The first thing that must not happen.
     pub fn run(&mut self) -> Result<(), Violation> {
         self.run_until_idle()?;
+        self.stop_balancing()?;
         self.await_ends_of_sessions()?;
         self.walk()?;
         self.check_at_rest()?;

@@ -299,7 +299,7 @@ impl World {
                 } else {
                     self.history.answer(id, &outcome)?;
                     if outcome.is_ok() && operation.is_change() {
-                        self.clients[client].note_change(id, self.now, &outcome);
+                        self.clients[client].note_change(id, waiting.since, &outcome);
                     }
                 }
                 self.clients[client].kernel_learns(&operation, outcome.as_ref().ok());

@@ -5,6 +5,8 @@ use std::time::Duration;
 use client_core::Call;
 use common::attr::FileKind;
 use common::id::{Ino, MigrationId, Rank};
+use common::mds_map::Switch;
+use common::migration::{MigrationCause, MigrationRecord};
 use common::wire::admin::{AdminReply, AdminRequest};
 use common::wire::request::{XattrName, XattrSet, XattrValue};
 use mds_core::Input;
@@ -24,6 +26,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 const LONG_PAUSE_MIN: Duration = Duration::from_secs(3);
 const LONG_PAUSE_MAX: Duration = Duration::from_secs(14);
 const MONITOR_CUT_MAX: Duration = Duration::from_secs(9);
+/// After the balancer was switched off.
+const MOVES_END: Duration = Duration::from_secs(1);
 const SYNC_SLOW_FOR_MAX: Duration = Duration::from_secs(4);
 
 impl World {
@@ -153,6 +157,44 @@ impl World {
         {
             self.soon(Duration::from_millis(60), Event::Cancel(*id));
         }
+        if let AdminReply::Migrations(records) = reply {
+            self.seen(records);
+        }
+    }
+
+    /// Somebody looks at what moves by itself.
+    pub(super) fn watch_balancer(&mut self, rank: Rank) {
+        let percent = self.settings.balancer.unwrap_or(0);
+        if percent > 0 && self.dice.percent(u64::from(percent)) {
+            self.order(rank, AdminRequest::Migrations);
+        }
+    }
+
+    /// And stops it.
+    fn seen(&mut self, records: &[MigrationRecord]) {
+        let by_itself = |record: &&MigrationRecord| record.cause == MigrationCause::Balancer;
+        for record in records.iter().filter(by_itself).filter(|record| !record.is_over()) {
+            self.tally.balancer_cancels += 1;
+            self.cancel(record.id);
+        }
+    }
+
+    /// Nothing moves by itself any more. How much has?
+    pub(super) fn stop_balancing(&mut self) -> Result<(), Violation> {
+        if self.settings.balancer.is_none() {
+            return Ok(());
+        }
+        self.switch_balancer(Switch::Off);
+        self.run_for(MOVES_END)?;
+        for rank in (0..self.settings.ranks).map(Rank) {
+            if let AdminReply::Migrations(records) =
+                self.question(rank, AdminRequest::Migrations)?
+            {
+                let moved = records.iter().filter(|it| it.cause == MigrationCause::Balancer);
+                self.tally.balancer_moves += moved.count() as u64;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn cancel(&mut self, id: MigrationId) {

@@ -156,7 +156,8 @@ impl World {
         }
         self.gone.data.extend(changes.iter().filter_map(|change| change.made));
         let rank_host = &self.ranks[usize::from(rank.0)];
-        let power_lost = changes.iter().any(|change| change.answered <= rank_host.power_lost);
+        // What was asked for before may have been made before, and answered afterwards.
+        let power_lost = changes.iter().any(|change| change.asked <= rank_host.power_lost);
         let safe_at = rank_host.process.as_ref().filter(|_| !power_lost);
         let safe_at = safe_at.map(|process| (process.life, process.mds.seq()));
         let made = changes.iter().map(|change| change.id).collect();

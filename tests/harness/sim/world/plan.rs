@@ -63,6 +63,9 @@ pub struct Settings {
     pub late_maps: u8,
     /// Subtrees an operator moves, or tries to; some of these moves are cancelled.
     pub exports: u32,
+    /// Rank 0 moves directories by itself; of a hundred moments of its moves, at how many an operator
+    /// looks and cancels what is under way.
+    pub balancer: Option<u8>,
     /// Directories that are pinned to a rank, or freed again.
     pub pins: u32,
     /// Faults of the plan that do not happen, by their place in it.
@@ -103,6 +106,7 @@ impl Settings {
             late_maps: 0,
             exports: 0,
             pins: 0,
+            balancer: None,
             without: 0,
         }
     }

@@ -166,7 +166,10 @@ impl World {
             Effect::Purge { ino } => self.purge(life, ino),
             Effect::SyncSoon => self.want_sync(life, Sync::Soon),
             Effect::WantState(state) => self.wants(life, state),
-            Effect::Reached(point) => self.reached(life, point),
+            Effect::Reached(point) => {
+                self.watch_balancer(life.rank);
+                self.reached(life, point);
+            }
             Effect::Abort { reason } => {
                 let reason = reason.to_string();
                 return Err(Violation::Aborted { rank: life.rank, reason });
