@@ -289,10 +289,16 @@ impl World {
                 self.trace.line(self.now, Who::Client(client), "answer", || {
                     format!("{} {operation:?} -> {outcome:?}", id.0)
                 });
-                let kernel = &mut self.clients[client].kernel;
-                let unpinned = |ino: &Ino| !kernel.is_pinned(*ino);
-                if outcome == Err(FsError::Stale) && operation.node().as_ref().is_some_and(unpinned)
-                {
+                let standing = self.clients[client].standing;
+                let kernel = &self.clients[client].kernel;
+                let unpinned = operation.node().is_some_and(|ino| !kernel.is_pinned(ino));
+                // An orphan that nobody pins may be no more.
+                let gone = match outcome {
+                    Err(FsError::Stale) => true,
+                    Err(FsError::NotFound) => standing == Standing::Disturbed,
+                    Ok(_) | Err(_) => false,
+                };
+                if gone && unpinned {
                     self.history.withdraw(id)?;
                 } else if outcome == Err(FsError::Io) && self.is_in_doubt(client, &operation) {
                     self.history.abandon(id);
