@@ -92,10 +92,65 @@ fn everything_goes_wrong() {
         pauses: 1,
         slow_syncs: 1,
         clock_steps: 1,
+        client_deaths: u32::try_from(seed / 6 % 3).expect("below 3"),
+        evictions: u32::try_from(seed / 18 % 2).expect("below 2"),
+        client_cuts: u32::try_from(seed / 36 % 2).expect("below 2"),
         late_maps: 20,
         exports: 10,
         ..moves(seed)
     });
+}
+
+/// Clients die in the middle of what they do, and nobody else waits longer than their sessions last.
+#[test]
+fn clients_die() {
+    let happened = run("clients_die", Seeds::from_environment(2000), |seed| Settings {
+        client_deaths: 3,
+        evictions: 1,
+        client_cuts: u32::try_from(seed % 2).expect("below 2"),
+        breaks: 1,
+        leases_waited_max: Some(2),
+        exports: 8,
+        ..moves(seed)
+    });
+    assert_happened(&[
+        ("a death of a client", happened.client_deaths),
+        ("an end of a session", happened.sessions_ended),
+    ]);
+}
+
+/// Clients die, and so do ranks.
+#[test]
+fn clients_and_ranks_die() {
+    let happened = run("clients_and_ranks_die", Seeds::from_environment(4000), |seed| Settings {
+        client_deaths: 2,
+        evictions: u32::try_from(seed % 2).expect("below 2"),
+        client_cuts: u32::try_from(seed / 2 % 2).expect("below 2"),
+        hard_deaths: 2,
+        deaths_at_points: 1,
+        breaks: 1,
+        late_maps: 20,
+        exports: 8,
+        ..moves(seed)
+    });
+    assert_happened(&[("a death of a client", happened.client_deaths)]);
+}
+
+/// Rank 0 moves what is busy by itself, operators move and cancel besides, and ranks die.
+#[test]
+fn the_balancer_moves() {
+    let happened = run("the_balancer_moves", Seeds::from_environment(3000), |seed| Settings {
+        balancer: Some(10),
+        exports: 3,
+        hard_deaths: u32::try_from(seed % 3).expect("below 3"),
+        client_deaths: u32::try_from(seed / 2 % 2).expect("below 2"),
+        late_maps: 10,
+        ..moves(seed)
+    });
+    assert_happened(&[
+        ("a move by the balancer", happened.balancer_moves),
+        ("the cancelling of such a move", happened.balancer_cancels),
+    ]);
 }
 
 /// What a story is about must happen in it, unless only few seeds are asked for.

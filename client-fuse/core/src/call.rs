@@ -87,8 +87,16 @@ impl CallTable {
             Step::Listing(partial) => active.on_attributes(id, partial, finished, pending, cx),
             Step::Syncing => active.on_synced(finished.result),
         };
+        if let Some(ino) = completing {
+            cx.atlas.inodes.end_completing(ino);
+        }
         match next {
-            Next::Step(step) => active.step = step,
+            Next::Step(step) => {
+                active.step = step;
+                if let Some(ino) = completing {
+                    release_if_unused(ino, give_back, cx);
+                }
+            }
             Next::Answer(result) => {
                 let until = active.until;
                 self.calls.remove(&id);
@@ -122,6 +130,7 @@ impl CallTable {
             pending.abandon(request);
         }
         if let Step::Completing(ino) = active.step {
+            cx.atlas.inodes.end_completing(ino);
             release_if_unused(ino, give_back, cx);
         }
         cx.out.answer(id, Err(FsError::Interrupted), NEVER);
@@ -179,6 +188,7 @@ impl Active {
             Found::Dir { ino, attr: None, .. } => (ino, Place::Dir),
             Found::Remote { ino, attr: None, .. } => (ino, Place::Home),
         };
+        cx.atlas.inodes.begin_completing(ino);
         self.ask(id, Op::Getattr { target: Target { ino, place } }, pending, cx);
         Next::Step(Step::Completing(ino))
     }

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, Ino, NoticeId, Rank};
+use common::id::{ClientId, Ino, NoticeId, Rank, RequestId};
 use common::mds_map::MdsMap;
 use common::name::Name;
 use common::time::Now;
 use common::wire::reply::{Answer, Found};
 use common::wire::request::{Op, Place, Target};
-use common::wire::session::{Notice, Opened, ToClient, ToMds};
+use common::wire::session::{Notice, Opened, SessionAge, ToClient, ToMds};
 
 use crate::atlas::Atlas;
 use crate::call::CallTable;
@@ -118,6 +118,12 @@ impl ClientCore {
         self.atlas.map.as_ref()
     }
 
+    /// Changes that were answered and that a rank may still lose with its power, in the order in which it
+    /// has made them.
+    pub fn at_risk(&self, rank: Rank) -> impl Iterator<Item = RequestId> + '_ {
+        self.pending.at_risk(rank)
+    }
+
     fn on_message(&mut self, link: LinkId, message: ToClient, now: Now, out: &mut Effects) {
         let Some(rank) = self.sessions.rank_at(link) else { return };
         match message {
@@ -133,11 +139,13 @@ impl ClientCore {
                 self.pending.on_numbers(rank, cx!(self, now, out));
             }
             ToClient::Notice { id, notice } => self.on_notice(rank, link, (id, &notice), now, out),
-            ToClient::Durable { through } => {
-                self.sessions.on_durable(rank);
-                self.pending.on_durable(rank, through);
+            ToClient::Durable { through } => self.pending.on_durable(rank, through),
+            ToClient::Route(route) => {
+                let to = route.rank;
+                self.atlas.routes.told(route);
+                // What we hold there came without us: it is given up unless we come.
+                let _it_will_open = self.sessions.want(to, self.atlas.map.as_ref(), out);
             }
-            ToClient::Route(route) => self.atlas.routes.told(route),
             ToClient::Evicted => {
                 if let Some(rank) = self.sessions.on_evicted(link, now, out) {
                     self.on_evicted(rank);
@@ -155,7 +163,10 @@ impl ClientCore {
         now: Now,
         out: &mut Effects,
     ) {
-        match self.sessions.on_opened(link, opened.session, now, out) {
+        // It may have begun a session in place of ours, and died before it could say that it is new.
+        let ours = self.numbers.is_among(rank, &opened.ranges);
+        let age = if ours { opened.session } else { SessionAge::New };
+        match self.sessions.on_opened(link, age, now, out) {
             None => return,
             Some(Continuity::Kept) => {}
             Some(Continuity::Broken) => self.on_evicted(rank),

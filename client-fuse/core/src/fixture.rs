@@ -85,6 +85,8 @@ pub(crate) struct Fixture {
     pub(crate) link: BTreeMap<Rank, LinkId>,
     /// What ranks say of sessions that are opened.
     pub(crate) session_age: SessionAge,
+    /// The numbers lent to sessions that are opened, if not those of the rank.
+    pub(crate) lends: Option<InoRange>,
 }
 
 impl Fixture {
@@ -118,6 +120,7 @@ impl Fixture {
             links: BTreeMap::new(),
             link: BTreeMap::new(),
             session_age: SessionAge::Resumed,
+            lends: None,
         };
         fixture.input(Input::Map(map));
         fixture
@@ -173,7 +176,7 @@ impl Fixture {
         let opened = Opened {
             session: self.session_age,
             lease: common::limit::LEASE,
-            ranges: vec![lent(rank)],
+            ranges: vec![self.lends.unwrap_or(lent(rank))],
             durable: Seq(0),
             map_epoch: self.map.epoch,
         };

@@ -30,6 +30,8 @@ pub(crate) struct Inode {
     lookups: u64,
     /// Open file handles.
     handles: u64,
+    /// Look-ups that have found it and wait for its attributes: the kernel is about to refer to it.
+    completing: u64,
     /// Replies that named it, each of which pins it at its authority.
     pins: u64,
     /// How often it had been moved, as of the last that was heard.
@@ -87,6 +89,7 @@ impl InodeTable {
             at,
             lookups: 0,
             handles: 0,
+            completing: 0,
             pins: 0,
             moves: 0,
             before: None,
@@ -129,6 +132,18 @@ impl InodeTable {
         }
     }
 
+    pub(crate) fn begin_completing(&mut self, ino: Ino) {
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.completing += 1;
+        }
+    }
+
+    pub(crate) fn end_completing(&mut self, ino: Ino) {
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.completing = inode.completing.saturating_sub(1);
+        }
+    }
+
     pub(crate) fn forgotten(&mut self, ino: Ino, count: u64) {
         if let Some(inode) = self.inodes.get_mut(&ino) {
             inode.lookups = inode.lookups.saturating_sub(count);
@@ -145,7 +160,7 @@ impl InodeTable {
     /// Takes the inode out if nothing refers to it.
     pub(crate) fn take_unused(&mut self, ino: Ino) -> Option<Released> {
         let inode = self.inodes.get(&ino)?;
-        if inode.lookups > 0 || inode.handles > 0 {
+        if inode.lookups > 0 || inode.handles > 0 || inode.completing > 0 {
             return None;
         }
         self.unname(ino);

@@ -439,6 +439,11 @@ impl Pending {
         self.applied.iter().map(|(rank, ..)| *rank).collect()
     }
 
+    /// Changes that were answered and may not be durable, in the order in which that rank made them.
+    pub(crate) fn at_risk(&self, rank: Rank) -> impl Iterator<Item = RequestId> + '_ {
+        self.applied.iter().filter(move |(at, ..)| *at == rank).map(|(_, _, id)| *id)
+    }
+
     /// Whether a request can be given up without its caller being told a lie.
     pub(crate) fn is_harmless(&self, id: RequestId) -> bool {
         self.requests.get(&id).is_none_or(|p| p.unanswered == 0 || !p.op.is_change())

@@ -46,14 +46,12 @@ struct Session {
     known: Known,
 }
 
-/// What a rank must remember of us.
+/// Whether a rank must remember us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Known {
-    /// Nothing: it has never taken a session up, or it has ended it.
-    Never,
-    /// Unless power was lost, in which case it has lost everything that was sent to it as well.
-    By(Incarnation),
-    /// Something that it did after it took the session up is durable, so that is.
+    /// It has never taken a session up, or it has ended it.
+    Not,
+    /// It has taken one up. It says so when that is durable: no loss of power excuses it.
     Durably,
 }
 
@@ -122,7 +120,7 @@ impl SessionTable {
             life: None,
             earlier: None,
             expected_by: BTreeSet::new(),
-            known: Known::Never,
+            known: Known::Not,
         });
         match session.state {
             State::Open(link) => Readiness::Open(link.id),
@@ -230,32 +228,18 @@ impl SessionTable {
         let rank = self.rank_at(link)?;
         let session = self.sessions.get_mut(&rank)?;
         let State::Opening(current) = session.state else { return None };
-        let evicted = match session.known {
-            Known::Never => false,
-            Known::By(incarnation) => incarnation == current.incarnation,
-            Known::Durably => true,
-        };
         session.state = State::Open(current);
         session.attempts = 0;
         session.renewing = None;
         session.heard = session.opening;
         session.earlier = session.life.replace(current.incarnation);
-        if age == SessionAge::New || session.known == Known::Never {
-            session.known = Known::By(current.incarnation);
-        }
+        let known = std::mem::replace(&mut session.known, Known::Durably);
         out.set_timer(Timer::Renew(rank), now.monotonic.after(LEASE_RENEW));
         out.set_timer(Timer::Lease(rank), now.monotonic.after(LEASE));
-        Some(match age {
-            SessionAge::New if evicted => Continuity::Broken,
-            SessionAge::New | SessionAge::Resumed => Continuity::Kept,
+        Some(match (age, known) {
+            (SessionAge::New, Known::Durably) => Continuity::Broken,
+            (SessionAge::New, Known::Not) | (SessionAge::Resumed, _) => Continuity::Kept,
         })
-    }
-
-    /// Something the rank did in this session survives power loss.
-    pub(crate) fn on_durable(&mut self, rank: Rank) {
-        if let Some(session) = self.sessions.get_mut(&rank) {
-            session.known = Known::Durably;
-        }
     }
 
     /// Returns the rank to which the connection was lost.
@@ -269,7 +253,7 @@ impl SessionTable {
         let rank = self.rank_at(link)?;
         self.stop_timers(rank, out);
         if end == LinkEnd::Evicted {
-            self.sessions.get_mut(&rank)?.known = Known::Never;
+            self.sessions.get_mut(&rank)?.known = Known::Not;
         }
         self.reconnect_later(rank, now.monotonic, out);
         Some(rank)

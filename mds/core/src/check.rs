@@ -35,6 +35,8 @@ pub enum Broken {
     PinnedWhileFrozen(DirFragId),
     #[error("{half:?} does not fit what is known of its base: {found:?}")]
     Migration { half: Half, found: Option<Subtree> },
+    #[error("S11: {base} is frozen up to {frozen:?}, and ends at {known:?}")]
+    Bounds { base: DirFragId, frozen: BTreeSet<DirFragId>, known: BTreeSet<DirFragId> },
     #[error("two migrations of {0} are under way")]
     TwoMigrations(DirFragId),
     #[error("{0} is frozen for no migration")]
@@ -112,6 +114,15 @@ fn migrations(Rank { me, own, migrator, .. }: Rank<'_>) -> Result<(), Broken> {
         });
         if !fits {
             return Err(Broken::Migration { half, found: found.cloned() });
+        }
+    }
+    // The importer knows of bounds below only what it is told, until it is the owner.
+    for region in migrator.frozen_regions().filter(|region| region.id.exporter == me) {
+        let (base, frozen) = (region.base, region.bounds.keys().copied().collect());
+        if let Ok(known) = own.subtrees.bounds(base, &own.namespace)
+            && known != frozen
+        {
+            return Err(Broken::Bounds { base, frozen, known });
         }
     }
     Ok(())

@@ -146,6 +146,11 @@ impl Mds {
         &self.own
     }
 
+    /// Regions that are frozen for a migration.
+    pub fn frozen_regions(&self) -> impl Iterator<Item = crate::migration::Region<'_>> {
+        self.migrator.frozen_regions()
+    }
+
     /// Requests that wait, for whatever.
     #[must_use]
     pub fn waiting(&self) -> u64 {
@@ -221,7 +226,7 @@ impl Mds {
 
     fn on_timer(&mut self, now: Now, timer: Timer, out: &mut Effects) {
         match timer {
-            Timer::Lease(client) => self.evict(now, client, out),
+            Timer::Lease(client) => self.on_lease(now, client, out),
             Timer::ReconnectWindow => self.on_reconnect_window(now, out),
             Timer::Exporter(_) | Timer::Importer(_) | Timer::Sweep => {
                 self.on_migration_timer(now, timer, out)
@@ -266,6 +271,9 @@ impl Mds {
             self.enter(now, state, out);
         }
         self.on_ranks_changed(now, &before, out);
+        if before.is_degraded() && !self.map.is_degraded() {
+            self.renew_untold(now, out);
+        }
         if self.map.lost == before.lost {
             self.look_after_lost(now, out);
         } else {
@@ -304,6 +312,8 @@ fn no_map(cluster: ClusterId, params: &Params) -> MdsMap {
     }
 }
 
+#[cfg(test)]
+mod client_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]

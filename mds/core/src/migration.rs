@@ -12,7 +12,7 @@ use common::wire::admin::Settlement;
 
 use crate::cx::{Cx, Step as Attempt, Wait};
 use crate::effect::Effect;
-use crate::journal::entry::Entry;
+use crate::journal::entry::{Entry, SubtreeClaim};
 use crate::journal::{InDoubt, Recalled};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{MigrationMsg, Step};
@@ -68,6 +68,14 @@ pub struct Half {
     pub base: DirFragId,
     pub state: &'static str,
     pub expected: Option<(DirAuth, Freeze)>,
+}
+
+/// What one migration has frozen.
+#[derive(Clone, Copy, Debug)]
+pub struct Region<'a> {
+    pub id: MigrationId,
+    pub base: DirFragId,
+    pub bounds: &'a BTreeMap<DirFragId, SubtreeClaim>,
 }
 
 /// Something that happened to a migration.
@@ -443,6 +451,15 @@ impl Migrator {
     pub fn halves(&self, me: Rank) -> impl Iterator<Item = Half> + '_ {
         let imports = self.imports.values().map(move |import| import.half(me));
         self.exports.values().map(Exporter::half).chain(imports)
+    }
+
+    /// Regions that are frozen for a migration, and where this rank believes that they end.
+    pub fn frozen_regions(&self) -> impl Iterator<Item = Region<'_>> {
+        let exports = self.exports.iter().map(|(id, it)| (*id, it.base(), it.bounds()));
+        let imports = self.imports.iter().map(|(id, it)| (*id, it.base(), it.bounds()));
+        exports
+            .chain(imports)
+            .filter_map(|(id, base, bounds)| bounds.map(|bounds| Region { id, base, bounds }))
     }
 
     /// Replicas that must not be given back.

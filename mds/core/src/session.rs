@@ -39,6 +39,8 @@ pub struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Met {
     NotYet,
+    /// By another rank, which has still to tell it of this one.
+    Elsewhere,
     Yes,
 }
 
@@ -165,7 +167,7 @@ impl SessionTable {
     pub fn expect(&mut self, client: ClientId, out: &mut Effects) -> bool {
         let new = !self.sessions.contains_key(&client);
         if new {
-            let session = Session { met: Met::Yes, ..Session::new() };
+            let session = Session { met: Met::Elsewhere, ..Session::new() };
             session.store(client, out);
             self.sessions.insert(client, session);
         }
@@ -178,6 +180,12 @@ impl SessionTable {
         {
             session.conn = None;
         }
+    }
+
+    /// Clients that may not know of their sessions here: another rank has still to tell them.
+    pub fn untold(&self) -> impl Iterator<Item = ClientId> + '_ {
+        let untold = self.sessions.iter().filter(|(_, session)| session.met == Met::Elsewhere);
+        untold.map(|(client, _)| *client)
     }
 
     /// Ends a session: nothing of it remains.
@@ -237,7 +245,9 @@ impl SessionTable {
     pub fn adopt(&mut self, travel: &TravelSession, seq: Seq, out: &mut Effects) -> bool {
         let new = !self.sessions.contains_key(&travel.client);
         let session = self.sessions.entry(travel.client).or_insert_with(Session::new);
-        session.met = Met::Yes;
+        if session.met == Met::NotYet {
+            session.met = Met::Elsewhere;
+        }
         session.lent = seq;
         for range in &travel.ranges {
             if !session

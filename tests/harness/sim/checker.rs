@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use common::id::{DirFragId, Rank};
+use common::id::{DirFragId, MigrationId, Rank};
+use mds_core::migration::Region;
 use mds_core::subtree::{DirAuth, Freeze};
 
 use super::network::Life;
@@ -36,9 +37,25 @@ pub fn check_succession(host: &RankHost, turned: Life) -> Result<(), Violation> 
     })
 }
 
+/// S11: both sides of a migration have frozen the same region.
+fn check_bounds(ranks: &[RankHost]) -> Result<(), Violation> {
+    let mut known: BTreeMap<MigrationId, Region<'_>> = BTreeMap::new();
+    let processes = ranks.iter().filter_map(|host| host.process.as_ref());
+    for region in processes.flat_map(|process| process.mds.frozen_regions()) {
+        let Some(other) = known.insert(region.id, region) else { continue };
+        if !other.bounds.keys().eq(region.bounds.keys()) {
+            let both = (other.bounds.keys(), region.bounds.keys());
+            let broken = format!("the bounds of {} are {both:?}", region.id);
+            return Err(Violation::Disagreement(broken));
+        }
+    }
+    Ok(())
+}
+
 /// # Errors
 /// Names what is broken.
 pub fn check(ranks: &[RankHost]) -> Result<(), Violation> {
+    check_bounds(ranks)?;
     let mut sole: BTreeMap<DirFragId, Rank> = BTreeMap::new();
     for host in ranks {
         let Some(process) = &host.process else { continue };

@@ -1,11 +1,11 @@
 //! `ClientHost`: one client, its kernel, and the processes that work on the mount.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use client_core::{Call, CallId, ClientCore, Done, ListDetail, Timer};
 use common::error::FsError;
-use common::id::{ClientId, Ino, MapEpoch};
+use common::id::{ClientId, Ino, MapEpoch, Rank, RequestId};
 use common::mds_map::MdsMap;
 use common::time::{Monotonic, Now, Timestamp};
 use common::wire::request::{Node, Rename};
@@ -32,6 +32,31 @@ pub struct ClientHost {
     pub map_epoch: MapEpoch,
     /// Its wall clock was set wrong by so many seconds.
     pub wall_ahead: i64,
+    pub standing: Standing,
+    /// Ranks that have taken a session of it up.
+    pub opened: BTreeSet<Rank>,
+    /// Changes that a rank has answered, as far as they may still be at risk.
+    pub changes: BTreeMap<RequestId, Change>,
+    /// The request whose answer it is hearing, if a rank has made a change for that.
+    pub hears: Option<RequestId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// No rank may end its session.
+    Lives,
+    /// It was cut off, or an operator has sent it away: a rank may.
+    Disturbed,
+    Dead,
+}
+
+/// A change that was answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    pub id: OperationId,
+    pub asked: Monotonic,
+    /// The inode that the answer names.
+    pub made: Option<Ino>,
 }
 
 /// A call that is under way.
@@ -78,6 +103,28 @@ impl ClientHost {
             processes: vec![Process::default(); processes],
             map_epoch: MapEpoch(0),
             wall_ahead: 0,
+            standing: Standing::Lives,
+            opened: BTreeSet::new(),
+            changes: BTreeMap::new(),
+            hears: None,
+        }
+    }
+
+    /// From now on it may lose its sessions.
+    pub fn is_disturbed(&mut self) {
+        if self.standing == Standing::Lives {
+            self.standing = Standing::Disturbed;
+        }
+    }
+
+    /// What it has just heard was the answer to a change.
+    pub fn note_change(&mut self, id: OperationId, asked: Monotonic, outcome: &Outcome<Ino>) {
+        let made = match outcome {
+            Ok(Answer::Entry { node, .. }) => Some(*node),
+            Ok(_) | Err(_) => None,
+        };
+        if let Some(request) = self.hears {
+            self.changes.insert(request, Change { id, asked, made });
         }
     }
 
@@ -155,14 +202,9 @@ pub fn call(operation: &Operation<Ino>) -> Call {
         Operation::Unlink { dir, name } => Call::Unlink { dir, name },
         Operation::Rmdir { dir, name } => Call::Rmdir { dir, name },
         Operation::Link { node, dir, name } => Call::Link { ino: node, dir, name },
-        Operation::Rename { from_dir, from, to_dir, to, mode } => Call::Rename(Rename {
-            from_dir,
-            from,
-            to_dir,
-            to,
-            mode,
-            from_rank: common::id::Rank::ROOT,
-        }),
+        Operation::Rename { from_dir, from, to_dir, to, mode } => {
+            Call::Rename(Rename { from_dir, from, to_dir, to, mode, from_rank: Rank::ROOT })
+        }
         Operation::SetXattr { node, name, value, mode } => {
             Call::SetXattr { ino: node, name, value, mode }
         }

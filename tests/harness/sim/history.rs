@@ -11,6 +11,8 @@
 //! * After power loss a rank may have forgotten changes that were not answered, although somebody has
 //!   seen them.  They are taken back, and happen again when their client repeats them.  What was
 //!   answered was repeated by its client before that and stays, unless it rested on what was taken back.
+//! * Some answers never come: their client died, or was told that nobody knows. Such a change happens once
+//!   or not at all. Nobody repeats what is lost with the power of a rank if its client's session is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +20,7 @@ use common::error::FsError;
 use common::id::Ino;
 
 use super::model::{Model, Sym, Verdict};
-use super::operation::{Operation, Outcome};
+use super::operation::{Answer, Operation, Outcome};
 
 /// One operation, in the order in which they were asked for; also names what it makes. Not 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +34,8 @@ pub struct History {
     /// By number, from 1 on.
     asked: Vec<Operation<Ino>>,
     open: BTreeSet<OperationId>,
+    /// Of those that are open: changes of which nobody will ever tell.
+    abandoned: BTreeSet<OperationId>,
     states: Vec<State>,
 }
 
@@ -63,7 +67,12 @@ impl Default for History {
     fn default() -> Self {
         let mut state = State::default();
         state.numbers.insert(Ino::ROOT, Sym::ROOT);
-        Self { asked: Vec::new(), open: BTreeSet::new(), states: vec![state] }
+        Self {
+            asked: Vec::new(),
+            open: BTreeSet::new(),
+            abandoned: BTreeSet::new(),
+            states: vec![state],
+        }
     }
 }
 
@@ -99,6 +108,9 @@ impl History {
                     Some(mut explained) => {
                         explained.ahead.remove(&id);
                         explained.seen.remove(&id);
+                        if !self.is_repeated(id, &verdict) {
+                            explained.order.retain(|done| *done != id);
+                        }
                         add(&mut after, explained);
                     }
                     None if possible.contains(&verdict) => (),
@@ -114,6 +126,18 @@ impl History {
         self.open.remove(&id);
         self.states = after;
         Ok(())
+    }
+
+    /// Whether a client does again what it was told to be done: not what was refused or changed nothing.
+    fn is_repeated(&self, id: OperationId, verdict: &Verdict) -> bool {
+        match (&self.asked[index(id)], verdict) {
+            (_, Err(_)) => false,
+            (Operation::Create { .. }, Ok(Answer::Entry { node, .. })) => node.0 == id.0,
+            (Operation::Rename { from_dir, from, to_dir, to, .. }, Ok(_)) => {
+                (from_dir, from) != (to_dir, to)
+            }
+            (_, Ok(_)) => true,
+        }
     }
 
     /// Somebody was told that it was not done, for a reason the model does not know.
@@ -132,6 +156,53 @@ impl History {
             return Err(Box::new(Unexplained { id, operation, observed, possible: Vec::new() }));
         }
         Ok(())
+    }
+
+    /// Nobody will hear the answer: what was asked happens some time, once, or never.
+    pub fn abandon(&mut self, id: OperationId) {
+        if self.asked[index(id)].is_change() {
+            self.abandoned.insert(id);
+            return;
+        }
+        self.open.remove(&id);
+        for state in &mut self.states {
+            state.seen.remove(&id);
+        }
+        self.merge();
+    }
+
+    /// What was abandoned has happened by now, or will not any more.
+    pub fn settle(&mut self) {
+        self.states = self.possible_presents();
+        for id in std::mem::take(&mut self.abandoned) {
+            self.open.remove(&id);
+            for state in &mut self.states {
+                state.ahead.remove(&id);
+            }
+        }
+        self.merge();
+    }
+
+    /// These, which one rank has made in that order and whose client does not repeat them, may be lost:
+    /// all of them, or all from one on.
+    pub fn may_lose(&mut self, made: &[OperationId]) {
+        let mut after = Vec::new();
+        for state in std::mem::take(&mut self.states) {
+            for kept in 0..=made.len() {
+                let lost: BTreeSet<OperationId> = made[kept..].iter().copied().collect();
+                add(&mut after, state.without(&lost, &self.asked));
+            }
+        }
+        self.states = after;
+    }
+
+    /// States between which there is no difference any more become one.
+    fn merge(&mut self) {
+        let mut after = Vec::new();
+        for state in std::mem::take(&mut self.states) {
+            add(&mut after, state);
+        }
+        self.states = after;
     }
 
     /// A rank lost power: any of the open changes may be undone.

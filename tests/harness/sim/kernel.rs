@@ -85,6 +85,13 @@ impl Kernel {
         }
     }
 
+    /// A rank has given up what it kept for this client.
+    pub fn unpin_all(&mut self) {
+        for known in self.inodes.values_mut() {
+            known.pinned = false;
+        }
+    }
+
     #[must_use]
     pub fn is_pinned(&self, ino: Ino) -> bool {
         self.inodes.get(&ino).is_some_and(|known| known.pinned || known.kind == FileKind::Dir)

@@ -189,6 +189,12 @@ impl MonitorHost {
         self.lines.get(&conn)
     }
 
+    #[must_use]
+    pub fn lines_of(&self, caller: Caller) -> Vec<MonitorConn> {
+        let lines = self.lines.iter().filter(|(_, line)| line.caller == caller);
+        lines.map(|(conn, _)| *conn).collect()
+    }
+
     pub fn time_out(&mut self, conn: MonitorConn) {
         if let Some(line) = self.lines.get_mut(&conn) {
             line.timed_out = true;

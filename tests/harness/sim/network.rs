@@ -144,6 +144,12 @@ impl Network {
     }
 
     #[must_use]
+    pub fn conns_of(&self, client: usize) -> Vec<ConnId> {
+        let conns = self.conns.iter().filter(|(_, conn)| conn.client == client);
+        conns.map(|(id, _)| *id).collect()
+    }
+
+    #[must_use]
     pub fn open_conns(&self) -> Vec<ConnId> {
         let open = |conn: &Conn| conn.to_rank == Way::Open && conn.to_client == Way::Open;
         self.conns.iter().filter(|(_, conn)| open(conn)).map(|(id, _)| *id).collect()

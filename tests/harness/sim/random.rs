@@ -104,7 +104,10 @@ pub fn run(name: &str, seeds: Seeds, settings: impl Fn(u64) -> Settings) -> Tall
 fn report(name: &str, seeds: u64, happened: &Tally, costs: &Costs) {
     let millis = |cost: Duration| cost.as_secs_f64() * 1000.0;
     let (median, longest) = (millis(costs.median()), millis(costs.longest()));
-    println!("{name}: {seeds} seeds, median {median:.2} ms, longest {longest:.1} ms; {happened}");
+    let wait = happened.longest_wait.as_secs_f64();
+    println!(
+        "{name}: {seeds} seeds, median {median:.2} ms, longest {longest:.1} ms; longest wait {wait:.1} s; {happened}"
+    );
 }
 
 /// What to set for a run that was made smaller.

@@ -40,6 +40,8 @@ pub struct RankHost {
     /// Its wall clock was set wrong by so many seconds.
     pub wall_ahead: i64,
     pub sync_slow_until: Monotonic,
+    /// When it last lost what was not synced.
+    pub power_lost: Monotonic,
 }
 
 /// The core and what is around it, while the daemon runs.
@@ -123,6 +125,7 @@ impl RankHost {
             cut_off: Vec::new(),
             wall_ahead: 0,
             sync_slow_until: Monotonic(0),
+            power_lost: Monotonic(0),
         }
     }
 

@@ -21,10 +21,18 @@ pub struct Tally {
     /// Lives that ended because a newer one was known.
     pub refused: u64,
     pub monitor_deaths: u64,
+    pub client_deaths: u64,
+    /// Sessions that a rank has ended.
+    pub sessions_ended: u64,
+    /// Migrations that the balancer began, and how often an operator wanted one to be cancelled.
+    pub balancer_moves: u64,
+    pub balancer_cancels: u64,
+    /// For an answer, of a client to which nothing had happened.
+    pub longest_wait: Duration,
 }
 
 impl Tally {
-    fn all(&self) -> [(&'static str, u64); 8] {
+    fn all(&self) -> [(&'static str, u64); 12] {
         [
             ("deaths", self.deaths),
             ("take-overs", self.take_overs),
@@ -34,6 +42,10 @@ impl Tally {
             ("declared dead", self.declared_dead),
             ("refused", self.refused),
             ("monitor deaths", self.monitor_deaths),
+            ("client deaths", self.client_deaths),
+            ("sessions ended", self.sessions_ended),
+            ("moves by the balancer", self.balancer_moves),
+            ("of them cancelled", self.balancer_cancels),
         ]
     }
 }
@@ -48,6 +60,11 @@ impl std::ops::AddAssign for Tally {
         self.declared_dead += other.declared_dead;
         self.refused += other.refused;
         self.monitor_deaths += other.monitor_deaths;
+        self.client_deaths += other.client_deaths;
+        self.sessions_ended += other.sessions_ended;
+        self.balancer_moves += other.balancer_moves;
+        self.balancer_cancels += other.balancer_cancels;
+        self.longest_wait = self.longest_wait.max(other.longest_wait);
     }
 }
 

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client_core::{ClientCore, LinkId};
-use common::id::{ClientId, ClusterId, Ino, MigrationId, Rank, Seq};
-use common::mds_map::MdsMap;
+use client_core::LinkId;
+use common::id::{ClusterId, Ino, MigrationId, Rank, Seq};
+use common::mds_map::{MdsMap, Switch};
 use common::name::NameHashKey;
 use common::time::Monotonic;
 use common::wire::admin::AdminReply;
@@ -36,6 +36,7 @@ pub mod deaths;
 mod deletions;
 mod faults;
 mod monitor;
+mod mounts;
 mod pauses;
 mod plan;
 pub mod points;
@@ -90,6 +91,7 @@ pub struct World {
     /// Nothing is deleted; of the data, what a life has asked for.
     deletions_held: bool,
     purges_held: Vec<(Life, Ino)>,
+    gone: mounts::Gone,
 }
 
 #[derive(Clone, Debug)]
@@ -136,6 +138,8 @@ pub(super) enum Event {
     Fault(usize),
     Dies(Life, deaths::Death),
     Cancel(MigrationId),
+    /// A client begins in the place of one that has died.
+    Mounts,
 }
 
 /// What must not happen.
@@ -174,11 +178,6 @@ impl World {
             let disk = if rank == 0 { Self::root_disk() } else { Disk::default() };
             RankHost::new(Rank(rank), disk)
         });
-        let clients = (0..settings.clients).map(|number| {
-            let id = ClientId(500 + u64::try_from(number).expect("there are few clients"));
-            let core = ClientCore::new(client_core::Params { client: id });
-            ClientHost::new(number, id, core, settings.processes)
-        });
         let daemons = Self::daemons_of(&settings);
         let homes = daemons.iter().filter(|daemon| daemon.home.is_some());
         let homes: Vec<String> = homes.map(Daemon::name).collect();
@@ -191,7 +190,7 @@ impl World {
             tally: Tally::default(),
             ranks: ranks.collect(),
             daemons,
-            clients: clients.collect(),
+            clients: Vec::new(),
             history: History::default(),
             network: Network::default(),
             monitor,
@@ -215,6 +214,7 @@ impl World {
             data: BTreeSet::new(),
             deletions_held: settings.deletions_held,
             purges_held: Vec::new(),
+            gone: mounts::Gone::default(),
         };
         world.plan_beginning(seed);
         world
@@ -229,14 +229,15 @@ impl World {
 
     fn plan_beginning(&mut self, seed: u64) {
         self.post_begins();
+        if self.settings.balancer.is_some() {
+            self.switch_balancer(Switch::On);
+        }
         for daemon in 0..self.daemons.len() {
             self.soon(Duration::from_millis(1), Event::Start(daemon));
         }
         self.plan_faults(seed);
-        for client in 0..self.settings.clients {
-            for process in 0..self.settings.processes {
-                self.after(Duration::from_secs(1), Event::Process { client, process });
-            }
+        for _ in 0..self.settings.clients {
+            self.mounts(Duration::from_secs(1));
         }
     }
 
@@ -246,6 +247,8 @@ impl World {
     /// The first thing that must not happen.
     pub fn run(&mut self) -> Result<(), Violation> {
         self.run_until_idle()?;
+        self.stop_balancing()?;
+        self.await_ends_of_sessions()?;
         self.walk()?;
         self.check_at_rest()?;
         if self.dice.percent(30) {
@@ -285,6 +288,9 @@ impl World {
             return Err(Violation::Hung(format!("nothing will ever happen; {}", self.waiting())));
         };
         self.now = at;
+        if self.is_for_the_dead(&event) {
+            return Ok(());
+        }
         let Some(event) = self.unless_stopped(event) else { return Ok(()) };
         match event {
             Event::Start(daemon) => self.start(daemon),
@@ -317,6 +323,7 @@ impl World {
                 self.die(life, death);
             }
             Event::Cancel(id) => self.cancel(id),
+            Event::Mounts => self.another_mounts(),
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use common::wire::session::ToClient;
 
 use super::*;
 use crate::fixture::{Fixture, R0, R1, R2, attr, dir_here, file, name};
-use crate::input::ListDetail;
+use crate::input::{Input, ListDetail, References};
 
 fn dir_attr(ino: u64) -> Attr {
     attr(ino, FileKind::Dir)
@@ -43,6 +43,25 @@ fn a_lookup_asks_the_home_of_a_hard_link() {
     world.serve(R0, answer(Answer::Found(link_elsewhere(ino.0, R2))));
     world.serve(R2, answer(Answer::Attr(file(ino.0))));
     assert_eq!(world.answer(call), Ok(Done::Entry(file(ino.0))));
+}
+
+/// The kernel gives up what it had while it asks for the same name again.
+#[test]
+fn what_the_kernel_forgets_while_it_is_looked_up_is_found_again() {
+    let mut world = Fixture::new();
+    let ino = Ino::new(common::id::Slot(2), 0x500);
+    let look_up = |world: &mut Fixture| world.call(Call::Lookup { dir: Ino(1), name: name("f") });
+    look_up(&mut world);
+    world.serve(R0, answer(Answer::Found(link_elsewhere(ino.0, R2))));
+    world.serve(R2, answer(Answer::Attr(file(ino.0))));
+    look_up(&mut world);
+    world.serve(R0, answer(Answer::Found(link_elsewhere(ino.0, R2))));
+    world.input(Input::References(References::Forgotten { items: vec![(ino, 1)] }));
+    world.serve(R2, answer(Answer::Attr(file(ino.0))));
+    let call = world.call(Call::Getattr { ino });
+    let asked = world.serve(R2, answer(Answer::Attr(file(ino.0))));
+    assert_eq!(asked.op, Op::Getattr { target: Target { ino, place: Place::Home } });
+    assert_eq!(world.answer(call), Ok(Done::Attr(file(ino.0))));
 }
 
 #[test]

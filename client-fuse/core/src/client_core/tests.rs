@@ -52,6 +52,19 @@ fn a_route_told_unasked_is_followed() {
     assert_eq!(world.request().0, R1);
 }
 
+/// A file that we hold open came to that rank without us, and it gives up what nobody renews.
+#[test]
+fn where_something_of_ours_is_a_session_begins() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    world.sent.clear();
+    let route = Route { base: DirFragId::whole(Ino(10)), rank: R1, epoch: Epoch(4) };
+    world.tell(R0, ToClient::Route(route));
+    let opens =
+        |(rank, message): &(Rank, ToMds)| *rank == R1 && matches!(message, ToMds::Open { .. });
+    assert!(world.sent.iter().any(opens));
+}
+
 #[test]
 fn an_older_map_is_ignored() {
     let mut world = Fixture::new();

@@ -13,6 +13,7 @@ use common::name::Name;
 use common::wire::reply::{Answer, Found, Route};
 use common::wire::request::{Caller, Op, Place, Target};
 
+use crate::atlas::Atlas;
 use crate::capability::NEVER;
 use crate::cx::Cx;
 use crate::pending::{Owner, Pended, Pending, State};
@@ -77,7 +78,7 @@ impl Pending {
             return self.finish(id, from, Err(FsError::NotFound), NEVER);
         }
         let place = cx.atlas.inodes.place(ino);
-        if was_moved(pended, ino, &place) {
+        if was_moved(pended, &cx.atlas) {
             return self.dispatch(id, cx);
         }
         pended.forced = None;
@@ -195,7 +196,7 @@ impl Pending {
             Ok(_) | Err(_) => None,
         };
         let is_first = pended.found_again == 1;
-        if was_moved(pended, ino, &cx.atlas.inodes.place(ino)) {
+        if was_moved(pended, &cx.atlas) {
             self.dispatch(id, cx);
         } else if found != Some(ino) {
             self.seek(id, ino, from, cx);
@@ -207,10 +208,12 @@ impl Pending {
     }
 }
 
-/// Whether we were told, while the request was under way, that its inode is elsewhere.
-fn was_moved(pended: &mut Pended, ino: Ino, place: &Place) -> bool {
-    let sent = pended.target().filter(|target| target.ino == ino).map(|target| &target.place);
-    *place != Place::Dir && sent.is_some_and(|sent| sent != place)
+/// Whether we were told, while the request was under way, that its inode is elsewhere: then whatever is
+/// gone, the inode or the directory in which it was, says nothing.
+fn was_moved(pended: &mut Pended, atlas: &Atlas) -> bool {
+    let Some(target) = pended.target() else { return false };
+    let place = atlas.inodes.place(target.ino);
+    place != Place::Dir && target.place != place
 }
 
 /// What the caller hears of an inode that is nowhere: a directory was removed; a file we refer to

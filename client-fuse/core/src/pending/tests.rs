@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::attr::FileKind;
 use common::id::Incarnation;
 use common::wire::reply::{Answer, Moved, Renamed};
-use common::wire::request::{Place, Rename, RenameMode};
+use common::wire::request::{Place, Rename, RenameMode, Target};
 use common::wire::session::ToClient;
 
 use super::*;
@@ -148,6 +148,21 @@ fn a_directory_no_name_leads_to_is_found_at_whoever_has_it() {
     world.serve(R1, Outcome::Done(Answer::Attr(attr(10, FileKind::Dir))));
     world.serve(R1, done());
     assert_eq!(world.answer(call), Ok(Done::Nothing));
+}
+
+/// What is gone is the directory in which it was when it was asked for.
+#[test]
+fn a_file_unlinked_while_it_was_asked_for_is_asked_for_as_an_orphan() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    world.look_up(10, "f", R0, here(20));
+    let call = world.call(Call::Getattr { ino: Ino(20) });
+    world.notice(R0, 1, Notice::Unlinked { ino: Ino(20), rank: R0 });
+    world.serve(R0, gone(10));
+    let asked = world.serve(R0, Outcome::Done(Answer::Attr(attr(20, FileKind::File))));
+    let target = Target { ino: Ino(20), place: Place::Orphan { rank: R0 } };
+    assert_eq!(asked.op, Op::Getattr { target });
+    assert!(world.answer(call).is_ok());
 }
 
 /// Another call has found it under its new name (simulator, `ranks_die_during_moves` 3053).

@@ -8,7 +8,7 @@ use crate::effect::Done;
 use crate::fixture::{Fixture, R0, R1, dir_here, here, name};
 use crate::input::{Call, Input};
 use common::error::FsError;
-use common::id::{Ino, MapEpoch};
+use common::id::{Ino, InoRange, MapEpoch};
 use common::wire::session::Notice;
 
 fn renewals(world: &Fixture) -> usize {
@@ -118,7 +118,6 @@ fn after_a_session_was_ended_another_one_begins_and_nothing_is_done_twice() {
 fn a_rank_that_does_not_know_a_session_it_had_has_ended_it() {
     let mut world = Fixture::new();
     world.look_up(1, "d", R0, dir_here(10, R0));
-    world.tell(R0, ToClient::Durable { through: common::id::Seq(1) });
     let removes = world.call(Call::Unlink { dir: Ino(10), name: name("f") });
     world.break_link(R0);
     world.session_age = SessionAge::New;
@@ -126,17 +125,28 @@ fn a_rank_that_does_not_know_a_session_it_had_has_ended_it() {
     assert_eq!(world.answer(removes), Err(FsError::Io));
 }
 
+/// Sessions survive power loss: it came back, and ended this one before we did.
 #[test]
-fn a_rank_that_lost_power_before_anything_was_durable_is_told_everything_again() {
+fn a_rank_that_comes_back_without_a_session_it_had_has_ended_it() {
     let mut world = Fixture::new();
     world.look_up(1, "d", R0, dir_here(10, R0));
     let removes = world.call(Call::Unlink { dir: Ino(10), name: name("f") });
     world.kill(R0);
     world.session_age = SessionAge::New;
-    world.sent.clear();
     world.restart(R0);
-    world.assert_waiting(removes);
-    assert!(world.sent.iter().any(|(_, message)| matches!(message, ToMds::Request(_))));
+    assert_eq!(world.answer(removes), Err(FsError::Io), "nobody knows whether it was done");
+}
+
+/// It had ended the old session, and died before it could say of the new one that it was new.
+#[test]
+fn a_session_without_the_numbers_that_were_lent_is_another_one() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    let removes = world.call(Call::Unlink { dir: Ino(10), name: name("f") });
+    world.kill(R0);
+    world.lends = Some(InoRange { first: Ino(9_000_000), last: Ino(9_000_999) });
+    world.restart(R0);
+    assert_eq!(world.answer(removes), Err(FsError::Io), "nobody knows whether it was done");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Each invariant, broken by hand, is seen.
 
-use common::id::{ClientId, DirFragId, Ino, Nonce, Rank, TwoPhaseId};
+use std::collections::BTreeSet;
+
+use common::id::{ClientId, DirFragId, Epoch, Ino, Nonce, Rank, TwoPhaseId};
+use common::wire::admin::AdminRequest;
 use common::wire::request::Op;
 
 use super::Broken;
@@ -8,6 +11,8 @@ use crate::cluster_fixture::{Cluster, D0, D1, R0, R1, R2};
 use crate::cx::Wait;
 use crate::fixture::{A, name};
 use crate::holdings::Holdings;
+use crate::input::{AdminId, Input};
+use crate::journal::entry::SubtreeClaim;
 use crate::lock::{Lock, Operation};
 use crate::subtree::{DirAuth, Freeze};
 
@@ -77,4 +82,23 @@ fn what_requests_wait_for_will_come() {
     cluster.at(R0).mds.freeze_for_test(root(), Freeze::Live);
     let broken = Broken::WaitsForNothing { client: A, id, wait: Wait::Thaw(root()) };
     assert_eq!(cluster.ranks[&R0].mds.check(), Err(broken), "it was thawed, and nobody was woken");
+}
+
+#[test]
+fn what_is_frozen_ends_where_it_did_when_it_was_frozen() {
+    let mut cluster = Cluster::new();
+    let dir = cluster.at(R1).mkdir(A, D1, "a");
+    let below = cluster.at(R1).mkdir(A, dir, "b");
+    let request = AdminRequest::Export { dir, to: R2 };
+    cluster.at(R1).input(Input::Admin { id: AdminId(1), request });
+    while cluster.ranks[&R1].mds.frozen_regions().next().is_none() {
+        assert!(cluster.step(), "it is frozen some time");
+    }
+    cluster.assert_sound();
+    let claim = SubtreeClaim { auth: R2, epoch: Epoch(9), parent: Some(dir) };
+    let below = DirFragId::whole(below);
+    cluster.at(R1).mds.holdings_for_test().subtrees.restore(below, &claim);
+    let (base, known) = (DirFragId::whole(dir), [below].into());
+    let broken = Broken::Bounds { base, frozen: BTreeSet::new(), known };
+    assert_eq!(cluster.ranks[&R1].mds.check(), Err(broken));
 }

@@ -74,8 +74,8 @@ impl Clients {
         self.unverified.extend(self.unfetched.remove(asked).unwrap_or_default());
     }
 
+    /// Its session is over. Who waits to be let in begins another one.
     pub(super) fn forget(&mut self, client: ClientId) {
-        self.opening.remove(&client);
         self.claims.remove(&client);
         self.replays.retain(|parked| parked.client != client);
         self.early.retain(|parked| parked.client != client);
@@ -240,6 +240,25 @@ impl Mds {
     fn set_lease(&self, now: Now, client: ClientId, out: &mut Effects) {
         let at = now.monotonic.after(self.params.lease);
         out.push(Effect::SetTimer { timer: Timer::Lease(client), at });
+    }
+
+    /// A client was silent for a whole lease. Who has still to be told by another rank that it has a
+    /// session here cannot keep it while that rank is away.
+    pub(super) fn on_lease(&mut self, now: Now, client: ClientId, out: &mut Effects) {
+        if self.map.is_degraded() && self.own.sessions.untold().any(|untold| untold == client) {
+            cov_mark::hit!(who_was_not_told_is_not_missed);
+            self.set_lease(now, client, out);
+        } else {
+            self.evict(now, client, out);
+        }
+    }
+
+    /// Every rank is there again, and tells its clients.
+    pub(super) fn renew_untold(&mut self, now: Now, out: &mut Effects) {
+        let untold: Vec<ClientId> = self.own.sessions.untold().collect();
+        for client in untold {
+            self.set_lease(now, client, out);
+        }
     }
 
     /// What lies elsewhere is counted elsewhere: the client did not hear that its region moved.

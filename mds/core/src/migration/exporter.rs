@@ -340,6 +340,24 @@ impl Exporter {
         Half { id, base, state: self.name(), expected }
     }
 
+    /// Where the region ends, while it is frozen for this.
+    #[must_use]
+    pub fn bounds(&self) -> Option<&BTreeMap<DirFragId, SubtreeClaim>> {
+        match self.state {
+            State::Prepping(_)
+            | State::Warning(_)
+            | State::Exporting(_)
+            | State::LoggingExport(..) => Some(&self.export.bounds),
+            State::Locking
+            | State::Discovering
+            | State::Copying(_)
+            | State::Freezing(_)
+            | State::Notifying { .. }
+            | State::Cancelling { .. }
+            | State::Over(_) => None,
+        }
+    }
+
     /// Directories whose replicas must stay, with those above them.
     pub fn paths(&self) -> impl Iterator<Item = Ino> + '_ {
         let bounds = self.export.bounds.keys().map(|bound| bound.ino);

@@ -349,6 +349,23 @@ impl Importer {
         Half { id, base, state: self.name(), expected }
     }
 
+    /// Where the region ends, while it is frozen for this.
+    #[must_use]
+    pub fn bounds(&self) -> Option<&BTreeMap<DirFragId, SubtreeClaim>> {
+        match self.state {
+            State::Prepped | State::LoggingStart(..) | State::Acking(_) => {
+                Some(&self.import.bounds)
+            }
+            State::Discovering
+            | State::Discovered
+            | State::Copying
+            | State::Prepping
+            | State::Finishing { .. }
+            | State::Aborting { .. }
+            | State::Over => None,
+        }
+    }
+
     /// Directories whose replicas must stay, with those above them.
     pub fn paths(&self) -> impl Iterator<Item = Ino> + '_ {
         let bounds = self.import.bounds.keys().map(|bound| bound.ino);

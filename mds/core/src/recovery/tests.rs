@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use common::id::{ClientId, ClusterId, DirFragId, Epoch, Incarnation, Ino, MigrationId, Rank, Seq};
 use common::id_set::IdSet;
 use common::name::NameHashKey;
+use common::wire::admin::AdminRequest;
 use common::wire::reply::{Answer, Found, Outcome};
 use common::wire::request::{
     Create, IfExists, Node, Op, Place, Rename, RenameMode, Request, Target,
 };
-use common::wire::session::{PinClaim, ToMds};
+use common::wire::session::{PinClaim, SessionAge, ToClient, ToMds};
 
 use super::*;
 use crate::cluster_fixture::{Cluster, D1, D2, R1, R2};
 use crate::fixture::{A, B, Fixture, conn, name, rename_op};
-use crate::input::{Input, Restored};
+use crate::input::{AdminId, Input, Restored};
 use crate::journal::entry::{Entry, ImportStart};
 use crate::message::migration::TravelSession;
 use crate::params::Params;
@@ -52,6 +53,24 @@ fn the_window_closes_when_everybody_has_come() {
     go_on(&mut fixture);
     assert_eq!(fixture.mds.state(), RankState::Active);
     assert!(!fixture.timers.contains(&Timer::ReconnectWindow));
+}
+
+/// An operator ends its session while it waits at the door.
+#[test]
+fn who_waits_to_be_let_in_begins_a_new_session_if_the_old_one_ends() {
+    let fixture = Fixture::new();
+    let incarnation = fixture.mds.seq().incarnation().0 + 1;
+    let mut fixture = fixture.next_life(Rank(0));
+    open(&mut fixture, A);
+    let request = AdminRequest::EvictSession { client: A };
+    fixture.input(Input::Admin { id: AdminId(1), request });
+    fixture.follow_wishes(incarnation);
+    fixture.make_durable();
+    let opened = fixture.told(conn(A, 1)).into_iter().find_map(|msg| match msg {
+        ToClient::Opened(opened) => Some(opened.session),
+        _ => None,
+    });
+    assert_eq!(opened, Some(SessionAge::New));
 }
 
 /// Both hold a file without a name. One comes back and says so.

@@ -101,3 +101,94 @@ fn a_rank_that_lost_power_may_not_lose_what_was_answered() {
     let looked = history.ask(lookup("a"));
     history.answer(looked, &Err(FsError::NotFound)).unwrap_err();
 }
+
+#[test]
+fn what_was_abandoned_happens_once_or_never() {
+    let mut history = History::default();
+    let made = history.ask(create("a"));
+    history.abandon(made);
+    let looked = history.ask(lookup("a"));
+    let mut never = history.clone();
+    never.answer(looked, &Err(FsError::NotFound)).unwrap();
+    let looked_later = never.ask(lookup("a"));
+    never.clone().answer(looked_later, &file(300)).unwrap();
+    never.settle();
+    never.answer(looked_later, &Err(FsError::NotFound)).unwrap();
+    assert!(!never.is_open());
+
+    history.answer(looked, &file(300)).unwrap();
+    let gone = history.ask(unlink("a"));
+    history.answer(gone, &Ok(Answer::Done)).unwrap();
+    let again = history.ask(lookup("a"));
+    history.answer(again, &file(301)).unwrap_err();
+}
+
+fn look(history: &mut History, at: &str, outcome: Outcome<Ino>) -> Result<(), Box<Unexplained>> {
+    let looked = history.ask(lookup(at));
+    history.answer(looked, &outcome)
+}
+
+#[test]
+fn what_was_abandoned_does_not_happen_after_everything_has_settled() {
+    let mut history = History::default();
+    let made = history.ask(create("a"));
+    history.abandon(made);
+    history.settle();
+    let mut never = history.clone();
+    look(&mut never, "a", Err(FsError::NotFound)).unwrap();
+    look(&mut never, "a", file(300)).unwrap_err();
+    look(&mut history, "a", file(300)).unwrap();
+    look(&mut history, "a", Err(FsError::NotFound)).unwrap_err();
+}
+
+#[test]
+fn what_the_dead_did_is_lost_from_the_end() {
+    let mut history = History::default();
+    let made: Vec<OperationId> = [("a", 300), ("b", 301)]
+        .map(|(at, ino)| {
+            let made = history.ask(create(at));
+            history.answer(made, &file(ino)).unwrap();
+            made
+        })
+        .into();
+    history.may_lose(&made);
+    look(&mut history.clone(), "b", file(301)).unwrap();
+    look(&mut history, "b", Err(FsError::NotFound)).unwrap();
+    look(&mut history.clone(), "a", file(300)).unwrap();
+    look(&mut history, "a", Err(FsError::NotFound)).unwrap();
+
+    let mut history = History::default();
+    let made = history.ask(create("a"));
+    history.answer(made, &file(300)).unwrap();
+    let later = history.ask(create("b"));
+    history.answer(later, &file(301)).unwrap();
+    history.may_lose(&[made, later]);
+    look(&mut history, "a", Err(FsError::NotFound)).unwrap();
+    look(&mut history, "b", file(301)).unwrap_err();
+}
+
+#[test]
+fn what_was_refused_is_not_repeated() {
+    let mut history = History::default();
+    let made = history.ask(create("a"));
+    history.answer(made, &file(300)).unwrap();
+    let refused = history.ask(create("a"));
+    history.answer(refused, &Err(FsError::Exists)).unwrap();
+    history.may_lose(&[made]);
+    look(&mut history, "a", Err(FsError::NotFound)).unwrap();
+}
+
+#[test]
+fn what_changed_nothing_is_not_repeated() {
+    let open = |at| {
+        let (dir, name, make, mode) = (Ino::ROOT, name(at), Make::File, 0o644);
+        Operation::Create { dir, name, make, mode, existing: IfExists::Open }
+    };
+    let mut history = History::default();
+    let made = history.ask(create("a"));
+    history.answer(made, &file(300)).unwrap();
+    let opened = history.ask(open("a"));
+    history.answer(opened, &file(300)).unwrap();
+    history.may_lose(&[made]);
+    look(&mut history, "a", Err(FsError::NotFound)).unwrap();
+}

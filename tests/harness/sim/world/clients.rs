@@ -15,7 +15,7 @@ use mds_core::input::ConnId;
 
 use super::{Event, Violation, World};
 use crate::sim::action::{self, Action};
-use crate::sim::client::{self, Asks, Waiting};
+use crate::sim::client::{self, Asks, Standing, Waiting};
 use crate::sim::kernel::{How, Lock, locks_of};
 use crate::sim::network::{Lane, Life, Way};
 use crate::sim::operation::{Answer, Operation, Outcome};
@@ -107,10 +107,20 @@ impl World {
         if it.to_client == Way::Shut {
             return Ok(());
         }
-        if message == ToClient::Evicted {
+        let host = &mut self.clients[it.client];
+        if message == ToClient::Evicted && host.standing == Standing::Lives {
             return Err(Violation::Evicted { client: it.client });
         }
-        self.client_input(it.client, Input::FromMds { link: it.link, message })
+        if matches!(message, ToClient::Opened(_)) {
+            host.opened.insert(it.life.rank);
+        }
+        host.hears = match &message {
+            ToClient::Reply(reply) => reply.applied.map(|_| reply.id),
+            _ => None,
+        };
+        self.client_input(it.client, Input::FromMds { link: it.link, message })?;
+        self.clients[it.client].hears = None;
+        Ok(())
     }
 
     pub(super) fn client_loses(&mut self, conn: ConnId) -> Result<(), Violation> {
@@ -269,6 +279,7 @@ impl World {
             return Err(Violation::Disagreement(what));
         };
         let Some(process) = waiting.process else { return Ok(()) };
+        self.check_wait(client, waiting.since)?;
         self.clients[client].processes[process].busy = false;
         match waiting.asks {
             Asks::Sync | Asks::Anything => (),
@@ -278,13 +289,24 @@ impl World {
                 self.trace.line(self.now, Who::Client(client), "answer", || {
                     format!("{} {operation:?} -> {outcome:?}", id.0)
                 });
-                let kernel = &mut self.clients[client].kernel;
-                let unpinned = |ino: &Ino| !kernel.is_pinned(*ino);
-                if outcome == Err(FsError::Stale) && operation.node().as_ref().is_some_and(unpinned)
-                {
+                let standing = self.clients[client].standing;
+                let kernel = &self.clients[client].kernel;
+                let unpinned = operation.node().is_some_and(|ino| !kernel.is_pinned(ino));
+                // An orphan that nobody pins may be no more.
+                let gone = match outcome {
+                    Err(FsError::Stale) => true,
+                    Err(FsError::NotFound) => standing == Standing::Disturbed,
+                    Ok(_) | Err(_) => false,
+                };
+                if gone && unpinned {
                     self.history.withdraw(id)?;
+                } else if outcome == Err(FsError::Io) && self.is_in_doubt(client, &operation) {
+                    self.history.abandon(id);
                 } else {
                     self.history.answer(id, &outcome)?;
+                    if outcome.is_ok() && operation.is_change() {
+                        self.clients[client].note_change(id, waiting.since, &outcome);
+                    }
                 }
                 self.clients[client].kernel_learns(&operation, outcome.as_ref().ok());
                 if let (Operation::Write { node, .. }, Err(_)) = (&operation, &outcome) {
@@ -298,6 +320,11 @@ impl World {
         }
         self.pause(client, process);
         Ok(())
+    }
+
+    /// Whoever has lost its session is told that nobody knows.
+    fn is_in_doubt(&self, client: usize, operation: &Operation<Ino>) -> bool {
+        operation.is_change() && self.clients[client].standing == Standing::Disturbed
     }
 
     /// A page of a listing with attributes: the kernel refers to what it names.

@@ -9,6 +9,7 @@ use common::mds_map::{MdsMap, RankState};
 use common::wire::monitor::{Appointment, FromMonitor, StandBy, StorePlace, ToMonitor};
 use mds_core::Params;
 use mds_core::monitor::link::{Ending, Heard, Link, Myself};
+use mds_core::params::BalancerParams;
 
 use super::deaths::Death;
 use super::monitor::Post;
@@ -286,6 +287,9 @@ impl World {
         }
         let mut params = Params::new(rank, Slot(rank.0), life.incarnation, CLUSTER, HASH_KEY);
         params.cache_rows_max = self.settings.cache_rows_max.unwrap_or(params.cache_rows_max);
+        if self.settings.balancer.is_some() {
+            params.balancer = restless();
+        }
         let params = mistake::perhaps(params);
         let now = self.now;
         let leash = self.running(pid).and_then(Running::link).map(|link| link.leash());
@@ -361,5 +365,14 @@ impl World {
         let old = host.process.take();
         host.cut_off.extend(old);
         self.tally.cut_off += 1;
+    }
+}
+
+/// In a run of a few seconds, in which each rank does some dozens of operations per second.
+fn restless() -> BalancerParams {
+    BalancerParams {
+        epoch: Duration::from_millis(400),
+        rank_capacity: 10,
+        cool_down: Duration::from_millis(600),
     }
 }

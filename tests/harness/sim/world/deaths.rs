@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::id::Seq;
 use mds_core::kill_point::KillPoint;
 
 use super::{Event, World};
@@ -105,6 +106,9 @@ impl World {
         if held && death == Death::PowerLost {
             self.ranks[usize::from(life.rank.0)].disk.lose_power(dice);
             self.history.lose_power();
+            self.power_lost_at(life.rank);
+        } else if held {
+            self.is_safe(life, Seq(u64::MAX));
         }
         self.early.remove(&life);
         self.network.died(life, self.now, dice);

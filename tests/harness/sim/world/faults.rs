@@ -5,6 +5,8 @@ use std::time::Duration;
 use client_core::Call;
 use common::attr::FileKind;
 use common::id::{Ino, MigrationId, Rank};
+use common::mds_map::Switch;
+use common::migration::{MigrationCause, MigrationRecord};
 use common::wire::admin::{AdminReply, AdminRequest};
 use common::wire::request::{XattrName, XattrSet, XattrValue};
 use mds_core::Input;
@@ -24,6 +26,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 const LONG_PAUSE_MIN: Duration = Duration::from_secs(3);
 const LONG_PAUSE_MAX: Duration = Duration::from_secs(14);
 const MONITOR_CUT_MAX: Duration = Duration::from_secs(9);
+/// After the balancer was switched off.
+const MOVES_END: Duration = Duration::from_secs(1);
 const SYNC_SLOW_FOR_MAX: Duration = Duration::from_secs(4);
 
 impl World {
@@ -55,6 +59,9 @@ impl World {
                     self.now.after(dice.wait(Duration::from_millis(50), SYNC_SLOW_FOR_MAX));
             }
             Fault::ClockStep => self.step_clock(&mut dice),
+            Fault::ClientDeath => self.some_client_dies(&mut dice),
+            Fault::Evict => self.evict_some_client(&mut dice),
+            Fault::CutClient => self.cut_client_off(&mut dice),
             Fault::Export => self.export(&mut dice),
             Fault::Pin => self.pin(&mut dice)?,
         }
@@ -67,7 +74,8 @@ impl World {
         let from = if self.ranks.len() > 1 && dice.percent(70) {
             Who::Rank(self.other_rank(to, dice))
         } else {
-            Who::Client(dice.index(self.clients.len()))
+            let Some(client) = self.some_client(dice) else { return };
+            Who::Client(client)
         };
         let to = Who::Rank(to);
         let heals = self.now.after(dice.wait(Duration::from_millis(5), CUT_MAX));
@@ -113,15 +121,14 @@ impl World {
         if dice.percent(60) {
             let rank = dice.index(self.ranks.len());
             self.ranks[rank].wall_ahead = seconds;
-        } else {
-            let client = dice.index(self.clients.len());
+        } else if let Some(client) = self.some_client(dice) {
             self.clients[client].wall_ahead = seconds;
         }
     }
 
     /// An operator moves a directory that some client knows; often one that is gone or cannot be moved.
     fn export(&mut self, dice: &mut Dice) {
-        let client = dice.index(self.clients.len());
+        let Some(client) = self.some_client(dice) else { return };
         let dirs = self.clients[client].kernel.of_kind(|kind| kind == FileKind::Dir);
         let Some(dir) = dice.pick(&dirs).copied() else { return };
         let to = Rank(u16::try_from(dice.below(u64::from(self.settings.ranks))).unwrap_or(0));
@@ -150,6 +157,44 @@ impl World {
         {
             self.soon(Duration::from_millis(60), Event::Cancel(*id));
         }
+        if let AdminReply::Migrations(records) = reply {
+            self.seen(records);
+        }
+    }
+
+    /// Somebody looks at what moves by itself.
+    pub(super) fn watch_balancer(&mut self, rank: Rank) {
+        let percent = self.settings.balancer.unwrap_or(0);
+        if percent > 0 && self.dice.percent(u64::from(percent)) {
+            self.order(rank, AdminRequest::Migrations);
+        }
+    }
+
+    /// And stops it.
+    fn seen(&mut self, records: &[MigrationRecord]) {
+        let by_itself = |record: &&MigrationRecord| record.cause == MigrationCause::Balancer;
+        for record in records.iter().filter(by_itself).filter(|record| !record.is_over()) {
+            self.tally.balancer_cancels += 1;
+            self.cancel(record.id);
+        }
+    }
+
+    /// Nothing moves by itself any more. How much has?
+    pub(super) fn stop_balancing(&mut self) -> Result<(), Violation> {
+        if self.settings.balancer.is_none() {
+            return Ok(());
+        }
+        self.switch_balancer(Switch::Off);
+        self.run_for(MOVES_END)?;
+        for rank in (0..self.settings.ranks).map(Rank) {
+            if let AdminReply::Migrations(records) =
+                self.question(rank, AdminRequest::Migrations)?
+            {
+                let moved = records.iter().filter(|it| it.cause == MigrationCause::Balancer);
+                self.tally.balancer_moves += moved.count() as u64;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn cancel(&mut self, id: MigrationId) {
@@ -158,7 +203,7 @@ impl World {
 
     /// Somebody pins a directory to a rank, or frees it: `setfattr --name grove.dir.pin`.
     fn pin(&mut self, dice: &mut Dice) -> Result<(), Violation> {
-        let client = dice.index(self.clients.len());
+        let Some(client) = self.some_client(dice) else { return Ok(()) };
         let dirs = self.clients[client].kernel.of_kind(|kind| kind == FileKind::Dir);
         let Some(ino) = dice.pick(&dirs).copied().filter(|ino| *ino != Ino::ROOT) else {
             return Ok(());

@@ -31,7 +31,6 @@ pub(in crate::sim) enum Post {
     TimesOut(MonitorConn),
 }
 
-const DIAL: Duration = Duration::from_millis(10);
 const RETRY: Duration = Duration::from_millis(300);
 /// Until an end hears that the other is gone, if it is not told.
 const UNNOTICED: Duration = Duration::from_secs(1);
@@ -60,9 +59,6 @@ impl Caller {
 impl World {
     pub(super) fn post_begins(&mut self) {
         self.after(TICK, Event::Post(Post::Tick(self.monitor.life)));
-        for client in 0..self.settings.clients {
-            self.soon(DIAL, Event::Post(Post::Dials(Caller::Client(client))));
-        }
         if self.settings.standbys_elsewhere > 0 {
             self.after(LOOKS, Event::OperatorLooks);
         }

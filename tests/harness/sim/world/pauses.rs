@@ -76,7 +76,8 @@ impl World {
             | Event::Process { .. }
             | Event::Fault(_)
             | Event::Dies(..)
-            | Event::Cancel(_) => None,
+            | Event::Cancel(_)
+            | Event::Mounts => None,
         }
     }
 

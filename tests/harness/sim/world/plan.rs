@@ -49,12 +49,23 @@ pub struct Settings {
     pub cache_rows_max: Option<u64>,
     /// Old copies are not deleted, nor is data, until everything else has come to rest.
     pub deletions_held: bool,
+    /// Clients that die; a new one comes in the place of each.
+    pub client_deaths: u32,
+    /// Clients whose sessions an operator ends, dead or not.
+    pub evictions: u32,
+    /// Clients that are cut off for about as long as a session lasts.
+    pub client_cuts: u32,
+    /// How long anybody to whom nothing has happened may wait, in times to live of a session.
+    pub leases_waited_max: Option<u32>,
     /// Wall clocks that jump.
     pub clock_steps: u32,
     /// Of a hundred maps, how many come late or are skipped.
     pub late_maps: u8,
     /// Subtrees an operator moves, or tries to; some of these moves are cancelled.
     pub exports: u32,
+    /// Rank 0 moves directories by itself; of a hundred moments of its moves, at how many an operator
+    /// looks and cancels what is under way.
+    pub balancer: Option<u8>,
     /// Directories that are pinned to a rank, or freed again.
     pub pins: u32,
     /// Faults of the plan that do not happen, by their place in it.
@@ -87,10 +98,15 @@ impl Settings {
             slow_disk: None,
             cache_rows_max: None,
             deletions_held: false,
+            client_deaths: 0,
+            evictions: 0,
+            client_cuts: 0,
+            leases_waited_max: None,
             clock_steps: 0,
             late_maps: 0,
             exports: 0,
             pins: 0,
+            balancer: None,
             without: 0,
         }
     }
@@ -111,6 +127,9 @@ impl Settings {
             + self.monitor_pauses
             + self.slow_syncs
             + self.clock_steps
+            + self.client_deaths
+            + self.evictions
+            + self.client_cuts
             + self.exports
             + self.pins
     }
@@ -132,6 +151,9 @@ pub(in crate::sim) enum Fault {
     PauseMonitor,
     SlowSync,
     ClockStep,
+    ClientDeath,
+    Evict,
+    CutClient,
     Export,
     Pin,
 }
@@ -198,6 +220,9 @@ impl World {
             | Fault::PauseMonitor
             | Fault::SlowSync
             | Fault::ClockStep
+            | Fault::ClientDeath
+            | Fault::Evict
+            | Fault::CutClient
             | Fault::Export
             | Fault::Pin => fault,
         };
@@ -228,7 +253,7 @@ impl World {
 }
 
 impl Settings {
-    fn by_kind(&self) -> [(Fault, u32); 13] {
+    fn by_kind(&self) -> [(Fault, u32); 16] {
         [
             (Fault::Death, self.deaths),
             (Fault::HardDeath, self.hard_deaths),
@@ -243,6 +268,9 @@ impl Settings {
             (Fault::PauseMonitor, self.monitor_pauses),
             (Fault::SlowSync, self.slow_syncs),
             (Fault::ClockStep, self.clock_steps),
+            (Fault::ClientDeath, self.client_deaths),
+            (Fault::Evict, self.evictions),
+            (Fault::CutClient, self.client_cuts),
         ]
     }
 }

@@ -71,7 +71,9 @@ impl World {
                 self.trace.line(now, Who::Rank(life.rank), "in", || format!("{input:?}"));
             }
         }
+        let sessions = self.sessions_with(life);
         let batches = self.host(life.rank).turn(now, life);
+        self.sessions_end(life, &sessions)?;
         if self.alive(life).is_some_and(|process| process.waits_for_monitor()) {
             self.tally.held += 1;
             self.trace.line(now, Who::Rank(life.rank), "held", String::new);
@@ -164,7 +166,10 @@ impl World {
             Effect::Purge { ino } => self.purge(life, ino),
             Effect::SyncSoon => self.want_sync(life, Sync::Soon),
             Effect::WantState(state) => self.wants(life, state),
-            Effect::Reached(point) => self.reached(life, point),
+            Effect::Reached(point) => {
+                self.watch_balancer(life.rank);
+                self.reached(life, point);
+            }
             Effect::Abort { reason } => {
                 let reason = reason.to_string();
                 return Err(Violation::Aborted { rank: life.rank, reason });
@@ -313,6 +318,7 @@ impl World {
             return;
         }
         self.host(life.rank).disk.synced(through);
+        self.is_safe(life, through);
         self.rank_input(life, Input::Durable { through });
         let more = self.host(life.rank).disk.written().is_some();
         let Some(process) = self.alive(life) else { return };

@@ -56,6 +56,7 @@ impl World {
             host.calls.is_empty() && host.processes.iter().all(|process| process.plan.is_empty())
         };
         self.actions_left == 0
+            && self.gone.mounts_due == 0
             && self.faults_left == 0
             && self.now > self.disturbed_until
             && self.monitor.is_running()
@@ -126,7 +127,7 @@ impl World {
 
     /// Every client looks at the whole tree; what they are told is checked like any answer.
     pub(super) fn walk(&mut self) -> Result<(), Violation> {
-        for client in 0..self.clients.len() {
+        for client in self.living() {
             self.walk_below(client, Ino::ROOT)?;
         }
         Ok(())
@@ -168,8 +169,9 @@ impl World {
     }
 
     pub(super) fn remove_everything(&mut self) -> Result<(), Violation> {
-        self.remove_below(0, Ino::ROOT)?;
-        for client in 0..self.clients.len() {
+        let living = self.living();
+        self.remove_below(living[0], Ino::ROOT)?;
+        for client in living {
             for ino in self.clients[client].kernel.opened() {
                 while self.clients[client].kernel.opened().contains(&ino) {
                     self.clients[client].kernel.release(ino);
@@ -268,10 +270,8 @@ impl World {
     /// The tree is empty and nobody refers to anything: no rank keeps anything.
     pub(super) fn check_empty(&mut self) -> Result<(), Violation> {
         self.leftovers_until(|left| *left == Leftovers::default())?;
-        if self.data.is_empty() {
-            return Ok(());
-        }
-        Err(Violation::DataLeft(self.data.iter().copied().collect()))
+        let left: Vec<Ino> = self.data.difference(&self.gone.data).copied().collect();
+        if left.is_empty() { Ok(()) } else { Err(Violation::DataLeft(left)) }
     }
 
     /// Asks every rank what it has left until that is as it should be.
