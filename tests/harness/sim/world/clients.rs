@@ -113,6 +113,10 @@ impl World {
         }
         if matches!(message, ToClient::Opened(_)) {
             host.opened.insert(it.life.rank);
+            if host.standing == Standing::Disturbed {
+                // What was answered before its session ended has arrived by now, and pins nothing.
+                host.kernel.unpin_all();
+            }
         }
         host.hears = match &message {
             ToClient::Reply(reply) => reply.applied.map(|_| reply.id),
