@@ -77,7 +77,7 @@ impl Pending {
             return self.finish(id, from, Err(FsError::NotFound));
         }
         let place = cx.atlas.inodes.place(ino);
-        if was_moved(pended, &cx.atlas) {
+        if was_moved(pended, cx.atlas) {
             return self.dispatch(id, cx);
         }
         pended.forced = None;
@@ -195,7 +195,7 @@ impl Pending {
             Ok(_) | Err(_) => None,
         };
         let is_first = pended.found_again == 1;
-        if was_moved(pended, &cx.atlas) {
+        if was_moved(pended, cx.atlas) {
             self.dispatch(id, cx);
         } else if found != Some(ino) {
             self.seek(id, ino, from, cx);
