@@ -37,8 +37,8 @@ pub(crate) struct Pending {
     applied: BTreeSet<(Rank, Seq, RequestId)>,
     last_id: u64,
     finished: VecDeque<Finished>,
-    /// Answered, while other copies are still with that rank: each answer pins what it names.
-    answered_again: BTreeMap<RequestId, (Rank, Op)>,
+    /// Answered, while these ranks may still answer other copies: each answer pins what it names.
+    answered_again: BTreeMap<RequestId, (BTreeSet<Rank>, Op)>,
     /// What became of files of whose making we have not been told yet.
     overtaken: BTreeMap<Ino, Notice>,
 }
@@ -54,6 +54,8 @@ struct Pended {
     state: State,
     /// Copies sent that were not answered: while there are any, it may have been applied.
     unanswered: u32,
+    /// To whom copies were sent that may still be answered.
+    copies: BTreeSet<Rank>,
     redirects: u32,
     /// How often its inode was looked up again.
     found_again: u32,
@@ -159,6 +161,7 @@ impl Pending {
             forced,
             state: State::Paused,
             unanswered: 0,
+            copies: BTreeSet::new(),
             redirects: 0,
             found_again: 0,
             moved_back: 0,
@@ -208,6 +211,7 @@ impl Pending {
         }
         pended.state = State::Sent(rank);
         pended.unanswered += 1;
+        pended.copies.insert(rank);
         cx.out.send(link, ToMds::Request(pended.request(id, oldest, None)));
     }
 
@@ -247,8 +251,8 @@ impl Pending {
         let Outcome::Done(answer) = reply.outcome else { return };
         let op = match self.requests.get(&reply.id) {
             Some(pended) => pended.op.clone(),
-            None => match self.answered_again.remove(&reply.id) {
-                Some((at, op)) if at == rank => op,
+            None => match self.answered_again.get(&reply.id) {
+                Some((copies, op)) if copies.contains(&rank) => op.clone(),
                 Some(_) | None => return,
             },
         };
@@ -287,19 +291,19 @@ impl Pending {
     }
 
     fn finish(&mut self, id: RequestId, rank: Rank, result: Result<Answer, FsError>) {
-        if let Some(Pended { owner, op, .. }) = self.take_out(id, rank) {
+        if let Some(Pended { owner, op, .. }) = self.take_out(id) {
             self.finished.push_back(Finished { id, owner, op, result, rank });
         }
     }
 
-    /// A request was answered by that rank, for good.
-    fn take_out(&mut self, id: RequestId, rank: Rank) -> Option<Pended> {
+    /// A request was answered, for good.
+    fn take_out(&mut self, id: RequestId) -> Option<Pended> {
         let pended = self.requests.remove(&id)?;
         if let Some(ino) = pended.made() {
             self.overtaken.remove(&ino);
         }
-        if pended.unanswered > 0 {
-            self.answered_again.insert(id, (rank, pended.op.clone()));
+        if pended.unanswered > 0 && !pended.copies.is_empty() {
+            self.answered_again.insert(id, (pended.copies.clone(), pended.op.clone()));
         }
         Some(pended)
     }
@@ -313,8 +317,19 @@ impl Pending {
             // What is being replayed has a position in a life that is over.
             if matches!(self.requests.get(&id).map(|p| &p.state), Some(State::Applied(..))) {
                 self.applied.remove(&entry);
-                self.take_out(id, rank);
+                self.take_out(id);
             }
+        }
+    }
+
+    /// A life of the rank, or our session with it, is over: it will not answer what it had.
+    pub(crate) fn forget_copies(&mut self, rank: Rank) {
+        self.answered_again.retain(|_, (copies, _)| {
+            copies.remove(&rank);
+            !copies.is_empty()
+        });
+        for pended in self.requests.values_mut() {
+            pended.copies.remove(&rank);
         }
     }
 
@@ -356,7 +371,6 @@ impl Pending {
 
     /// The connection is gone: what was sent waits to be sent again.
     pub(crate) fn on_lost(&mut self, rank: Rank) {
-        self.answered_again.retain(|_, (at, _)| *at != rank);
         for pended in self.requests.values_mut() {
             match pended.state {
                 State::Sent(at) | State::Numbers(at) if at == rank => {

@@ -33,6 +33,9 @@ struct Session {
     attempts: u32,
     /// A renewal is under way: more numbers come with its answer, if any.
     renewing: bool,
+    /// The life of the rank that took the session up last, and the one before that.
+    life: Option<Incarnation>,
+    earlier: Option<Incarnation>,
     /// Notices that take effect when the session is open: (whom to acknowledge to, which).
     expected_by: BTreeSet<(Rank, NoticeId)>,
     known: Known,
@@ -107,6 +110,8 @@ impl SessionTable {
             state: State::Waiting,
             attempts: 0,
             renewing: false,
+            life: None,
+            earlier: None,
             expected_by: BTreeSet::new(),
             known: Known::Not,
         });
@@ -176,6 +181,13 @@ impl SessionTable {
         lost
     }
 
+    /// Whether the present connection is the first one to a life of a rank of which an earlier one knew us.
+    pub(crate) fn is_new_life(&self, rank: Rank) -> bool {
+        self.sessions
+            .get(&rank)
+            .is_some_and(|session| session.earlier.is_some() && session.earlier != session.life)
+    }
+
     pub(crate) fn on_connected(&mut self, link: LinkId, oldest: RequestId, out: &mut Effects) {
         let Some(rank) = self.rank_at(link) else { return };
         let Some(session) = self.sessions.get_mut(&rank) else { return };
@@ -200,6 +212,7 @@ impl SessionTable {
         session.state = State::Open(current);
         session.attempts = 0;
         session.renewing = false;
+        session.earlier = session.life.replace(current.incarnation);
         let known = std::mem::replace(&mut session.known, Known::Durably);
         out.set_timer(Timer::Renew(rank), now.monotonic.after(LEASE_RENEW));
         out.set_timer(Timer::Lease(rank), now.monotonic.after(LEASE));

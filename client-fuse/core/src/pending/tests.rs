@@ -462,6 +462,31 @@ fn a_second_answer_pins_what_it_names() {
     assert_eq!(items.iter().map(|item| item.count).collect::<Vec<_>>(), [2]);
 }
 
+/// One rank did it and could not say so yet when the connection broke; meanwhile the directory went to another
+/// one, which answers what is sent again. The first answers on its new connection, and has counted that.
+#[test]
+fn an_answer_that_was_withheld_pins_what_it_names_whoever_has_answered_since() {
+    let mut world = Fixture::new();
+    let call = world.call(Call::Lookup { dir: Ino(1), name: name("f") });
+    let (_, first) = world.request();
+    world.break_link(R0);
+    world.pass(SOON);
+    let (_, again) = world.request();
+    assert_eq!(again.id, first.id);
+    world.reply(R0, first.id, None, redirect(1, R1, 9));
+    let (at, moved) = world.request();
+    assert_eq!((at, moved.id), (R1, first.id));
+    world.reply(R1, first.id, None, here(20));
+    world.reply(R0, first.id, None, here(20));
+    assert!(world.answer(call).is_ok());
+
+    world.refer(References::Forgotten { items: vec![(Ino(20), 1)] });
+    world.pass(SOON);
+    let (_, forget) = world.request();
+    let Op::Forget { items } = forget.op else { panic!("{forget:?}") };
+    assert_eq!(items.iter().map(|item| item.count).collect::<Vec<_>>(), [2]);
+}
+
 /// The connection broke before we were told that it was made; somebody has renamed it since.
 #[test]
 fn what_we_made_may_be_elsewhere_before_we_are_told() {
