@@ -103,10 +103,13 @@ impl Pending {
     fn seek(&mut self, id: RequestId, ino: Ino, from: Rank, cx: &mut Cx<'_>) {
         let Some(pended) = self.requests.get_mut(&id) else { return };
         let place = cx.atlas.inodes.place(ino);
-        let holds_file = pended.target().is_some_and(|target| {
-            let is_there = matches!(&target.place, Place::Entry { dir, .. } if *dir == ino);
-            is_there && cx.atlas.inodes.is_referred(target.ino)
-        });
+        // The file that is asked for, if it is its directory that is gone.
+        let file = pended
+            .target()
+            .cloned()
+            .filter(|target| matches!(&target.place, Place::Entry { dir, .. } if *dir == ino));
+        let holds_file =
+            file.as_ref().is_some_and(|target| cx.atlas.inodes.is_referred(target.ino));
         let ranks = cx.atlas.map.iter().flat_map(|map| map.ranks.keys());
         let next = ranks.copied().find(|rank| !pended.sought.contains(rank));
         match next {
@@ -122,7 +125,10 @@ impl Pending {
             }
             Some(_) | None if self.we_move(ino, id, cx) => self.pause(id, cx),
             Some(_) | None if self.move_back(id, ino, cx) => self.pause(id, cx),
-            Some(_) | None => self.finish(id, from, Err(gone(&place))),
+            Some(_) | None => {
+                let place = file.map_or(place, |target| target.place);
+                self.finish(id, from, Err(gone(&place)));
+            }
         }
     }
 

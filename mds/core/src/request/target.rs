@@ -109,7 +109,15 @@ pub fn find<'a>(cx: &mut Cx<'_>, target: &'a Target, intent: Intent) -> Step<Fou
             Ok(Found::Dir { ino, dir: cx.dir(ino)?.clone() })
         }
         Place::Entry { dir, name } => {
-            cx.admit(*dir, intent)?;
+            if let Err(stop) = cx.admit(*dir, intent) {
+                // Its last name may have gone, and then the directory, before its holder could hear of it.
+                return match stop {
+                    Stop::Gone(_) => orphan(cx, ino).map_err(|_| stop),
+                    Stop::Refuse(_) | Stop::Redirect(_) | Stop::Wait(_) | Stop::TwoPhase => {
+                        Err(stop)
+                    }
+                };
+            }
             match cx.entry(*dir, name)? {
                 Some(Linkage::Primary(inode)) if inode.attr.ino == ino => {
                     Ok(Found::Entry { dir: *dir, name, inode: *inode })

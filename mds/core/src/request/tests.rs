@@ -478,3 +478,16 @@ fn the_umask_counts_where_there_is_no_default_acl() {
     let got = mds.ask(A, Op::GetXattr { target: Target::dir(ino), name: default });
     assert_eq!(got, Outcome::Done(Answer::Xattr(XattrValue(acl.into()))));
 }
+
+/// The store is slow, so its holder has not heard yet that its last name is gone; and then the directory goes.
+#[test]
+fn an_orphan_is_one_also_if_the_directory_it_was_in_is_gone() {
+    let mut mds = Fixture::new();
+    let dir = mds.mkdir(A, ROOT, "d");
+    let file = mds.create(A, dir, "f");
+    let unlink = mds.request(Op::Unlink { dir, name: name("f") });
+    mds.say(B, conn(B, 1), ToMds::Request(unlink));
+    mds.ask(A, Op::Rmdir { dir: ROOT, name: name("d") });
+    let getattr = mds.ask(A, Op::Getattr { target: in_entry(file, dir, "f") });
+    assert!(matches!(getattr, Outcome::Done(Answer::Attr(attr)) if attr.nlink == 0));
+}
