@@ -86,11 +86,9 @@ pub enum State {
 /// When the client is answered.
 #[derive(Clone, Debug, Hash)]
 pub enum Answering {
-    /// Once the decision is durable.
-    Decided(Done),
-    /// Others' clients must have heard of it first: once it is settled.
+    /// Once it is settled everywhere: what every rank then says is after it.
     Settled(Done),
-    /// It was.
+    /// Nobody waits, or not in this life.
     Answered,
 }
 
@@ -361,7 +359,6 @@ impl Coordinator {
             self.state = State::Applying { plan, wait };
             return;
         }
-        let tells_clients = plan.parts.values().any(|part| part.tells_clients());
         let participants: BTreeSet<Rank> = plan.parts.into_keys().collect();
         let acks = part::apply(cx, own);
         let entry =
@@ -371,9 +368,7 @@ impl Coordinator {
             cx.own.sessions.complete(parked.client, parked.request.id, decision, cx.out);
         }
         cx.out.reached(KillPoint::DecisionSubmitted);
-        let done = Done::changed(plan.answer);
-        let answer =
-            if tells_clients { Answering::Settled(done) } else { Answering::Decided(done) };
+        let answer = Answering::Settled(Done::changed(plan.answer));
         self.state = State::Deciding { decision, participants, acks, answer };
     }
 

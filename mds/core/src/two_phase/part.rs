@@ -145,14 +145,6 @@ impl Part {
             .collect()
     }
 
-    /// Whether clients are told something.
-    #[must_use]
-    pub fn tells_clients(&self) -> bool {
-        self.acts.iter().any(|act| {
-            matches!(act, Act::LetGo { .. } | Act::OneNameLess { .. } | Act::Moved { .. })
-        })
-    }
-
     /// Everything it reads is in memory.
     ///
     /// # Errors

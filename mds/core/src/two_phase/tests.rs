@@ -474,3 +474,17 @@ fn a_listing_waits_for_what_is_locked_in_its_part_of_the_directory() {
         outcome => panic!("{outcome:?}"),
     }
 }
+
+/// What another rank says is after what was answered here.
+#[test]
+fn who_is_answered_finds_it_done_everywhere() {
+    let mut cluster = Cluster::new();
+    let id = cluster.send(R0, A, Op::Rmdir { dir: ROOT, name: name("r1") }).id;
+    cluster.run_until(R1, "Prepared");
+    while cluster.reply(R0, A, id).is_none() {
+        assert!(cluster.step());
+    }
+    let set = common::attr::SetAttr { mode: Some(0o700), ..Default::default() };
+    let setattr = cluster.send(R1, A, Op::Setattr { target: Target::dir(D1), set }).id;
+    assert_eq!(cluster.reply(R1, A, setattr), Some(Outcome::Gone { ino: D1 }));
+}

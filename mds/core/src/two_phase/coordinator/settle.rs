@@ -26,7 +26,7 @@ impl Coordinator {
             return;
         }
         let state = std::mem::replace(&mut self.state, State::Over);
-        let State::Deciding { decision, participants, mut acks, answer } = state else { return };
+        let State::Deciding { decision, participants, acks, answer } = state else { return };
         cx.out.reached(KillPoint::DecisionDurable);
         // This rank's own part is done, and cannot be lost: the locks it took for itself end. Had
         // anybody seen it before, power loss would have left clients with pins that nobody gave.
@@ -37,15 +37,6 @@ impl Coordinator {
             post.send(cx, *rank, TwoPhaseMsg::Commit { id: self.id });
         }
         cx.out.reached(KillPoint::CommitSent);
-        let answer = match answer {
-            Answering::Decided(mut done) => {
-                // Those of this rank's clients that have not answered yet.
-                done.awaited = std::mem::take(&mut acks.clients).into_iter().collect();
-                self.end(post, Some(decision), done);
-                Answering::Answered
-            }
-            answer @ (Answering::Settled(_) | Answering::Answered) => answer,
-        };
         let awaited = participants;
         self.over_when_settled(cx, post, Committing { decision, awaited, acks, answer });
     }
@@ -114,9 +105,7 @@ impl Coordinator {
         post.trim(committed, vec![decision, committed]);
         self.unlock_rename(cx, post);
         match answer {
-            Answering::Decided(done) | Answering::Settled(done) => {
-                self.end(post, Some(decision), done);
-            }
+            Answering::Settled(done) => self.end(post, Some(decision), done),
             Answering::Answered => {}
         }
         self.state = State::Over;
