@@ -54,7 +54,9 @@ struct Pended {
     state: State,
     /// Copies sent that were not answered: while there are any, it may have been applied.
     unanswered: u32,
-    /// To whom copies were sent that may still be answered.
+    /// To whom it was sent last.
+    sent_to: Option<Rank>,
+    /// If it was sent more than once: to whom. Each of them may still answer.
     copies: BTreeSet<Rank>,
     redirects: u32,
     /// How often its inode was looked up again.
@@ -161,6 +163,7 @@ impl Pending {
             forced,
             state: State::Paused,
             unanswered: 0,
+            sent_to: None,
             copies: BTreeSet::new(),
             redirects: 0,
             found_again: 0,
@@ -210,8 +213,11 @@ impl Pending {
             return;
         }
         pended.state = State::Sent(rank);
+        if pended.unanswered > 0 {
+            pended.copies.extend(pended.sent_to.into_iter().chain([rank]));
+        }
+        pended.sent_to = Some(rank);
         pended.unanswered += 1;
-        pended.copies.insert(rank);
         cx.out.send(link, ToMds::Request(pended.request(id, oldest, None)));
     }
 
@@ -330,6 +336,7 @@ impl Pending {
         });
         for pended in self.requests.values_mut() {
             pended.copies.remove(&rank);
+            pended.sent_to = pended.sent_to.filter(|at| *at != rank);
         }
     }
 

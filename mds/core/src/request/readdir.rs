@@ -41,7 +41,7 @@ pub fn readdir(cx: &mut Cx<'_>, dir: Ino, cookie: u64, entries_max: u32) -> Step
     if let Some(from) = NameHash::after_cookie(cookie)
         && let Some(lock) = cx.own.locks.in_page(dir, from, last)
     {
-        // Whoever has been told that it is done must not find it undone here.
+        // Whoever has seen it done at another rank must not find it undone here.
         return Err(Stop::Wait(Wait::Unlock(lock.clone())));
     }
     let mut entries = Vec::with_capacity(chosen.len());

@@ -158,12 +158,18 @@ fn orphan<'a>(cx: &Cx<'_>, ino: Ino) -> Step<Found<'a>> {
 /// # Errors
 /// What to wait for while its region is about to leave.
 pub fn pin(cx: &mut Cx<'_>, client: ClientId, attr: &Attr, dir: Option<Ino>) -> Step<()> {
-    if attr.kind == FileKind::Dir {
-        return Ok(());
-    }
-    if let Some(dir) = dir {
+    if attr.kind != FileKind::Dir
+        && let Some(dir) = dir
+    {
         cx.admit(dir, Intent::Pin)?;
     }
-    cx.own.pins.pin(attr.ino, dir, client);
+    pin_admitted(cx, client, attr, dir);
     Ok(())
+}
+
+/// The same where a change was admitted, which may pin as well, or outside of all regions.
+pub fn pin_admitted(cx: &mut Cx<'_>, client: ClientId, attr: &Attr, dir: Option<Ino>) {
+    if attr.kind != FileKind::Dir {
+        cx.own.pins.pin(attr.ino, dir, client);
+    }
 }

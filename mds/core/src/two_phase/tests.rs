@@ -447,7 +447,7 @@ fn nothing_is_put_into_a_directory_that_is_about_to_go() {
     cluster.assert_at_rest();
 }
 
-/// It was answered when it was decided, and this rank has not done its part yet.
+/// At another rank it may be seen to be done, and this one has not done its part yet.
 #[test]
 fn a_listing_waits_for_what_is_locked_in_its_part_of_the_directory() {
     let mut cluster = Cluster::new();
