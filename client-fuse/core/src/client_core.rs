@@ -171,6 +171,9 @@ impl ClientCore {
             Some(Continuity::Kept) => {}
             Some(Continuity::Broken) => self.on_evicted(rank),
         }
+        if self.sessions.is_new_life(rank) {
+            self.pending.forget_copies(rank);
+        }
         for range in &opened.ranges {
             self.numbers.add(rank, *range);
         }
@@ -279,6 +282,7 @@ impl ClientCore {
     /// have done already is sent again. What it has lent is not ours any more; what we refer to is
     /// claimed anew.
     fn on_evicted(&mut self, rank: Rank) {
+        self.pending.forget_copies(rank);
         let lost = self.pending.on_evicted(rank);
         self.numbers.drop_rank(rank);
         self.calls.note_lost(lost);
@@ -291,6 +295,7 @@ impl ClientCore {
 
     /// A rank's store is destroyed. What it did for us and may not have been repeated elsewhere is lost.
     fn on_rank_lost(&mut self, rank: Rank, out: &mut Effects) {
+        self.pending.forget_copies(rank);
         for (from, notice) in self.sessions.on_lost(rank, out) {
             if let Some(link) = self.sessions.open_link(from) {
                 out.send(link, ToMds::Acked(notice));

@@ -176,7 +176,7 @@ impl Fixture {
         let opened = Opened {
             session: self.session_age,
             lease: common::limit::LEASE,
-            ranges: vec![self.lends.unwrap_or(lent(rank))],
+            ranges: vec![self.lends.unwrap_or_else(|| lent(rank))],
             durable: Seq(0),
             map_epoch: self.map.epoch,
         };

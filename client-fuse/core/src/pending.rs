@@ -38,8 +38,8 @@ pub(crate) struct Pending {
     applied: BTreeSet<(Rank, Seq, RequestId)>,
     last_id: u64,
     finished: VecDeque<Finished>,
-    /// Answered, while other copies are still with that rank: each answer pins what it names.
-    answered_again: BTreeMap<RequestId, (Rank, Op)>,
+    /// Answered, while these ranks may still answer other copies: each answer pins what it names.
+    answered_again: BTreeMap<RequestId, (BTreeSet<Rank>, Op)>,
     /// What became of files of whose making we have not been told yet.
     overtaken: BTreeMap<Ino, Notice>,
 }
@@ -57,6 +57,10 @@ struct Pended {
     state: State,
     /// Copies sent that were not answered: while there are any, it may have been applied.
     unanswered: u32,
+    /// To whom it was sent last.
+    sent_to: Option<Rank>,
+    /// If it was sent more than once: to whom. Each of them may still answer.
+    copies: BTreeSet<Rank>,
     redirects: u32,
     /// How often its inode was looked up again.
     found_again: u32,
@@ -165,6 +169,8 @@ impl Pending {
             forced,
             state: State::Paused,
             unanswered: 0,
+            sent_to: None,
+            copies: BTreeSet::new(),
             redirects: 0,
             found_again: 0,
             moved_back: 0,
@@ -218,6 +224,10 @@ impl Pending {
             return;
         }
         pended.state = State::Sent(rank);
+        if pended.unanswered > 0 {
+            pended.copies.extend(pended.sent_to.into_iter().chain([rank]));
+        }
+        pended.sent_to = Some(rank);
         pended.unanswered += 1;
         cx.out.send(link, ToMds::Request(pended.request(id, oldest, None)));
     }
@@ -266,8 +276,8 @@ impl Pending {
         let Outcome::Done(answer) = reply.outcome else { return };
         let op = match self.requests.get(&reply.id) {
             Some(pended) => pended.op.clone(),
-            None => match self.answered_again.remove(&reply.id) {
-                Some((at, op)) if at == rank => op,
+            None => match self.answered_again.get(&reply.id) {
+                Some((copies, op)) if copies.contains(&rank) => op.clone(),
                 Some(_) | None => return,
             },
         };
@@ -314,19 +324,19 @@ impl Pending {
         result: Result<Answer, FsError>,
         until: Monotonic,
     ) {
-        if let Some(Pended { owner, op, .. }) = self.take_out(id, rank) {
+        if let Some(Pended { owner, op, .. }) = self.take_out(id) {
             self.finished.push_back(Finished { id, owner, op, result, rank, until });
         }
     }
 
-    /// A request was answered by that rank, for good.
-    fn take_out(&mut self, id: RequestId, rank: Rank) -> Option<Pended> {
+    /// A request was answered, for good.
+    fn take_out(&mut self, id: RequestId) -> Option<Pended> {
         let pended = self.requests.remove(&id)?;
         if let Some(ino) = pended.made() {
             self.overtaken.remove(&ino);
         }
-        if pended.unanswered > 0 {
-            self.answered_again.insert(id, (rank, pended.op.clone()));
+        if pended.unanswered > 0 && !pended.copies.is_empty() {
+            self.answered_again.insert(id, (pended.copies.clone(), pended.op.clone()));
         }
         Some(pended)
     }
@@ -340,8 +350,20 @@ impl Pending {
             // What is being replayed has a position in a life that is over.
             if matches!(self.requests.get(&id).map(|p| &p.state), Some(State::Applied(..))) {
                 self.applied.remove(&entry);
-                self.take_out(id, rank);
+                self.take_out(id);
             }
+        }
+    }
+
+    /// A life of the rank, or our session with it, is over: it will not answer what it had.
+    pub(crate) fn forget_copies(&mut self, rank: Rank) {
+        self.answered_again.retain(|_, (copies, _)| {
+            copies.remove(&rank);
+            !copies.is_empty()
+        });
+        for pended in self.requests.values_mut() {
+            pended.copies.remove(&rank);
+            pended.sent_to = pended.sent_to.filter(|at| *at != rank);
         }
     }
 
@@ -383,7 +405,6 @@ impl Pending {
 
     /// The connection is gone: what was sent waits to be sent again.
     pub(crate) fn on_lost(&mut self, rank: Rank) {
-        self.answered_again.retain(|_, (at, _)| *at != rank);
         for pended in self.requests.values_mut() {
             match pended.state {
                 State::Sent(at) | State::Numbers(at) if at == rank => {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use common::id::{Incarnation, Ino, Rank, Seq, TwoPhaseId};
+use common::name::NameHash;
 use serde::{Deserialize, Serialize};
 
 use crate::row::EntryKey;
@@ -59,6 +60,17 @@ impl LockTable {
             .iter()
             .find(|(lock, _)| matches!(lock, Lock::Entry(key) if key.dir == dir))
             .map(|(lock, operation)| (lock.clone(), *operation))
+    }
+
+    /// The lock on some name in a part of a directory; `last`: the end of it, if there is more behind.
+    #[must_use]
+    pub fn in_page(&self, dir: Ino, from: NameHash, last: Option<NameHash>) -> Option<&Lock> {
+        self.held.keys().find(|lock| match lock {
+            Lock::Entry(key) => {
+                key.dir == dir && key.hash >= from && last.is_none_or(|last| key.hash <= last)
+            }
+            Lock::Inode(_) | Lock::Contents(_) | Lock::Parent(_) => false,
+        })
     }
 
     /// # Panics

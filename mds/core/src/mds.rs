@@ -100,6 +100,8 @@ impl Mds {
                 let fetched = sweep::without_listed(fetched, &self.own);
                 let asked = self.own.namespace.on_fetched(fetched);
                 self.clients.on_fetched(&asked);
+                // What is held here by mistake is not given back here.
+                self.verify_claims(out);
                 self.wake(now, &Wait::Fetch(asked), out);
                 self.go_on_after_loss(now, out);
                 self.compare_claims(now, out);

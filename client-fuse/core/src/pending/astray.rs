@@ -78,7 +78,7 @@ impl Pending {
             return self.finish(id, from, Err(FsError::NotFound), NEVER);
         }
         let place = cx.atlas.inodes.place(ino);
-        if was_moved(pended, &cx.atlas) {
+        if was_moved(pended, cx.atlas) {
             return self.dispatch(id, cx);
         }
         pended.forced = None;
@@ -104,10 +104,13 @@ impl Pending {
     fn seek(&mut self, id: RequestId, ino: Ino, from: Rank, cx: &mut Cx<'_>) {
         let Some(pended) = self.requests.get_mut(&id) else { return };
         let place = cx.atlas.inodes.place(ino);
-        let holds_file = pended.target().is_some_and(|target| {
-            let is_there = matches!(&target.place, Place::Entry { dir, .. } if *dir == ino);
-            is_there && cx.atlas.inodes.is_referred(target.ino)
-        });
+        // The file that is asked for, if it is its directory that is gone.
+        let file = pended
+            .target()
+            .cloned()
+            .filter(|target| matches!(&target.place, Place::Entry { dir, .. } if *dir == ino));
+        let holds_file =
+            file.as_ref().is_some_and(|target| cx.atlas.inodes.is_referred(target.ino));
         let ranks = cx.atlas.map.iter().flat_map(|map| map.ranks.keys());
         let next = ranks.copied().find(|rank| !pended.sought.contains(rank));
         match next {
@@ -123,7 +126,10 @@ impl Pending {
             }
             Some(_) | None if self.we_move(ino, id, cx) => self.pause(id, cx),
             Some(_) | None if self.move_back(id, ino, cx) => self.pause(id, cx),
-            Some(_) | None => self.finish(id, from, Err(gone(&place)), NEVER),
+            Some(_) | None => {
+                let place = file.map_or(place, |target| target.place);
+                self.finish(id, from, Err(gone(&place)), NEVER);
+            }
         }
     }
 
@@ -196,7 +202,7 @@ impl Pending {
             Ok(_) | Err(_) => None,
         };
         let is_first = pended.found_again == 1;
-        if was_moved(pended, &cx.atlas) {
+        if was_moved(pended, cx.atlas) {
             self.dispatch(id, cx);
         } else if found != Some(ino) {
             self.seek(id, ino, from, cx);

@@ -440,10 +440,8 @@ fn directories_are_not_pinned_by_their_attributes() {
     world.assert_nothing_sent_but_session();
 }
 
-/// The rank had it before the connection broke, answered that on the new one, and then the copy.
-#[test]
-fn a_second_answer_pins_what_it_names() {
-    cov_mark::check!(a_second_answer_pins);
+/// A look-up of which rank 0 has two copies, since its connection broke.
+fn asked_again() -> (Fixture, CallId, RequestId) {
     let mut world = Fixture::new();
     let call = world.call(Call::Lookup { dir: Ino(1), name: name("f") });
     let (_, first) = world.request();
@@ -451,15 +449,43 @@ fn a_second_answer_pins_what_it_names() {
     world.pass(SOON);
     let (_, again) = world.request();
     assert_eq!(again.id, first.id);
-    world.reply(R0, again.id, None, here(20));
-    world.reply(R0, again.id, None, here(20));
-    assert!(world.answer(call).is_ok());
+    (world, call, first.id)
+}
 
+#[track_caller]
+fn assert_given_back(world: &mut Fixture, count: u64) {
     world.refer(References::Forgotten { items: vec![(Ino(20), 1)] });
     world.pass(SOON);
     let (_, forget) = world.request();
     let Op::Forget { items } = forget.op else { panic!("{forget:?}") };
-    assert_eq!(items.iter().map(|item| item.count).collect::<Vec<_>>(), [2]);
+    assert_eq!(items.iter().map(|item| item.count).collect::<Vec<_>>(), [count]);
+}
+
+/// The rank had it before the connection broke, answered that on the new one, and then the copy.
+#[test]
+fn a_second_answer_pins_what_it_names() {
+    cov_mark::check!(a_second_answer_pins);
+    let (mut world, call, id) = asked_again();
+    world.reply(R0, id, None, here(20));
+    world.reply(R0, id, None, here(20));
+    assert!(world.answer(call).is_ok());
+
+    assert_given_back(&mut world, 2);
+}
+
+/// One rank did it and could not say so yet when the connection broke; meanwhile the directory went to another
+/// one, which answers what is sent again. The first answers on its new connection, and has counted that.
+#[test]
+fn an_answer_that_was_withheld_pins_what_it_names_whoever_has_answered_since() {
+    let (mut world, call, id) = asked_again();
+    world.reply(R0, id, None, redirect(1, R1, 9));
+    let (at, moved) = world.request();
+    assert_eq!((at, moved.id), (R1, id));
+    world.reply(R1, id, None, here(20));
+    world.reply(R0, id, None, here(20));
+    assert!(world.answer(call).is_ok());
+
+    assert_given_back(&mut world, 2);
 }
 
 /// The connection broke before we were told that it was made; somebody has renamed it since.

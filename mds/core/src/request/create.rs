@@ -36,7 +36,7 @@ pub fn create(cx: &mut Cx<'_>, client: ClientId, request: &Request, create: &Cre
     let attr = inode.attr.clone();
     cx.own.namespace.put_entry(*dir, name, Linkage::Primary(Box::new(inode)), cx.out);
     enter(cx, *dir, parent, request.at, Subdirs::Same);
-    target::pin(cx, client, &attr, Some(*dir))?;
+    target::pin_admitted(cx, client, &attr, Some(*dir));
     Ok(Done::changed(Answer::Found(Found::Here(attr))))
 }
 

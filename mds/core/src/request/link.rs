@@ -69,7 +69,7 @@ pub fn link(
     cx.own.namespace.put_entry(dir, name, remote, cx.out);
     // The old name may be in the same directory; its row has not changed but for this entry.
     enter(cx, dir, parent, request.at, Subdirs::Same);
-    target::pin(cx, client, &attr, None)?;
+    target::pin_admitted(cx, client, &attr, None);
     let found = Found::Remote { ino: attr.ino, kind: attr.kind, rank: home, attr: Some(attr) };
     Ok(Done { answer: Answer::Found(found), effect: Changed::Something, awaited })
 }

@@ -44,7 +44,7 @@ pub fn pinned(cx: &mut Cx<'_>, client: ClientId, dir: Ino, linkage: &Linkage) ->
                 None
             };
             if let Some(attr) = &attr {
-                target::pin(cx, client, attr, None)?;
+                target::pin_admitted(cx, client, attr, None);
             }
             Ok(Found::Remote { ino: *ino, kind: *kind, rank, attr })
         }

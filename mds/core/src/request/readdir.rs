@@ -6,7 +6,7 @@ use common::name::NameHash;
 use common::wire::reply::{Answer, Page, PageEnd, PageEntry};
 
 use super::{Done, lookup};
-use crate::cx::{Cx, Step};
+use crate::cx::{Cx, Step, Stop, Wait};
 use crate::row::Linkage;
 use crate::subtree::Intent;
 
@@ -36,6 +36,13 @@ pub fn readdir(cx: &mut Cx<'_>, dir: Ino, cookie: u64, entries_max: u32) -> Step
             bytes += name.as_bytes().len() + ENTRY_BYTES;
             chosen.push((hash, name.clone(), linkage.clone()));
         }
+    }
+    let last = chosen.last().map(|(hash, ..)| *hash).filter(|_| end == PageEnd::More);
+    if let Some(from) = NameHash::after_cookie(cookie)
+        && let Some(lock) = cx.own.locks.in_page(dir, from, last)
+    {
+        // Whoever has seen it done at another rank must not find it undone here.
+        return Err(Stop::Wait(Wait::Unlock(lock.clone())));
     }
     let mut entries = Vec::with_capacity(chosen.len());
     for (hash, name, linkage) in chosen {

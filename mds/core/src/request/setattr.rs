@@ -64,6 +64,6 @@ fn changed(cx: &mut Cx<'_>, client: ClientId, found: target::Found<'_>) -> Step<
     let attr = found.attr();
     let dir = found.embedded_in();
     found.store(cx);
-    target::pin(cx, client, &attr, dir)?;
+    target::pin_admitted(cx, client, &attr, dir);
     Ok(Done::changed(Answer::Attr(attr)))
 }

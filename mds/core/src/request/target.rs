@@ -109,7 +109,15 @@ pub fn find<'a>(cx: &mut Cx<'_>, target: &'a Target, intent: Intent) -> Step<Fou
             Ok(Found::Dir { ino, dir: cx.dir(ino)?.clone() })
         }
         Place::Entry { dir, name } => {
-            cx.admit(*dir, intent)?;
+            if let Err(stop) = cx.admit(*dir, intent) {
+                // Its last name may have gone, and then the directory, before its holder could hear of it.
+                return match stop {
+                    Stop::Gone(_) => orphan(cx, ino).map_err(|_| stop),
+                    Stop::Refuse(_) | Stop::Redirect(_) | Stop::Wait(_) | Stop::TwoPhase => {
+                        Err(stop)
+                    }
+                };
+            }
             match cx.entry(*dir, name)? {
                 Some(Linkage::Primary(inode)) if inode.attr.ino == ino => {
                     Ok(Found::Entry { dir: *dir, name, inode: *inode })
@@ -150,12 +158,18 @@ fn orphan<'a>(cx: &Cx<'_>, ino: Ino) -> Step<Found<'a>> {
 /// # Errors
 /// What to wait for while its region is about to leave.
 pub fn pin(cx: &mut Cx<'_>, client: ClientId, attr: &Attr, dir: Option<Ino>) -> Step<()> {
-    if attr.kind == FileKind::Dir {
-        return Ok(());
-    }
-    if let Some(dir) = dir {
+    if attr.kind != FileKind::Dir
+        && let Some(dir) = dir
+    {
         cx.admit(dir, Intent::Pin)?;
     }
-    cx.own.pins.pin(attr.ino, dir, client);
+    pin_admitted(cx, client, attr, dir);
     Ok(())
+}
+
+/// The same where a change was admitted, which may pin as well, or outside of all regions.
+pub fn pin_admitted(cx: &mut Cx<'_>, client: ClientId, attr: &Attr, dir: Option<Ino>) {
+    if attr.kind != FileKind::Dir {
+        cx.own.pins.pin(attr.ino, dir, client);
+    }
 }

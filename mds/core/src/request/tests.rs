@@ -478,3 +478,42 @@ fn the_umask_counts_where_there_is_no_default_acl() {
     let got = mds.ask(A, Op::GetXattr { target: Target::dir(ino), name: default });
     assert_eq!(got, Outcome::Done(Answer::Xattr(XattrValue(acl.into()))));
 }
+
+/// The store is slow, so its holder has not heard yet that its last name is gone; and then the directory goes.
+#[test]
+fn an_orphan_is_one_also_if_the_directory_it_was_in_is_gone() {
+    let mut mds = Fixture::new();
+    let dir = mds.mkdir(A, ROOT, "d");
+    let file = mds.create(A, dir, "f");
+    let unlink = mds.request(Op::Unlink { dir, name: name("f") });
+    mds.say(B, conn(B, 1), ToMds::Request(unlink));
+    mds.ask(A, Op::Rmdir { dir: ROOT, name: name("d") });
+    let getattr = mds.ask(A, Op::Getattr { target: in_entry(file, dir, "f") });
+    assert!(matches!(getattr, Outcome::Done(Answer::Attr(attr)) if attr.nlink == 0));
+}
+
+/// Its connection broke while it gave something back, and its directory is elsewhere by now, with what it held.
+#[test]
+fn what_was_claimed_by_mistake_is_not_given_back_here() {
+    let mut mds = Fixture::new();
+    let target = in_entry(Ino(0x7777), Ino(0x7000), "f");
+    mds.slow = true;
+    mds.say(A, conn(A, 2), ToMds::Open { client: A, oldest: RequestId(0) });
+    let pins = vec![PinClaim { target: target.clone(), count: 2 }];
+    mds.say(A, conn(A, 2), ToMds::Claim { pins });
+    mds.say(A, conn(A, 2), ToMds::ClaimsDone);
+    mds.say(A, conn(A, 2), ToMds::ReplayDone);
+    let op = Op::Forget { items: vec![Forget { target: target.clone(), count: 2 }] };
+    let forget = mds.request(op);
+    mds.say(A, conn(A, 2), ToMds::Request(forget.clone()));
+    mds.answer_fetches();
+    let told = mds.told(conn(A, 2));
+    let answers: Vec<&Outcome> = told
+        .iter()
+        .filter_map(|msg| match msg {
+            ToClient::Reply(reply) if reply.id == forget.id => Some(&reply.outcome),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(answers, [&Outcome::Done(Answer::NotHere(vec![target]))]);
+}

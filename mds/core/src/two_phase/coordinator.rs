@@ -86,7 +86,8 @@ pub enum State {
 /// When the client is answered.
 #[derive(Clone, Debug, Hash)]
 pub enum Answering {
-    /// Once it is settled: others may have cached what it changed, and must have let go of that.
+    /// Once it is settled everywhere: what every rank then says is after it, and others may have cached what
+    /// it changed and must have let go of that.
     Settled(Done),
     /// Nobody waits, or not in this life.
     Answered,

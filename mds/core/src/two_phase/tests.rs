@@ -446,3 +446,45 @@ fn nothing_is_put_into_a_directory_that_is_about_to_go() {
     assert_eq!(cluster.reply(R1, B, id), Some(Outcome::Gone { ino: D1 }));
     cluster.assert_at_rest();
 }
+
+/// At another rank it may be seen to be done, and this one has not done its part yet.
+#[test]
+fn a_listing_waits_for_what_is_locked_in_its_part_of_the_directory() {
+    let mut cluster = Cluster::new();
+    cluster.at(R0).create(A, D0, "f");
+    let file = cluster.at(R0).create(A, D0, "g");
+    cluster.send(R1, A, mv((D0, "f"), (D1, "f"), R0, RenameMode::Replace));
+    cluster.run_until(R0, "Prepared");
+    let listing = Op::Readdir { dir: D0, cookie: 0, entries_max: 10 };
+    let id = cluster.send(R0, B, listing).id;
+    assert_eq!(cluster.reply(R0, B, id), None);
+    cluster.run();
+    match cluster.reply(R0, B, id) {
+        Some(Outcome::Done(Answer::Page(page))) => {
+            let inodes: Vec<Ino> = page
+                .entries
+                .iter()
+                .filter_map(|entry| match &entry.found {
+                    Found::Here(attr) => Some(attr.ino),
+                    Found::Dir { .. } | Found::Remote { .. } => None,
+                })
+                .collect();
+            assert_eq!(inodes, [file]);
+        }
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
+/// What another rank says is after what was answered here.
+#[test]
+fn who_is_answered_finds_it_done_everywhere() {
+    let mut cluster = Cluster::new();
+    let id = cluster.send(R0, A, Op::Rmdir { dir: ROOT, name: name("r1") }).id;
+    cluster.run_until(R1, "Prepared");
+    while cluster.reply(R0, A, id).is_none() {
+        assert!(cluster.step());
+    }
+    let set = common::attr::SetAttr { mode: Some(0o700), ..Default::default() };
+    let setattr = cluster.send(R1, A, Op::Setattr { target: Target::dir(D1), set }).id;
+    assert_eq!(cluster.reply(R1, A, setattr), Some(Outcome::Gone { ino: D1 }));
+}

@@ -113,11 +113,13 @@ impl World {
         }
         if matches!(message, ToClient::Opened(_)) {
             host.opened.insert(it.life.rank);
+            if host.standing == Standing::Disturbed {
+                // What was answered before its session ended has arrived by now, and pins nothing.
+                host.kernel.unpin_all();
+            }
         }
-        host.hears = match &message {
-            ToClient::Reply(reply) => reply.applied.map(|_| reply.id),
-            _ => None,
-        };
+        let reply = if let ToClient::Reply(reply) = &message { Some(reply) } else { None };
+        host.hears = reply.filter(|reply| reply.applied.is_some()).map(|reply| reply.id);
         self.client_input(it.client, Input::FromMds { link: it.link, message })?;
         self.clients[it.client].hears = None;
         Ok(())

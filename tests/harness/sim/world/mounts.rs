@@ -280,16 +280,16 @@ impl World {
     }
 
     pub(super) fn is_for_the_dead(&self, event: &Event) -> bool {
-        let client = match event {
-            Event::Connects { client, .. }
-            | Event::NoConnection { client, .. }
-            | Event::ClientTimer(client, ..)
-            | Event::Map(Who::Client(client), _)
-            | Event::Process { client, .. }
-            | Event::Post(Post::Dials(Caller::Client(client))) => *client,
-            _ => return false,
+        let (Event::Connects { client, .. }
+        | Event::NoConnection { client, .. }
+        | Event::ClientTimer(client, ..)
+        | Event::Map(Who::Client(client), _)
+        | Event::Process { client, .. }
+        | Event::Post(Post::Dials(Caller::Client(client)))) = event
+        else {
+            return false;
         };
-        self.clients[client].standing == Standing::Dead
+        self.clients[*client].standing == Standing::Dead
     }
 
     /// Nothing is left of the dead; what they asked for has happened, or will not.
