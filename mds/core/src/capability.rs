@@ -5,7 +5,8 @@
 //! attributes of files embedded in its entries) or of one inode at its home. It comes with an answer, and
 //! ends by itself [`CAPABILITY_TIME`] after the client had asked. Until then its holder hears of every change
 //! that somebody else makes, and whoever makes it is answered when the holder has let go of what it had
-//! cached: it keeps the capability, but not what is not true any more.
+//! cached: it keeps the capability, but not what is not true any more. Until then nobody hears of the change
+//! in another way: what was asked since waits for the same acknowledgements.
 //!
 //! Nothing of this is stored, and nothing of it travels:
 //! * a rank that begins anew serves when its clients have dropped what its earlier life told them, or
@@ -41,7 +42,12 @@ pub struct CapabilityTable {
     holders: BTreeMap<Scope, BTreeMap<ClientId, Monotonic>>,
     /// These may hold anything here, from another rank.
     suspects: BTreeMap<ClientId, Monotonic>,
+    /// What has changed and is not known yet to these, who have been told.
+    unheard: BTreeMap<Scope, Told>,
 }
+
+/// Acknowledgements to wait for.
+pub type Told = BTreeSet<(ClientId, NoticeId)>;
 
 impl CapabilityTable {
     fn grant(&mut self, scope: Scope, client: ClientId, now: Monotonic) {
@@ -62,8 +68,30 @@ impl CapabilityTable {
             .collect()
     }
 
+    /// These have changed, and that is not known before all of it is. Tells what is to be waited for.
+    fn change(&mut self, scopes: &BTreeSet<Scope>, told: Told) -> Told {
+        let earlier = scopes.iter().filter_map(|scope| self.unheard.get(scope)).flatten();
+        let told: Told = earlier.copied().chain(told).collect();
+        if !told.is_empty() {
+            self.unheard.extend(scopes.iter().map(|scope| (*scope, told.clone())));
+        }
+        told
+    }
+
+    pub fn on_acked(&mut self, client: ClientId, notice: NoticeId) {
+        self.hear(|it| *it == (client, notice));
+    }
+
+    fn hear(&mut self, has_heard: impl Fn(&(ClientId, NoticeId)) -> bool) {
+        self.unheard.retain(|_, told| {
+            told.retain(|it| !has_heard(it));
+            !told.is_empty()
+        });
+    }
+
     pub fn forget_client(&mut self, client: ClientId) {
         self.suspects.remove(&client);
+        self.hear(|(of, _)| *of == client);
         self.holders.retain(|_, holders| {
             holders.remove(&client);
             !holders.is_empty()
@@ -90,7 +118,8 @@ fn end(now: Monotonic) -> Monotonic {
     now.after(CAPABILITY_TIME + CAPABILITY_MARGIN)
 }
 
-/// An answer goes out at once: what it says may be cached, and the client is on record for it.
+/// What an answer says may be cached, and the client is on record for it: should it change before the answer
+/// is sent, the client hears of that first.
 pub fn grant(cx: &mut Cx<'_>, client: ClientId, op: &Op, outcome: &Outcome) -> Promise {
     let scopes = scopes(op, outcome);
     for scope in &scopes {
@@ -119,8 +148,65 @@ fn scopes(op: &Op, outcome: &Outcome) -> BTreeSet<Scope> {
             let known = targets.iter().zip(attrs).filter(|(_, attr)| attr.is_some());
             known.filter_map(|(target, _)| of_target(target)).collect()
         }
+        // A kernel that has cached the one name goes on with the other.
+        (Op::Rename(rename), Outcome::Done(_)) => {
+            [Scope::Dir(rename.from_dir), Scope::Dir(rename.to_dir)].into()
+        }
         _ => BTreeSet::new(),
     }
+}
+
+/// What an answer tells of changes that others do not know of yet: it comes when they do. Its own caches
+/// are the client's business.
+pub fn unheard(cx: &mut Cx<'_>, client: ClientId, op: &Op, outcome: &Outcome) -> Told {
+    if cx.own.capabilities.unheard.is_empty() {
+        return Told::new();
+    }
+    let scopes = concerned(cx, op, outcome);
+    let told = scopes.iter().filter_map(|scope| cx.own.capabilities.unheard.get(scope)).flatten();
+    told.copied().filter(|(of, _)| *of != client).collect()
+}
+
+/// Everything that an answer depends upon.
+fn concerned(cx: &mut Cx<'_>, op: &Op, outcome: &Outcome) -> BTreeSet<Scope> {
+    let mut all = scopes(op, outcome);
+    match op {
+        Op::Lookup { dir, name }
+        | Op::Mkdir { dir, name, .. }
+        | Op::Unlink { dir, name }
+        | Op::Rmdir { dir, name } => all.extend(of_name(cx, *dir, name)),
+        Op::Create(create) => all.extend(of_name(cx, create.dir, &create.name)),
+        Op::Link { target, dir, name, .. } => {
+            all.extend(of_target(target));
+            all.extend(of_name(cx, *dir, name));
+        }
+        Op::Rename(rename) => {
+            all.extend(of_name(cx, rename.from_dir, &rename.from));
+            all.extend(of_name(cx, rename.to_dir, &rename.to));
+        }
+        Op::Readdir { dir, .. } => all.extend([Scope::Dir(*dir)]),
+        Op::Getattr { target }
+        | Op::Setattr { target, .. }
+        | Op::Wrote { target, .. }
+        | Op::Readlink { target }
+        | Op::GetXattr { target, .. }
+        | Op::SetXattr { target, .. }
+        | Op::ListXattr { target }
+        | Op::RemoveXattr { target, .. } => all.extend(of_target(target)),
+        Op::Stat { targets } => all.extend(targets.iter().filter_map(of_target)),
+        Op::Forget { .. } | Op::Sync => {}
+    }
+    all
+}
+
+/// A name, and what it stands for.
+fn of_name(cx: &mut Cx<'_>, dir: Ino, name: &Name) -> Vec<Scope> {
+    let inner = match cx.own.namespace.entry(dir, name) {
+        Ok(Some(Linkage::Dir { ino })) => Some(Scope::Dir(*ino)),
+        Ok(Some(Linkage::Remote { ino, .. })) => Some(Scope::Home(*ino)),
+        Ok(Some(Linkage::Primary(_)) | None) | Err(_) => None,
+    };
+    [Scope::Dir(dir)].into_iter().chain(inner).collect()
 }
 
 fn of_entry(dir: Ino, found: &Found) -> BTreeSet<Scope> {
@@ -152,7 +238,7 @@ struct Touched {
 
 /// Tells everybody who may have cached something of what has just been changed here, but for whoever has
 /// changed it. Names the acknowledgements to wait for.
-pub fn tell(cx: &mut Cx<'_>, requester: ClientId) -> Vec<(ClientId, NoticeId)> {
+pub fn tell(cx: &mut Cx<'_>, requester: ClientId) -> Told {
     let mut dirs: BTreeMap<Ino, Touched> = BTreeMap::new();
     let mut homes = BTreeSet::new();
     for key in cx.own.namespace.take_touched() {
@@ -177,16 +263,20 @@ pub fn tell(cx: &mut Cx<'_>, requester: ClientId) -> Vec<(ClientId, NoticeId)> {
             | Key::Notice(..) => {}
         }
     }
-    let mut awaited = Vec::new();
+    let changed = dirs.keys().copied().map(Scope::Dir);
+    let changed = changed.chain(homes.iter().copied().map(Scope::Home)).collect();
+    let mut told = Told::new();
     for (dir, touched) in dirs {
         let names: Vec<(Name, Option<Ino>)> = touched.names.into_iter().collect();
         let notice = Notice::Changed { dir, names };
-        tell_holders(cx, Scope::Dir(dir), &notice, requester, &mut awaited);
+        tell_holders(cx, Scope::Dir(dir), &notice, requester, &mut told);
     }
     for ino in homes {
-        tell_holders(cx, Scope::Home(ino), &Notice::ChangedAtHome { ino }, requester, &mut awaited);
+        tell_holders(cx, Scope::Home(ino), &Notice::ChangedAtHome { ino }, requester, &mut told);
     }
-    awaited
+    let mut told = cx.own.capabilities.change(&changed, told);
+    told.retain(|(client, _)| *client != requester);
+    told
 }
 
 fn tell_holders(
@@ -194,13 +284,13 @@ fn tell_holders(
     scope: Scope,
     notice: &Notice,
     requester: ClientId,
-    awaited: &mut Vec<(ClientId, NoticeId)>,
+    told: &mut Told,
 ) {
     for client in cx.own.capabilities.holders(scope, cx.now.monotonic) {
         if client != requester
             && let Some(id) = cx.own.sessions.notify(client, notice.clone(), Tell::Now, cx.out)
         {
-            awaited.push((client, id));
+            told.insert((client, id));
         }
     }
 }

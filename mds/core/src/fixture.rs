@@ -343,19 +343,28 @@ impl Fixture {
         }
     }
 
-    /// Asks, and expects the answer at once.
+    /// Asks, and expects the answer as soon as the other client has dropped what it may have cached.
     pub(crate) fn ask(&mut self, client: ClientId, op: Op) -> Outcome {
         let request = self.request(op);
         let id = request.id;
         self.say(client, conn(client, 1), ToMds::Request(request));
+        let other = if client == A { B } else { A };
+        self.ack_some(other, is_of_caches);
         self.reply(client, id).expect("an answer at once").outcome
     }
 
     /// Acknowledges every notice to a client, and tells what they were.
     pub(crate) fn ack_notices(&mut self, client: ClientId) -> Vec<Notice> {
+        self.ack_some(client, |_| true)
+    }
+
+    fn ack_some(&mut self, client: ClientId, wanted: impl Fn(&Notice) -> bool) -> Vec<Notice> {
         let conn = conn(client, 1);
         let (notices, rest): (Vec<ToClient>, Vec<ToClient>) =
-            self.told(conn).into_iter().partition(|msg| matches!(msg, ToClient::Notice { .. }));
+            self.told(conn).into_iter().partition(|msg| match msg {
+                ToClient::Notice { notice, .. } => wanted(notice),
+                _ => false,
+            });
         self.told.entry(conn).or_default().extend(rest);
         let mut seen = Vec::new();
         for msg in notices {
@@ -439,6 +448,10 @@ impl Fixture {
             Op::Setattr { target, set: SetAttr { size: Some(size), ..SetAttr::default() } },
         )
     }
+}
+
+fn is_of_caches(notice: &Notice) -> bool {
+    matches!(notice, Notice::Changed { .. } | Notice::ChangedAtHome { .. })
 }
 
 pub(crate) fn rename_op(from: (Ino, &str), to: (Ino, &str), mode: RenameMode) -> Op {

@@ -15,7 +15,7 @@ use common::wire::reply::{Answer, Outcome, Promise, Reply};
 use common::wire::request::{Op, Request};
 use common::wire::session::ToClient;
 
-use crate::capability;
+use crate::capability::{self, Told};
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::Effect;
 use crate::mutant::mutated;
@@ -66,11 +66,11 @@ pub enum Awaited<'a> {
     Operation,
 }
 
-/// Applied; answered once these have acknowledged what it did to them.
+/// Carried out; answered once these have acknowledged what that, or a change it tells of, did to them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Held {
     reply: Reply,
-    awaited: BTreeSet<(ClientId, NoticeId)>,
+    awaited: Told,
 }
 
 /// What an operation has come to.
@@ -184,8 +184,10 @@ impl Requests {
         };
         match step {
             Ok(done) => self.finish(&parked, done, cx),
-            Err(Stop::Refuse(error)) => self.reply(&parked, None, Outcome::Refused(error), cx),
-            Err(Stop::Redirect(route)) => self.reply(&parked, None, Outcome::Redirect(route), cx),
+            Err(Stop::Refuse(error)) => {
+                self.answer(&parked, None, Outcome::Refused(error), Told::new(), cx);
+            }
+            Err(Stop::Redirect(route)) => self.reply(&parked, Outcome::Redirect(route), cx),
             Err(Stop::Gone(ino)) => self.gone(parked, ino, cx),
             Err(Stop::Wait(wait)) => self.park(parked, wait, cx),
             Err(Stop::TwoPhase) => {
@@ -204,7 +206,7 @@ impl Requests {
                 cov_mark::hit!(gone_comes_after_the_notice);
                 self.park(parked, Wait::Durable(seq), cx);
             }
-            None => self.reply(&parked, None, Outcome::Gone { ino }, cx),
+            None => self.reply(&parked, Outcome::Gone { ino }, cx),
         }
     }
 
@@ -220,14 +222,15 @@ impl Requests {
         self.parked.entry(wait).or_default().push(parked);
     }
 
-    fn finish(&mut self, parked: &Parked, mut done: Done, cx: &mut Cx<'_>) {
-        done.awaited.extend(capability::tell(cx, parked.client));
+    fn finish(&mut self, parked: &Parked, done: Done, cx: &mut Cx<'_>) {
+        let mut awaited = capability::tell(cx, parked.client);
+        awaited.extend(done.awaited);
         let applied = (done.effect == Changed::Something).then(|| {
             let seq = cx.own.advance();
             cx.own.sessions.complete(parked.client, parked.request.id, seq, cx.out);
             seq
         });
-        self.answer(parked, applied, done, cx);
+        self.answer(parked, applied, Outcome::Done(done.answer), awaited, cx);
     }
 
     /// Answers what an operation of several ranks has done.
@@ -239,15 +242,18 @@ impl Requests {
         cx: &mut Cx<'_>,
     ) {
         self.handed_over.remove(&(parked.client, parked.request.id));
-        self.answer(parked, applied, done, cx);
+        let awaited = done.awaited.into_iter().collect();
+        self.answer(parked, applied, Outcome::Done(done.answer), awaited, cx);
     }
 
     /// An operation of several ranks could not be, or is to be tried anew.
     pub fn stop_two_phase(&mut self, parked: Parked, stop: Stop, cx: &mut Cx<'_>) {
         self.handed_over.remove(&(parked.client, parked.request.id));
         match stop {
-            Stop::Refuse(error) => self.reply(&parked, None, Outcome::Refused(error), cx),
-            Stop::Redirect(route) => self.reply(&parked, None, Outcome::Redirect(route), cx),
+            Stop::Refuse(error) => {
+                self.answer(&parked, None, Outcome::Refused(error), Told::new(), cx);
+            }
+            Stop::Redirect(route) => self.reply(&parked, Outcome::Redirect(route), cx),
             Stop::Gone(ino) => self.gone(parked, ino, cx),
             Stop::Wait(wait) => self.park(parked, wait, cx),
             Stop::TwoPhase => unreachable!("the coordinator is where such operations end up"),
@@ -260,31 +266,42 @@ impl Requests {
         self.run(parked, cx)
     }
 
-    fn answer(&mut self, parked: &Parked, applied: Option<Seq>, done: Done, cx: &mut Cx<'_>) {
-        let outcome = Outcome::Done(done.answer);
-        if done.awaited.is_empty() {
-            self.reply(parked, applied, outcome, cx);
-            return;
-        }
-        let (id, map_epoch) = (parked.request.id, cx.map.epoch);
-        // By the time it is sent something else may be true.
-        let reply = Reply { id, applied, map_epoch, outcome, promise: Promise::None };
-        let held = Held { reply, awaited: done.awaited.into_iter().collect() };
-        self.held.insert((parked.client, parked.request.id), held);
-    }
-
-    fn reply(&mut self, parked: &Parked, applied: Option<Seq>, outcome: Outcome, cx: &mut Cx<'_>) {
-        self.answered += 1;
-        tracing::trace!(client = parked.client.0, id = parked.request.id.0, ?outcome, "reply");
-        let (id, map_epoch) = (parked.request.id, cx.map.epoch);
+    /// Answers, when everybody knows who is to know before.
+    fn answer(
+        &mut self,
+        parked: &Parked,
+        applied: Option<Seq>,
+        outcome: Outcome,
+        mut awaited: Told,
+        cx: &mut Cx<'_>,
+    ) {
+        let Parked { client, request } = parked;
+        awaited.extend(capability::unheard(cx, *client, &request.op, &outcome));
         // A change that was made before is answered as it was made: what has become of it since is not known.
-        let promise = if parked.request.op.is_change() && applied.is_none() {
+        let promise = if request.op.is_change() && applied.is_none() {
             Promise::None
         } else {
-            capability::grant(cx, parked.client, &parked.request.op, &outcome)
+            capability::grant(cx, *client, &request.op, &outcome)
         };
-        let reply = Reply { id, applied, map_epoch, outcome, promise };
-        cx.own.sessions.tell(parked.client, ToClient::Reply(reply), cx.out);
+        let reply = Reply { id: request.id, applied, map_epoch: cx.map.epoch, outcome, promise };
+        if awaited.is_empty() {
+            self.send(*client, reply, cx);
+        } else {
+            self.held.insert((*client, request.id), Held { reply, awaited });
+        }
+    }
+
+    /// Says where to ask instead.
+    fn reply(&mut self, parked: &Parked, outcome: Outcome, cx: &mut Cx<'_>) {
+        let (id, map_epoch, promise) = (parked.request.id, cx.map.epoch, Promise::None);
+        let reply = Reply { id, applied: None, map_epoch, outcome, promise };
+        self.send(parked.client, reply, cx);
+    }
+
+    fn send(&mut self, client: ClientId, reply: Reply, cx: &mut Cx<'_>) {
+        self.answered += 1;
+        tracing::trace!(client = client.0, id = reply.id.0, outcome = ?reply.outcome, "reply");
+        cx.own.sessions.tell(client, ToClient::Reply(reply), cx.out);
     }
 
     /// Something that requests waited for has come. Those that need several ranks are returned.
@@ -346,9 +363,9 @@ impl Requests {
             .map(|(key, _)| *key)
             .collect();
         for (client, id) in due {
-            let Some(held) = self.held.remove(&(client, id)) else { continue };
-            self.answered += 1;
-            cx.own.sessions.tell(client, ToClient::Reply(held.reply), cx.out);
+            if let Some(held) = self.held.remove(&(client, id)) {
+                self.send(client, held.reply, cx);
+            }
         }
     }
 

@@ -77,7 +77,8 @@ fn who_changes_something_hears_nothing_of_it() {
     mds.create(A, ROOT, "f");
     reply(&mut mds, A, look_up("f"));
     assert!(reply(&mut mds, A, unlink("f")).applied.is_some());
-    assert_eq!(mds.ack_notices(A), []);
+    let told = mds.ack_notices(A);
+    assert!(told.iter().all(|it| matches!(it, Notice::Unlinked { .. })), "{told:?}");
 }
 
 #[test]
@@ -110,4 +111,26 @@ fn an_orphan_is_not_promised() {
     let getattr = Op::Getattr { target: in_entry(file, ROOT, "f") };
     let answer = reply(&mut mds, A, getattr);
     assert_eq!(answer.promise, Promise::None, "{answer:?}");
+}
+
+/// Or somebody would see it, and somebody else after that what was before.
+#[test]
+fn nobody_hears_of_a_change_before_everybody_who_has_something_cached() {
+    const C: ClientId = ClientId(3);
+    let mut mds = Fixture::new();
+    mds.connect(C, conn(C, 1));
+    mds.create(A, ROOT, "f");
+    reply(&mut mds, B, look_up("g"));
+    let unlinked = send(&mut mds, A, unlink("f"));
+    let again = send(&mut mds, C, unlink("f"));
+    let sought = send(&mut mds, C, look_up("f"));
+    let own = send(&mut mds, B, look_up("f"));
+    assert!(mds.reply(B, own.id).is_some(), "what it has heard before is its own business");
+    for (client, id) in [(A, unlinked.id), (C, again.id), (C, sought.id)] {
+        assert_eq!(mds.reply(client, id), None);
+    }
+    mds.ack_notices(B);
+    for (client, id) in [(A, unlinked.id), (C, again.id), (C, sought.id)] {
+        assert!(mds.reply(client, id).is_some());
+    }
 }

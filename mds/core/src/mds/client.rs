@@ -173,6 +173,7 @@ impl Mds {
             ToMds::Renew { inos_left } => self.on_renew(now, client, inos_left, out),
             ToMds::Acked(notice) => {
                 if self.own.sessions.acked(client, notice, out) {
+                    self.own.capabilities.on_acked(client, notice);
                     let (mut cx, requests) = self.split(now, out);
                     requests.on_acked(client, notice, &mut cx);
                     self.two_phase_acked(now, client, Some(notice), out);
