@@ -3,10 +3,13 @@
 //! An answer with a promise holds for [`CAPABILITY_TIME`] from when it was asked for, as long as its rank
 //! counts us among the living. Whoever changes something of it meanwhile waits until we have told the kernel.
 //! An answer that was asked for before we heard of a change may be older than that, whichever rank it
-//! comes from, and is used once.
+//! comes from, and is used once. So is what was asked for shortly after: where others make one change after the
+//! other, dropping costs more than asking.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use common::attr::Attr;
 use common::error::FsError;
 use common::id::Ino;
 use common::limit::CAPABILITY_TIME;
@@ -17,12 +20,20 @@ use common::wire::request::Op;
 /// Nothing lasts so long: each use asks anew.
 pub(crate) const NEVER: Monotonic = Monotonic(0);
 
+/// After a change nothing is kept for so long.
+const UNSETTLED: Duration = Duration::from_millis(100);
+
+/// Set-user-id and set-group-id.
+const PRIVILEGES: u16 = 0o6000;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Capabilities {
     /// Directories and inodes of which we heard that something changed, and when that was.
     changed: BTreeMap<Ino, Monotonic>,
     /// Directories, and files at their homes, of which the kernel may have something cached.
     held: BTreeMap<Ino, Monotonic>,
+    /// Files that the kernel may believe to give privileges to who executes them.
+    privileged: BTreeSet<Ino>,
 }
 
 /// One answer, and what it is worth.
@@ -42,9 +53,15 @@ impl Capabilities {
         result: &Result<Answer, FsError>,
         promised: Promised,
     ) -> Monotonic {
+        // What was written is not answered with attributes.
+        if !matches!(op, Op::Wrote { .. }) {
+            attrs(result).for_each(|attr| self.told(attr));
+        }
         let about = about(op, result);
-        let is_old =
-            |ino: &Ino| self.changed.get(ino).is_some_and(|changed| *changed >= promised.asked);
+        let is_old = |ino: &Ino| {
+            let changed = self.changed.get(ino);
+            changed.is_some_and(|changed| changed.after(UNSETTLED) >= promised.asked)
+        };
         if promised.promise == Promise::None || about.iter().any(is_old) {
             return NEVER;
         }
@@ -56,22 +73,37 @@ impl Capabilities {
         until
     }
 
+    /// The kernel is told of attributes.
+    fn told(&mut self, attr: &Attr) {
+        if attr.mode & PRIVILEGES == 0 {
+            self.privileged.remove(&attr.ino);
+        } else {
+            self.privileged.insert(attr.ino);
+        }
+    }
+
+    /// The kernel has us clear privileges, and does not do so in what it has cached itself. Whether there was
+    /// something to clear.
+    pub(crate) fn clears_privileges(&mut self, ino: Ino) -> bool {
+        self.privileged.remove(&ino)
+    }
+
     /// Something changed. Tells whether the kernel may have cached anything of it.
     pub(crate) fn on_changed(&mut self, ino: Ino, now: Monotonic) -> bool {
         self.changed.insert(ino, now);
         self.held.get(&ino).is_some_and(|until| *until > now)
     }
 
-    /// Whether the kernel may have cached anything at all; it is told to drop it.
-    pub(crate) fn drop_all(&mut self, now: Monotonic) -> bool {
-        let held = self.held.values().any(|until| *until > now);
-        self.held.clear();
-        held
+    /// Everything may have changed. Names what the kernel may have cached anything of.
+    pub(crate) fn drop_all(&mut self, now: Monotonic) -> Vec<Ino> {
+        let held = std::mem::take(&mut self.held);
+        self.changed.extend(held.keys().map(|ino| (*ino, now)));
+        held.into_iter().filter(|(_, until)| *until > now).map(|(ino, _)| ino).collect()
     }
 
     /// Drops what is of no consequence any more.
     pub(crate) fn trim(&mut self, now: Monotonic, oldest: Monotonic) {
-        self.changed.retain(|_, changed| *changed >= oldest);
+        self.changed.retain(|_, changed| changed.after(UNSETTLED) >= oldest);
         self.held.retain(|_, until| *until > now);
     }
 }
@@ -88,21 +120,33 @@ fn about(op: &Op, result: &Result<Answer, FsError>) -> Vec<Ino> {
             target.place.dir().into_iter().collect()
         }
         Op::Stat { targets } => targets.iter().filter_map(|target| target.place.dir()).collect(),
+        // What the kernel has cached of the one name it goes on with under the other.
+        Op::Rename(rename) => vec![rename.from_dir, rename.to_dir],
         _ => return Vec::new(),
     };
     match result {
         Ok(Answer::Found(found)) => about.push(found.ino()),
-        Ok(Answer::Attr(attr)) => about.push(attr.ino),
         Ok(Answer::Page(page)) => about.extend(page.entries.iter().map(|it| it.found.ino())),
-        Ok(Answer::Stats(attrs)) => about.extend(attrs.iter().flatten().map(|attr| attr.ino)),
-        Ok(_) | Err(_) => {}
+        Ok(_) | Err(_) => about.extend(attrs(result).map(|attr| attr.ino)),
     }
     about
 }
 
+fn attrs(result: &Result<Answer, FsError>) -> impl Iterator<Item = &Attr> {
+    let (one, some, page) = match result {
+        Ok(Answer::Found(found)) => (found.attr(), [].as_slice(), [].as_slice()),
+        Ok(Answer::Attr(attr)) => (Some(attr), [].as_slice(), [].as_slice()),
+        Ok(Answer::Stats(attrs)) => (None, attrs.as_slice(), [].as_slice()),
+        Ok(Answer::Page(page)) => (None, [].as_slice(), page.entries.as_slice()),
+        Ok(_) | Err(_) => (None, [].as_slice(), [].as_slice()),
+    };
+    let page = page.iter().filter_map(|entry| entry.found.attr());
+    one.into_iter().chain(some.iter().flatten()).chain(page)
+}
+
 #[cfg(test)]
 mod tests {
-    use common::attr::{Attr, FileKind, Times};
+    use common::attr::{FileKind, Times};
     use common::name::Name;
     use common::wire::reply::Found;
 
@@ -147,8 +191,24 @@ mod tests {
             assert!(!capabilities.on_changed(ino, at(101)), "nothing is cached");
             assert_eq!(capabilities.until(&op, &result, promised(100, 200)), NEVER);
             assert_eq!(capabilities.until(&op, &result, promised(101, 200)), NEVER);
+            let soon = Promised { asked: at(101).after(UNSETTLED), ..promised(101, 200) };
+            assert_eq!(capabilities.until(&op, &result, soon), NEVER);
             assert!(capabilities.until(&op, &result, promised(102, 200)) > at(102));
             assert!(capabilities.on_changed(ino, at(103)), "something is");
         }
+    }
+
+    #[test]
+    fn who_writes_clears_privileges_that_the_kernel_knows_of() {
+        let mut capabilities = Capabilities::default();
+        let (op, mut result) = look_up();
+        capabilities.until(&op, &result, promised(100, 200));
+        assert!(!capabilities.clears_privileges(FILE));
+        if let Ok(Answer::Found(Found::Here(attr))) = &mut result {
+            attr.mode = 0o4755;
+        }
+        capabilities.until(&op, &result, promised(100, 200));
+        assert!(capabilities.clears_privileges(FILE));
+        assert!(!capabilities.clears_privileges(FILE), "once is enough");
     }
 }

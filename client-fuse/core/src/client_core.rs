@@ -1,6 +1,6 @@
 //! `ClientCore`: owns the parts, and hands each input to the part it concerns.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use common::id::{ClientId, Ino, NoticeId, Rank, RequestId};
 use common::mds_map::MdsMap;
@@ -16,7 +16,8 @@ use crate::cx::Cx;
 use crate::effect::{Effect, Effects};
 use crate::give_back::{GiveBack, on_references, release_if_unused};
 use crate::inode_table::Released;
-use crate::input::{Input, InvalidationId, LinkEnd, LinkId};
+use crate::input::{Input, LinkEnd, LinkId};
+use crate::invalidation::Invalidations;
 use crate::number::NumberPool;
 use crate::pending::{Finished, Owner, Pending};
 use crate::session::{Continuity, Readiness, SessionTable};
@@ -42,13 +43,6 @@ pub struct ClientCore {
     calls: CallTable,
     give_back: GiveBack,
     invalidations: Invalidations,
-}
-
-/// What the kernel is being told, and whom to acknowledge that to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Invalidations {
-    last: u64,
-    under_way: BTreeMap<InvalidationId, (LinkId, NoticeId)>,
 }
 
 /// Splits the core into what bringing requests to their answers may touch, and the rest.
@@ -98,9 +92,8 @@ impl ClientCore {
             Input::Disconnected { link, end } => self.on_disconnected(link, end, now, out),
             Input::FromMds { link, message } => self.on_message(link, message, now, out),
             Input::Invalidated { id } => {
-                let told = self.invalidations.under_way.remove(&id);
-                if let Some((link, notice)) =
-                    told.filter(|(link, _)| self.sessions.rank_at(*link).is_some())
+                if let Some((link, notice)) = self.invalidations.on_done(id, out)
+                    && self.sessions.rank_at(link).is_some()
                 {
                     out.send(link, ToMds::Acked(notice));
                 }
@@ -110,6 +103,7 @@ impl ClientCore {
             Input::Close => self.sessions.close(out),
         }
         self.settle(now, out);
+        self.invalidations.hold_back(out);
     }
 
     /// The map by which ranks are found. None before the first.
@@ -148,7 +142,7 @@ impl ClientCore {
             }
             ToClient::Evicted => {
                 if let Some(rank) = self.sessions.on_evicted(link, now, out) {
-                    self.on_evicted(rank);
+                    self.on_evicted(rank, now, out);
                 }
             }
         }
@@ -166,10 +160,11 @@ impl ClientCore {
         // It may have begun a session in place of ours, and died before it could say that it is new.
         let ours = self.numbers.is_among(rank, &opened.ranges);
         let age = if ours { opened.session } else { SessionAge::New };
+        let first = self.sessions.is_first(rank);
         match self.sessions.on_opened(link, age, now, out) {
             None => return,
             Some(Continuity::Kept) => {}
-            Some(Continuity::Broken) => self.on_evicted(rank),
+            Some(Continuity::Broken) => self.on_evicted(rank, now, out),
         }
         if self.sessions.is_new_life(rank) {
             self.pending.forget_copies(rank);
@@ -178,9 +173,10 @@ impl ClientCore {
             self.numbers.add(rank, *range);
         }
         self.atlas.inodes.forget_moves();
-        if self.sessions.is_new_life(rank) && self.atlas.capabilities.drop_all(now.monotonic) {
-            // It does not know what its earlier life has told us, and waits for this.
-            out.push(Effect::DropCaches);
+        if self.sessions.is_new_life(rank) || (first && age == SessionAge::Resumed) {
+            // It does not know what an earlier life has told us, nor, if it has what another rank had, what
+            // that one has; and waits for this.
+            self.drop_caches(now, out);
         }
         let claims = self.give_back.claims(rank, &self.atlas, &self.pending);
         for pins in claims.chunks(CLAIMS_MAX) {
@@ -212,25 +208,15 @@ impl ClientCore {
         }
         self.atlas.noticed(notice);
         self.pending.noticed(notice);
+        let (names, mut inodes) = self.touched(notice);
         match notice {
-            Notice::Changed { dir, names } => {
-                return self.on_changed((link, id), (Some(*dir), names), now, out);
-            }
-            Notice::ChangedAtHome { ino } => {
-                self.atlas.capabilities.on_changed(*ino, now.monotonic);
-                out.push(Effect::DropAttributes { ino: *ino });
-            }
+            Notice::Changed { .. } | Notice::ChangedAtHome { .. } => {}
             Notice::Moved { ino, place, rank, .. } => {
-                // Changes of it are told to those who asked for it where it is now.
-                self.atlas.capabilities.on_changed(*ino, now.monotonic);
-                out.push(Effect::DropAttributes { ino: *ino });
                 self.give_back.moved(*ino, place, *rank);
                 // It counts us among those it waits for, should it have to start anew.
                 let _it_will_open = self.sessions.want(*rank, self.atlas.map.as_ref(), out);
             }
             Notice::Unlinked { ino, rank } => {
-                self.atlas.capabilities.on_changed(*ino, now.monotonic);
-                out.push(Effect::DropAttributes { ino: *ino });
                 self.give_back.moved(*ino, &Place::Orphan { rank: *rank }, *rank);
             }
             Notice::Expect { rank } => {
@@ -240,48 +226,57 @@ impl ClientCore {
                 }
             }
         }
-        out.send(link, ToMds::Acked(id));
+        let capabilities = &mut self.atlas.capabilities;
+        let mut held = false;
+        inodes.extend(names.as_ref().map(|(dir, _)| *dir));
+        for ino in &inodes {
+            held |= capabilities.on_changed(*ino, now.monotonic);
+        }
+        if held {
+            let inodes = inodes.into_iter().collect();
+            self.invalidations.begin(Some((link, id)), names, inodes, out);
+        } else {
+            out.send(link, ToMds::Acked(id));
+        }
     }
 
-    /// The kernel is told, unless it has nothing of the kind; then the rank hears that it knows.
-    fn on_changed(
-        &mut self,
-        (link, notice): (LinkId, NoticeId),
-        (dir, names): (Option<Ino>, &[(Name, Option<Ino>)]),
-        now: Now,
-        out: &mut Effects,
-    ) {
-        let mut inodes: BTreeSet<Ino> = names.iter().filter_map(|(_, ino)| *ino).collect();
-        if let Some(dir) = dir {
-            let known = names.iter().filter_map(|(name, _)| self.atlas.inodes.named(dir, name));
-            inodes.extend(known);
+    /// Of which names and inodes a notice says that something has changed.
+    fn touched(&self, notice: &Notice) -> (Option<(Ino, Vec<Name>)>, BTreeSet<Ino>) {
+        match notice {
+            Notice::Changed { dir, names } => {
+                let known = names.iter().filter_map(|(name, _)| self.atlas.inodes.named(*dir, name));
+                let inodes = names.iter().filter_map(|(_, ino)| *ino).chain(known).collect();
+                (Some((*dir, names.iter().map(|(name, _)| name.clone()).collect())), inodes)
+            }
+            // Changes of what has moved are told to those who asked for it where it is now.
+            Notice::ChangedAtHome { ino }
+            | Notice::Moved { ino, .. }
+            | Notice::Unlinked { ino, .. } => (None, [*ino].into()),
+            Notice::Expect { .. } => (None, BTreeSet::new()),
         }
-        let mut held = false;
-        for ino in inodes.iter().chain(&dir) {
-            held |= self.atlas.capabilities.on_changed(*ino, now.monotonic);
+    }
+
+    fn drop_caches(&mut self, now: Now, out: &mut Effects) {
+        let inodes = self.atlas.capabilities.drop_all(now.monotonic);
+        if !inodes.is_empty() {
+            out.push(Effect::DropCaches { inodes });
         }
-        if !held {
-            return out.send(link, ToMds::Acked(notice));
-        }
-        self.invalidations.last += 1;
-        let id = InvalidationId(self.invalidations.last);
-        self.invalidations.under_way.insert(id, (link, notice));
-        let names = names.iter().map(|(name, _)| name.clone()).collect();
-        out.push(Effect::Invalidate { id, dir, names, inodes: inodes.into_iter().collect() });
     }
 
     fn on_disconnected(&mut self, link: LinkId, end: LinkEnd, now: Now, out: &mut Effects) {
         let Some(rank) = self.sessions.on_disconnected(link, end, now, out) else { return };
         match end {
             LinkEnd::Broken => self.pending.on_lost(rank),
-            LinkEnd::Evicted => self.on_evicted(rank),
+            LinkEnd::Evicted => self.on_evicted(rank, now, out),
         }
     }
 
     /// The rank has ended the session, and with it forgotten what it did for us: nothing that it may
     /// have done already is sent again. What it has lent is not ours any more; what we refer to is
     /// claimed anew.
-    fn on_evicted(&mut self, rank: Rank) {
+    fn on_evicted(&mut self, rank: Rank, now: Now, out: &mut Effects) {
+        // Nobody tells us any more what changes.
+        self.drop_caches(now, out);
         self.pending.forget_copies(rank);
         let lost = self.pending.on_evicted(rank);
         self.numbers.drop_rank(rank);
@@ -350,6 +345,12 @@ impl ClientCore {
     fn settle(&mut self, now: Now, out: &mut Effects) {
         while let Some(finished) = self.pending.take_finished() {
             self.count_pin(&finished, now, out);
+            if let (Op::Wrote { target, kill_privileges: true, .. }, Ok(_)) =
+                (&finished.op, &finished.result)
+                && self.atlas.capabilities.clears_privileges(target.ino)
+            {
+                self.invalidations.begin(None, None, vec![target.ino], out);
+            }
             let cx = cx!(self, now, out);
             match finished.owner {
                 Owner::Call(id) => {

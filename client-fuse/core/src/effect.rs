@@ -51,22 +51,19 @@ pub enum Effect {
         dir: Ino,
         name: Name,
     },
-    /// Somebody else has changed something: what the kernel has cached of these names of a directory, of
-    /// its attributes, and of those of these inodes is not true any more. Reported by
-    /// [`Input::Invalidated`](crate::Input::Invalidated) when the kernel knows. May block, so nothing waits
-    /// for it here.
+    /// What the kernel has cached of these names of a directory, and of the attributes of these inodes, is
+    /// not true any more. Reported by [`Input::Invalidated`](crate::Input::Invalidated) when the kernel
+    /// knows. May block, so nothing waits for it here.
     Invalidate {
         id: InvalidationId,
-        dir: Option<Ino>,
-        names: Vec<Name>,
+        names: Option<(Ino, Vec<Name>)>,
         inodes: Vec<Ino>,
     },
-    /// The kernel is to ask for the attributes of this inode again. Takes effect before the next effect.
-    DropAttributes {
-        ino: Ino,
+    /// The kernel is to ask for every name again, and for the attributes of these inodes. Takes effect
+    /// before the next effect.
+    DropCaches {
+        inodes: Vec<Ino>,
     },
-    /// The kernel is to ask for everything again. Takes effect before the next effect.
-    DropCaches,
     /// Neither the kernel nor a handle refers to the file any more: what is open of it may close.
     Forgotten {
         ino: Ino,
@@ -125,6 +122,10 @@ impl Effects {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    pub(crate) fn take_answers(&mut self) -> Vec<Effect> {
+        self.list.extract_if(.., |effect| matches!(effect, Effect::Answer { .. })).collect()
     }
 
     pub(crate) fn push(&mut self, effect: Effect) {

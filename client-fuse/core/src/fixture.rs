@@ -157,8 +157,7 @@ impl Fixture {
                 }
                 Effect::DropName { dir, name } => self.dropped.push((dir, name)),
                 Effect::Invalidate { .. }
-                | Effect::DropAttributes { .. }
-                | Effect::DropCaches
+                | Effect::DropCaches { .. }
                 | Effect::Forgotten { .. } => {}
             }
         }

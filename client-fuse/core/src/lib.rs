@@ -4,6 +4,7 @@
 //! [`client_core`] dispatches. Below them, [`atlas`] knows where things are ([`route`],
 //! [`inode_table`]), [`session`] keeps one conversation with each rank, [`pending`] brings a
 //! request to its answer, [`give_back`] returns pins, [`call`] makes operations out of requests.
+//! [`capability`] says what the kernel may cache, [`invalidation`] what it must not any more.
 //!
 //! ```text
 //!   Input ──▶ client_core ──▶ call ──▶ pending ──▶ session ──▶ Effect
@@ -22,6 +23,7 @@ mod effect;
 mod give_back;
 mod inode_table;
 mod input;
+mod invalidation;
 mod number;
 mod pending;
 mod route;

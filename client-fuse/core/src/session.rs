@@ -195,6 +195,11 @@ impl SessionTable {
             .is_some_and(|session| session.earlier.is_some() && session.earlier != session.life)
     }
 
+    /// Whether a rank has never taken a session of ours up.
+    pub(crate) fn is_first(&self, rank: Rank) -> bool {
+        self.sessions.get(&rank).is_none_or(|session| session.life.is_none())
+    }
+
     /// Until when a rank counts us among the living, at least.
     pub(crate) fn lease(&self, rank: Rank) -> Monotonic {
         self.sessions.get(&rank).map_or(NEVER, |session| session.heard.after(LEASE))

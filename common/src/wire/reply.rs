@@ -141,6 +141,14 @@ impl Found {
             Self::Dir { ino, .. } | Self::Remote { ino, .. } => *ino,
         }
     }
+
+    #[must_use]
+    pub fn attr(&self) -> Option<&Attr> {
+        match self {
+            Self::Here(attr) => Some(attr),
+            Self::Dir { attr, .. } | Self::Remote { attr, .. } => attr.as_ref(),
+        }
+    }
 }
 
 /// The places of what a rename moved. The client corrects what it knows of these inodes.
