@@ -6,6 +6,7 @@
 //! this happens, [`checker`], which looks on, and [`random`], which tries one seed after another.
 
 pub mod action;
+pub mod cache;
 pub mod checker;
 pub mod client;
 pub mod daemon;

@@ -159,7 +159,7 @@ impl ClientNode {
                         outs.push(Out { to: *to, letter });
                     }
                 }
-                Effect::Answer { call, result } => {
+                Effect::Answer { call, result, .. } => {
                     let before = self.answers.insert(call, result);
                     assert!(before.is_none(), "one answer");
                 }
@@ -169,7 +169,11 @@ impl ClientNode {
                 Effect::StopTimer(timer) => {
                     self.timers.remove(&timer);
                 }
-                Effect::DropName { .. } | Effect::Forgotten { .. } => {}
+                // A kernel that keeps nothing.
+                Effect::Invalidate { id, .. } => self.turn(Input::Invalidated { id }, outs),
+                Effect::DropCaches { .. }
+                | Effect::DropName { .. }
+                | Effect::Forgotten { .. } => {}
             }
         }
     }

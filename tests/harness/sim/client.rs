@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use client_core::{Call, CallId, ClientCore, Done, ListDetail, Timer};
+use common::attr::Attr;
 use common::error::FsError;
 use common::id::{ClientId, Ino, MapEpoch, Rank, RequestId};
 use common::mds_map::MdsMap;
+use common::name::Name;
 use common::time::{Monotonic, Now, Timestamp};
 use common::wire::request::{Node, Rename};
 
+use super::cache::Cache;
 use super::history::OperationId;
 use super::kernel::{Kernel, Lock};
 use super::operation::{Answer, Make, Operation, Outcome, Seen};
@@ -23,6 +26,7 @@ pub struct ClientHost {
     pub id: ClientId,
     pub core: ClientCore,
     pub kernel: Kernel,
+    pub cache: Cache,
     pub calls: BTreeMap<CallId, Waiting>,
     call_last: u64,
     timers: BTreeMap<Timer, u64>,
@@ -96,6 +100,7 @@ impl ClientHost {
             id,
             core,
             kernel: Kernel::default(),
+            cache: Cache::default(),
             calls: BTreeMap::new(),
             call_last: 0,
             timers: BTreeMap::new(),
@@ -126,6 +131,31 @@ impl ClientHost {
         if let Some(request) = self.hears {
             self.changes.insert(request, Change { id, asked, made });
         }
+    }
+
+    /// The kernel forgets an inode; tells how often it had been named.
+    pub fn forget(&mut self, ino: Ino) -> u64 {
+        self.cache.forget(ino);
+        self.kernel.forget(ino)
+    }
+
+    /// What the kernel answers without asking. Linux would do so also while the inode is being changed from
+    /// here: a process could be told of that by another mount, and see what was before on its own.
+    #[must_use]
+    pub fn cached(&self, operation: &Operation<Ino>, world: Monotonic) -> Option<Outcome<Ino>> {
+        let changing = operation.node().is_some_and(|ino| self.kernel.is_changing(ino));
+        let answer = self.cache.answer(operation, self.now(world).monotonic);
+        answer.filter(|_| !changing)
+    }
+
+    /// The kernel drops what it was told to. What is locked stays until all names are looked up once more.
+    pub fn invalidate(&mut self, names: Option<(Ino, Vec<Name>)>, inodes: &[Ino]) {
+        match names {
+            Some((dir, _)) if self.kernel.is_locked(dir) => self.cache.drop_all_names(),
+            Some((dir, names)) => self.cache.drop_names(dir, &names),
+            None => (),
+        }
+        self.cache.drop_attributes(inodes);
     }
 
     #[must_use]
@@ -222,15 +252,7 @@ pub fn outcome(operation: &Operation<Ino>, result: Result<Done, FsError>) -> Out
         Done::Nothing => Answer::Done,
         Done::Entry(attr) => Answer::Entry { node: attr.ino, kind: attr.kind },
         Done::Attr(_) if operation.is_change() => Answer::Done,
-        Done::Attr(attr) => Answer::Attr(Seen {
-            node: attr.ino,
-            kind: attr.kind,
-            mode: attr.mode,
-            nlink: attr.nlink,
-            uid: attr.uid,
-            gid: attr.gid,
-            size: attr.size,
-        }),
+        Done::Attr(attr) => Answer::Attr(seen(&attr)),
         Done::Listing(listing) => {
             let entries = listing.entries.into_iter();
             let mut names: Vec<_> = entries.map(|it| (it.name, it.ino, it.kind)).collect();
@@ -244,4 +266,18 @@ pub fn outcome(operation: &Operation<Ino>, result: Result<Done, FsError>) -> Out
             Answer::XattrNames(names)
         }
     })
+}
+
+/// What the model vouches for of attributes.
+#[must_use]
+pub fn seen(attr: &Attr) -> Seen<Ino> {
+    Seen {
+        node: attr.ino,
+        kind: attr.kind,
+        mode: attr.mode,
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        size: attr.size,
+    }
 }

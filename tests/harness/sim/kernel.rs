@@ -174,6 +174,16 @@ impl Kernel {
         }
     }
 
+    #[must_use]
+    pub fn is_locked(&self, ino: Ino) -> bool {
+        self.locks.contains_key(&ino)
+    }
+
+    #[must_use]
+    pub fn is_changing(&self, ino: Ino) -> bool {
+        self.locks.get(&ino) == Some(&Held::Exclusive)
+    }
+
     fn use_inode(&mut self, ino: Ino, begins: bool) {
         if let Some(known) = self.inodes.get_mut(&ino) {
             known.busy = if begins { known.busy + 1 } else { known.busy - 1 };

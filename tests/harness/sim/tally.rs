@@ -27,12 +27,14 @@ pub struct Tally {
     /// Migrations that the balancer began, and how often an operator wanted one to be cancelled.
     pub balancer_moves: u64,
     pub balancer_cancels: u64,
+    /// Answers that kernels gave by themselves.
+    pub cached: u64,
     /// For an answer, of a client to which nothing had happened.
     pub longest_wait: Duration,
 }
 
 impl Tally {
-    fn all(&self) -> [(&'static str, u64); 12] {
+    fn all(&self) -> [(&'static str, u64); 13] {
         [
             ("deaths", self.deaths),
             ("take-overs", self.take_overs),
@@ -46,6 +48,7 @@ impl Tally {
             ("sessions ended", self.sessions_ended),
             ("moves by the balancer", self.balancer_moves),
             ("of them cancelled", self.balancer_cancels),
+            ("answers from caches", self.cached),
         ]
     }
 }
@@ -64,6 +67,7 @@ impl std::ops::AddAssign for Tally {
         self.sessions_ended += other.sessions_ended;
         self.balancer_moves += other.balancer_moves;
         self.balancer_cancels += other.balancer_cancels;
+        self.cached += other.cached;
         self.longest_wait = self.longest_wait.max(other.longest_wait);
     }
 }

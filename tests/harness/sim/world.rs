@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client_core::LinkId;
+use client_core::{InvalidationId, LinkId};
 use common::id::{ClusterId, Ino, MigrationId, Rank, Seq};
 use common::mds_map::{MdsMap, Switch};
-use common::name::NameHashKey;
+use common::name::{Name, NameHashKey};
 use common::time::Monotonic;
 use common::wire::admin::AdminReply;
 use common::wire::session::{ToClient, ToMds};
@@ -130,6 +130,12 @@ pub(super) enum Event {
     },
     ClientTimer(usize, client_core::Timer, u64),
     Map(Who, Arc<MdsMap>),
+    Invalidates {
+        client: usize,
+        id: InvalidationId,
+        names: Option<(Ino, Vec<Name>)>,
+        inodes: Vec<Ino>,
+    },
     Process {
         client: usize,
         process: usize,
@@ -316,6 +322,9 @@ impl World {
                 self.client_timer(client, timer, number)?
             }
             Event::Map(to, map) => self.map_arrives(to, &map)?,
+            Event::Invalidates { client, id, names, inodes } => {
+                self.invalidates(client, id, names, &inodes)?;
+            }
             Event::Process { client, process } => self.process(client, process)?,
             Event::Fault(number) => self.fault(number)?,
             Event::Dies(life, death) => {

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use client_core::{
-    Call, CallId, Done, Effect, Effects, Input, LinkEnd, LinkId, ListDetail, Listed, References,
+    Call, CallId, Done, Effect, Effects, Input, InvalidationId, LinkEnd, LinkId, ListDetail, Listed, References,
     Timer,
 };
 use common::attr::FileKind;
 use common::error::FsError;
 use common::id::Ino;
+use common::name::Name;
+use common::time::Monotonic;
 use common::wire::request::Caller;
 use common::wire::session::ToClient;
 use mds_core::input::ConnId;
@@ -16,6 +18,7 @@ use mds_core::input::ConnId;
 use super::{Event, Violation, World};
 use crate::sim::action::{self, Action};
 use crate::sim::client::{self, Asks, Standing, Waiting};
+use crate::sim::history::OperationId;
 use crate::sim::kernel::{How, Lock, locks_of};
 use crate::sim::network::{Lane, Life, Way};
 use crate::sim::operation::{Answer, Operation, Outcome};
@@ -23,6 +26,8 @@ use crate::sim::trace::Who;
 
 const THINK: Duration = Duration::from_millis(25);
 const CONNECT: Duration = Duration::from_millis(5);
+/// Until the kernel knows what it is told.
+const INVALIDATE: Duration = Duration::from_millis(2);
 
 impl World {
     pub(super) fn client_input(&mut self, number: usize, input: Input) -> Result<(), Violation> {
@@ -57,7 +62,15 @@ impl World {
                     self.along(Lane::ToRank(conn), Event::ToRank(conn, message));
                 }
             }
-            Effect::Answer { call, result } => self.answered(client, call, result)?,
+            Effect::Answer { call, result, until } => self.answered(client, call, result, until)?,
+            Effect::Invalidate { id, names, inodes } => {
+                self.soon(INVALIDATE, Event::Invalidates { client, id, names, inodes });
+            }
+            Effect::DropCaches { inodes } => {
+                let cache = &mut self.clients[client].cache;
+                cache.drop_all_names();
+                cache.drop_attributes(&inodes);
+            }
             Effect::SetTimer { timer, at } => {
                 let host = &mut self.clients[client];
                 let (at, number) = (host.in_world(at), host.set_timer(timer));
@@ -67,6 +80,18 @@ impl World {
             Effect::Forgotten { .. } | Effect::DropName { .. } => (),
         }
         Ok(())
+    }
+
+    /// The kernel knows.
+    pub(super) fn invalidates(
+        &mut self,
+        client: usize,
+        id: InvalidationId,
+        names: Option<(Ino, Vec<Name>)>,
+        inodes: &[Ino],
+    ) -> Result<(), Violation> {
+        self.clients[client].invalidate(names, inodes);
+        self.client_input(client, Input::Invalidated { id })
     }
 
     /// A connection is made if that life of the rank still listens.
@@ -184,7 +209,7 @@ impl World {
                 self.refer(client, References::Released { ino })?;
             }
             Action::Forget(ino) => {
-                let count = host.kernel.forget(ino);
+                let count = host.forget(ino);
                 self.refer(client, References::Forgotten { items: vec![(ino, count)] })?;
             }
             Action::Sync => return self.wait_for(client, process, Asks::Sync, Call::Sync),
@@ -237,6 +262,10 @@ impl World {
             self.data.insert(node);
         }
         let id = self.history.ask(operation.clone());
+        if let Some(outcome) = self.clients[client].cached(&operation, self.now) {
+            self.tally.cached += 1;
+            return self.conclude(client, process, (id, &operation), outcome);
+        }
         let call = client::call(&operation);
         self.wait_for(client, process, Asks::Operation(id, operation), call)
     }
@@ -275,6 +304,7 @@ impl World {
         client: usize,
         call: CallId,
         result: Result<Done, FsError>,
+        until: Monotonic,
     ) -> Result<(), Violation> {
         let Some(waiting) = self.clients[client].calls.remove(&call) else {
             let what = format!("client {client} was answered a call twice: {call:?}");
@@ -284,42 +314,58 @@ impl World {
         self.check_wait(client, waiting.since)?;
         self.clients[client].processes[process].busy = false;
         match waiting.asks {
-            Asks::Sync | Asks::Anything => (),
-            Asks::Page(dir) => return self.page(client, process, dir, result),
+            Asks::Sync | Asks::Anything => {
+                self.pause(client, process);
+                Ok(())
+            }
+            Asks::Page(dir) => self.page(client, process, dir, (result, until)),
             Asks::Operation(id, operation) => {
+                let host = &mut self.clients[client];
+                host.cache.learn(&operation, &result, until);
                 let outcome = client::outcome(&operation, result);
-                self.trace.line(self.now, Who::Client(client), "answer", || {
-                    format!("{} {operation:?} -> {outcome:?}", id.0)
-                });
-                let standing = self.clients[client].standing;
-                let kernel = &self.clients[client].kernel;
-                let unpinned = operation.node().is_some_and(|ino| !kernel.is_pinned(ino));
-                // An orphan that nobody pins may be no more.
-                let gone = match outcome {
-                    Err(FsError::Stale) => true,
-                    Err(FsError::NotFound) => standing == Standing::Disturbed,
-                    Ok(_) | Err(_) => false,
-                };
-                if gone && unpinned {
-                    self.history.withdraw(id)?;
-                } else if outcome == Err(FsError::Io) && self.is_in_doubt(client, &operation) {
-                    self.history.abandon(id);
-                } else {
-                    self.history.answer(id, &outcome)?;
-                    if outcome.is_ok() && operation.is_change() {
-                        self.clients[client].note_change(id, waiting.since, &outcome);
-                    }
+                host.kernel_learns(&operation, outcome.as_ref().ok());
+                if outcome.is_ok() && operation.is_change() {
+                    host.note_change(id, waiting.since, &outcome);
                 }
-                self.clients[client].kernel_learns(&operation, outcome.as_ref().ok());
-                if let (Operation::Write { node, .. }, Err(_)) = (&operation, &outcome) {
-                    self.data.remove(node);
-                }
-                if outcome.is_err() || !self.clients[client].lock_found(process, &outcome) {
-                    self.clients[client].processes[process].plan.clear();
-                }
-                self.last = Some(outcome);
+                self.conclude(client, process, (id, &operation), outcome)
             }
         }
+    }
+
+    /// A process has its answer.
+    fn conclude(
+        &mut self,
+        client: usize,
+        process: usize,
+        (id, operation): (OperationId, &Operation<Ino>),
+        outcome: Outcome<Ino>,
+    ) -> Result<(), Violation> {
+        self.trace.line(self.now, Who::Client(client), "answer", || {
+            format!("{} {operation:?} -> {outcome:?}", id.0)
+        });
+        let standing = self.clients[client].standing;
+        let kernel = &self.clients[client].kernel;
+        let unpinned = operation.node().is_some_and(|ino| !kernel.is_pinned(ino));
+        // An orphan that nobody pins may be no more.
+        let gone = match outcome {
+            Err(FsError::Stale) => true,
+            Err(FsError::NotFound) => standing == Standing::Disturbed,
+            Ok(_) | Err(_) => false,
+        };
+        if gone && unpinned {
+            self.history.withdraw(id)?;
+        } else if outcome == Err(FsError::Io) && self.is_in_doubt(client, operation) {
+            self.history.abandon(id);
+        } else {
+            self.history.answer(id, &outcome)?;
+        }
+        if let (Operation::Write { node, .. }, Err(_)) = (operation, &outcome) {
+            self.data.remove(node);
+        }
+        if outcome.is_err() || !self.clients[client].lock_found(process, &outcome) {
+            self.clients[client].processes[process].plan.clear();
+        }
+        self.last = Some(outcome);
         self.pause(client, process);
         Ok(())
     }
@@ -335,7 +381,7 @@ impl World {
         client: usize,
         process: usize,
         dir: Ino,
-        result: Result<Done, FsError>,
+        (result, until): (Result<Done, FsError>, Monotonic),
     ) -> Result<(), Violation> {
         let last = match result {
             Ok(Done::Listing(listing)) => {
@@ -345,7 +391,9 @@ impl World {
                     // had thrown the entry away.
                     let known = self.history.knows(entry.ino);
                     if let Some(attr) = entry.attr.as_ref().filter(|_| known) {
-                        self.clients[client].kernel.meet(attr.ino, attr.kind, dir);
+                        let host = &mut self.clients[client];
+                        host.kernel.meet(attr.ino, attr.kind, dir);
+                        host.cache.entry(dir, &entry.name, attr, until);
                         let (ino, kind, at) = (entry.ino, entry.kind, entry.at);
                         entries.push(Listed { ino, kind, name: entry.name.clone(), at });
                     }

@@ -284,6 +284,7 @@ impl World {
         | Event::NoConnection { client, .. }
         | Event::ClientTimer(client, ..)
         | Event::Map(Who::Client(client), _)
+        | Event::Invalidates { client, .. }
         | Event::Process { client, .. }
         | Event::Post(Post::Dials(Caller::Client(client)))) = event
         else {

@@ -73,6 +73,7 @@ impl World {
             | Event::NoConnection { .. }
             | Event::ClientTimer(..)
             | Event::Map(..)
+            | Event::Invalidates { .. }
             | Event::Process { .. }
             | Event::Fault(_)
             | Event::Dies(..)

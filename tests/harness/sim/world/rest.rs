@@ -183,8 +183,8 @@ impl World {
                 if idle.is_empty() {
                     break;
                 }
-                let kernel = &mut self.clients[client].kernel;
-                let items = idle.into_iter().map(|ino| (ino, kernel.forget(ino))).collect();
+                let host = &mut self.clients[client];
+                let items = idle.into_iter().map(|ino| (ino, host.forget(ino))).collect();
                 self.refer(client, References::Forgotten { items })?;
             }
         }
