@@ -17,9 +17,8 @@ use common::wire::reply::{Answer, Found};
 use common::wire::request::{Caller, Op, Place, Target};
 
 use crate::call::listing::Partial;
-use crate::capability::NEVER;
 use crate::cx::Cx;
-use crate::effect::Done;
+use crate::effect::{Done, Effect};
 use crate::give_back::{GiveBack, release_if_unused};
 use crate::input::{Call, CallId, Signal};
 use crate::pending::{Finished, Owner, Pending};
@@ -44,6 +43,7 @@ struct Active {
     lookups: u32,
     /// The shortest time for which what was answered so far may be used.
     until: Monotonic,
+    change: Option<RequestId>,
 }
 
 /// What the next answer is for.
@@ -76,6 +76,9 @@ impl CallTable {
         let Some(active) = self.calls.get_mut(&id) else { return };
         active.requests.remove(&finished.id);
         active.until = active.until.min(finished.until);
+        if finished.op.is_change() && finished.result.is_ok() {
+            active.change = Some(finished.id);
+        }
         let step = std::mem::replace(&mut active.step, Step::Asking);
         let completing = match &step {
             Step::Completing(ino) => Some(*ino),
@@ -98,7 +101,7 @@ impl CallTable {
                 }
             }
             Next::Answer(result) => {
-                let until = active.until;
+                let (until, change) = (active.until, active.change);
                 self.calls.remove(&id);
                 if let Ok(Done::Entry(attr)) = &result {
                     cx.atlas.inodes.looked_up(attr.ino);
@@ -106,7 +109,7 @@ impl CallTable {
                 if let Some(ino) = completing {
                     release_if_unused(ino, give_back, cx);
                 }
-                cx.out.answer(id, result, until);
+                cx.out.push(Effect::Answer { call: id, result, until, change });
             }
         }
     }
@@ -133,7 +136,7 @@ impl CallTable {
             cx.atlas.inodes.end_completing(ino);
             release_if_unused(ino, give_back, cx);
         }
-        cx.out.answer(id, Err(FsError::Interrupted), NEVER);
+        cx.out.answer(id, Err(FsError::Interrupted));
     }
 }
 

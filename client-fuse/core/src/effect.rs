@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 
 use common::attr::{Attr, FileKind};
 use common::error::FsError;
-use common::id::{Incarnation, Ino, Rank};
+use common::id::{Incarnation, Ino, Rank, RequestId};
 use common::name::Name;
 use common::time::Monotonic;
 use common::wire::reply::PageEnd;
 use common::wire::request::{XattrName, XattrValue};
 use common::wire::session::ToMds;
 
+use crate::capability::NEVER;
 use crate::input::{CallId, InvalidationId, LinkId};
 use crate::timer::Timer;
 
@@ -38,6 +39,8 @@ pub enum Effect {
         result: Result<Done, FsError>,
         /// Until when the kernel may use it again. Past: not at all.
         until: Monotonic,
+        /// The request by which a rank has changed something for it.
+        change: Option<RequestId>,
     },
     /// Setting a timer again moves it.
     SetTimer {
@@ -136,8 +139,9 @@ impl Effects {
         self.push(Effect::Send { link, message });
     }
 
-    pub(crate) fn answer(&mut self, call: CallId, result: Result<Done, FsError>, until: Monotonic) {
-        self.push(Effect::Answer { call, result, until });
+    /// An answer that no rank has given.
+    pub(crate) fn answer(&mut self, call: CallId, result: Result<Done, FsError>) {
+        self.push(Effect::Answer { call, result, until: NEVER, change: None });
     }
 
     pub(crate) fn set_timer(&mut self, timer: Timer, at: Monotonic) {

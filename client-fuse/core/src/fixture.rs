@@ -146,7 +146,7 @@ impl Fixture {
                         self.sent.push((*rank, message));
                     }
                 }
-                Effect::Answer { call, result, until: _ } => {
+                Effect::Answer { call, result, .. } => {
                     assert_eq!(self.answers.insert(call, result), None, "one answer to a call");
                 }
                 Effect::SetTimer { timer, at } => {

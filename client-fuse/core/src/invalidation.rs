@@ -66,7 +66,6 @@ mod tests {
     use common::error::FsError;
 
     use super::*;
-    use crate::capability::NEVER;
     use crate::input::CallId;
 
     fn answers(out: &mut Effects) -> Vec<u64> {
@@ -83,10 +82,10 @@ mod tests {
         let notice = (LinkId(1), NoticeId(1));
         invalidations.begin(Some(notice), None, vec![Ino(7)], &mut out);
         invalidations.begin(None, None, vec![Ino(8)], &mut out);
-        out.answer(CallId(1), Err(FsError::Io), NEVER);
+        out.answer(CallId(1), Err(FsError::Io));
         invalidations.hold_back(&mut out);
         invalidations.begin(None, None, vec![Ino(9)], &mut out);
-        out.answer(CallId(2), Err(FsError::Io), NEVER);
+        out.answer(CallId(2), Err(FsError::Io));
         invalidations.hold_back(&mut out);
         assert_eq!(invalidations.on_done(InvalidationId(2), &mut out), None);
         assert_eq!(answers(&mut out), []);

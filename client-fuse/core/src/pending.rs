@@ -260,6 +260,9 @@ impl Pending {
             Outcome::Done(answer) => {
                 self.on_done(reply.id, (rank, promised), answer, reply.applied, cx);
             }
+            Outcome::Refused(error) if pended.has_foreign_number(rank, error, cx) => {
+                self.dispatch(reply.id, cx);
+            }
             Outcome::Refused(error) => {
                 let result = Err(error);
                 let until = cx.atlas.capabilities.until(&pended.op, &result, promised);

@@ -206,11 +206,13 @@ impl Namespace {
 
     pub fn put_inode(&mut self, ino: Ino, inode: Inode, out: &mut Effects) {
         self.inodes.insert(ino, Some(inode.clone()));
+        self.touched.insert(Key::Inode(ino));
         out.put(Row::Inode(ino, inode));
     }
 
     pub fn remove_inode(&mut self, ino: Ino, out: &mut Effects) {
         self.inodes.insert(ino, None);
+        self.touched.insert(Key::Inode(ino));
         out.delete(Key::Inode(ino));
     }
 

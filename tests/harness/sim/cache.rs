@@ -59,7 +59,9 @@ impl Cache {
             (Operation::Lookup { dir, name }, Err(FsError::NotFound)) => {
                 self.names.insert((*dir, name.clone()), (None, until));
             }
-            (_, Ok(Done::Attr(attr))) => self.attr(attr, until),
+            (Operation::Getattr { .. } | Operation::Setattr { .. }, Ok(Done::Attr(attr))) => {
+                self.attr(attr, until);
+            }
             _ => (),
         }
     }

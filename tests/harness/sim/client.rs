@@ -41,8 +41,6 @@ pub struct ClientHost {
     pub opened: BTreeSet<Rank>,
     /// Changes that a rank has answered, as far as they may still be at risk.
     pub changes: BTreeMap<RequestId, Change>,
-    /// The request whose answer it is hearing, if a rank has made a change for that.
-    pub hears: Option<RequestId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +109,6 @@ impl ClientHost {
             standing: Standing::Lives,
             opened: BTreeSet::new(),
             changes: BTreeMap::new(),
-            hears: None,
         }
     }
 
@@ -123,14 +120,17 @@ impl ClientHost {
     }
 
     /// What it has just heard was the answer to a change.
-    pub fn note_change(&mut self, id: OperationId, asked: Monotonic, outcome: &Outcome<Ino>) {
+    pub fn note_change(
+        &mut self,
+        request: RequestId,
+        (id, asked): (OperationId, Monotonic),
+        outcome: &Outcome<Ino>,
+    ) {
         let made = match outcome {
             Ok(Answer::Entry { node, .. }) => Some(*node),
             Ok(_) | Err(_) => None,
         };
-        if let Some(request) = self.hears {
-            self.changes.insert(request, Change { id, asked, made });
-        }
+        self.changes.insert(request, Change { id, asked, made });
     }
 
     /// The kernel forgets an inode; tells how often it had been named.

@@ -1,15 +1,16 @@
 //! The first request of each operation.
 
+use std::collections::BTreeSet;
+
 use common::attr::{FileKind, SetAttr};
 use common::error::FsError;
-use common::id::{Ino, Rank};
+use common::id::{Ino, Rank, RequestId};
 use common::limit::PAGE_ENTRIES_MAX;
 use common::time::Monotonic;
 use common::wire::request::{Caller, Create, Op};
 
 use crate::atlas::Atlas;
 use crate::call::{Active, CallTable, Step};
-use crate::capability::NEVER;
 use crate::cx::Cx;
 use crate::effect::Done;
 use crate::input::{Call, CallId};
@@ -32,27 +33,29 @@ impl CallTable {
             First::Sync => return self.sync(id, caller, pending, cx),
         };
         let request = pending.begin(Owner::Call(id), caller, op, cx);
-        let requests = [request].into();
-        self.calls.insert(id, Active { caller, call, step, requests, lookups: 0, until: FOREVER });
+        self.calls.insert(id, Active::new(caller, call, step, [request].into()));
     }
 
     fn sync(&mut self, id: CallId, caller: Caller, pending: &mut Pending, cx: &mut Cx<'_>) {
         if std::mem::take(&mut self.lost) {
-            return cx.out.answer(id, Err(FsError::Io), NEVER);
+            return cx.out.answer(id, Err(FsError::Io));
         }
         let ranks = pending.ranks_with_changes();
         if ranks.is_empty() {
-            return cx.out.answer(id, Ok(Done::Nothing), NEVER);
+            return cx.out.answer(id, Ok(Done::Nothing));
         }
         let requests = ranks
             .into_iter()
             .map(|rank| pending.begin_at(rank, Owner::Call(id), Op::Sync, cx))
             .collect();
         let call = Call::Sync;
-        self.calls.insert(
-            id,
-            Active { caller, call, step: Step::Syncing, requests, lookups: 0, until: FOREVER },
-        );
+        self.calls.insert(id, Active::new(caller, call, Step::Syncing, requests));
+    }
+}
+
+impl Active {
+    fn new(caller: Caller, call: Call, step: Step, requests: BTreeSet<RequestId>) -> Self {
+        Self { caller, call, step, requests, lookups: 0, until: FOREVER, change: None }
     }
 }
 

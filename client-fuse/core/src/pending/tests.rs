@@ -69,6 +69,11 @@ fn a_number_that_may_be_in_use_is_not_used_again() {
     world.pass(SOON);
     let again = world.serve(R0, redirect(10, R1, 3));
     assert_eq!(again.op, lost.op);
+    let again = world.serve(R1, Outcome::Refused(FsError::Stale));
+    assert_eq!(again.op, lost.op, "it may have been made with that number, which has come along");
+    let (_, elsewhere) = world.request();
+    let Op::Create(elsewhere) = elsewhere.op else { panic!() };
+    assert!(lent(R1).contains(elsewhere.ino), "it was not");
     world.sent.clear();
     world.call(create(1, "g"));
     let (_, next) = world.request();

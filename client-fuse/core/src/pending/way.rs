@@ -116,12 +116,13 @@ impl Pended {
         let (Op::Create(Create { ino, .. }) | Op::Mkdir { ino, .. }) = &mut self.op else {
             return true;
         };
-        // What is replayed was made once, and somebody may refer to it by its number.
-        let made = self.owner == Owner::Replay;
+        // What is replayed was made once, and somebody may refer to it by its number. What was not answered
+        // may have been made, and may travel: whoever has not made it says so.
+        let made = self.owner == Owner::Replay || self.unanswered > 0;
         if *ino != UNNUMBERED && (made || cx.numbers.accepts(rank, *ino)) {
             return true;
         }
-        if *ino != UNNUMBERED && self.unanswered == 0 {
+        if *ino != UNNUMBERED {
             // Every copy was turned away, so the number was never used.
             cx.numbers.give_back(*ino);
         }
@@ -132,5 +133,18 @@ impl Pended {
             cx.sessions.renew_early(rank, left, cx.now, cx.out);
         }
         taken.is_some()
+    }
+
+    /// A rank has refused it. Whether that is for its number, which another rank has lent.
+    pub(super) fn has_foreign_number(&mut self, rank: Rank, error: FsError, cx: &Cx<'_>) -> bool {
+        let (Op::Create(Create { ino, .. }) | Op::Mkdir { ino, .. }) = &mut self.op else {
+            return false;
+        };
+        let foreign = error == FsError::Stale && !cx.numbers.accepts(rank, *ino);
+        if foreign {
+            cov_mark::hit!(a_number_is_not_taken_elsewhere);
+            *ino = UNNUMBERED;
+        }
+        foreign
     }
 }

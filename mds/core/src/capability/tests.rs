@@ -72,6 +72,19 @@ fn attributes_are_promised() {
 }
 
 #[test]
+fn attributes_of_a_file_of_several_names_are_promised() {
+    let mut mds = Fixture::new();
+    let file = mds.create(A, ROOT, "f");
+    let (target, rank) = (in_entry(file, ROOT, "f"), common::id::Rank(0));
+    mds.ask(A, Op::Link { target, dir: ROOT, name: name("g"), rank });
+    let target = Target { ino: file, place: Place::Home };
+    let getattr = Op::Getattr { target: target.clone() };
+    assert_eq!(reply(&mut mds, B, getattr).promise, Promise::Shared);
+    let op = Op::Wrote { target, end: 7, kill_privileges: false };
+    assert_told(&mut mds, op, &[Notice::ChangedAtHome { ino: file }]);
+}
+
+#[test]
 fn who_changes_something_hears_nothing_of_it() {
     let mut mds = Fixture::new();
     mds.create(A, ROOT, "f");

@@ -8,7 +8,7 @@ use client_core::{
 };
 use common::attr::FileKind;
 use common::error::FsError;
-use common::id::Ino;
+use common::id::{Ino, RequestId};
 use common::name::Name;
 use common::time::Monotonic;
 use common::wire::request::Caller;
@@ -62,7 +62,9 @@ impl World {
                     self.along(Lane::ToRank(conn), Event::ToRank(conn, message));
                 }
             }
-            Effect::Answer { call, result, until } => self.answered(client, call, result, until)?,
+            Effect::Answer { call, result, until, change } => {
+                self.answered(client, (call, change), result, until)?;
+            }
             Effect::Invalidate { id, names, inodes } => {
                 self.soon(INVALIDATE, Event::Invalidates { client, id, names, inodes });
             }
@@ -143,11 +145,7 @@ impl World {
                 host.kernel.unpin_all();
             }
         }
-        let reply = if let ToClient::Reply(reply) = &message { Some(reply) } else { None };
-        host.hears = reply.filter(|reply| reply.applied.is_some()).map(|reply| reply.id);
-        self.client_input(it.client, Input::FromMds { link: it.link, message })?;
-        self.clients[it.client].hears = None;
-        Ok(())
+        self.client_input(it.client, Input::FromMds { link: it.link, message })
     }
 
     pub(super) fn client_loses(&mut self, conn: ConnId) -> Result<(), Violation> {
@@ -302,7 +300,7 @@ impl World {
     fn answered(
         &mut self,
         client: usize,
-        call: CallId,
+        (call, change): (CallId, Option<RequestId>),
         result: Result<Done, FsError>,
         until: Monotonic,
     ) -> Result<(), Violation> {
@@ -324,8 +322,8 @@ impl World {
                 host.cache.learn(&operation, &result, until);
                 let outcome = client::outcome(&operation, result);
                 host.kernel_learns(&operation, outcome.as_ref().ok());
-                if outcome.is_ok() && operation.is_change() {
-                    host.note_change(id, waiting.since, &outcome);
+                if let Some(change) = change {
+                    host.note_change(change, (id, waiting.since), &outcome);
                 }
                 self.conclude(client, process, (id, &operation), outcome)
             }
