@@ -152,6 +152,14 @@ impl Atlas {
         }
     }
 
+    /// The same again: we have been told meanwhile what was before.
+    pub(crate) fn overtaken(&mut self, notice: &Notice) {
+        if let Notice::Moved { ino, .. } = notice {
+            self.inodes.hear_again(*ino);
+        }
+        self.noticed(notice);
+    }
+
     /// Somebody else did something to an inode the kernel refers to.
     pub(crate) fn noticed(&mut self, notice: &Notice) {
         match notice {

@@ -207,7 +207,7 @@ impl ClientCore {
             out.push(Effect::DropName { dir, name });
         }
         self.atlas.noticed(notice);
-        self.pending.noticed(notice);
+        self.pending.noticed(from, id, notice, now.monotonic);
         let (names, mut inodes) = self.touched(notice);
         match notice {
             Notice::Changed { .. } | Notice::ChangedAtHome { .. } => {}
@@ -244,7 +244,8 @@ impl ClientCore {
     fn touched(&self, notice: &Notice) -> (Option<(Ino, Vec<Name>)>, BTreeSet<Ino>) {
         match notice {
             Notice::Changed { dir, names } => {
-                let known = names.iter().filter_map(|(name, _)| self.atlas.inodes.named(*dir, name));
+                let known =
+                    names.iter().filter_map(|(name, _)| self.atlas.inodes.named(*dir, name));
                 let inodes = names.iter().filter_map(|(_, ino)| *ino).chain(known).collect();
                 (Some((*dir, names.iter().map(|(name, _)| name.clone()).collect())), inodes)
             }
@@ -325,6 +326,7 @@ impl ClientCore {
             Timer::Renew(rank) => {
                 let oldest = self.pending.oldest_asked().unwrap_or(now.monotonic);
                 self.atlas.capabilities.trim(now.monotonic, oldest);
+                self.pending.trim_overtaken(oldest);
                 let left = self.numbers.left(rank);
                 self.sessions.renew(rank, left, now, out);
             }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use common::attr::{Attr, FileKind, Times};
 use common::error::FsError;
 use common::id::{
-    ClientId, ClusterId, DirFragId, Epoch, Incarnation, Ino, InoRange, MapEpoch, Rank, RequestId,
-    Seq, Slot,
+    ClientId, ClusterId, DirFragId, Epoch, Incarnation, Ino, InoRange, MapEpoch, NoticeId, Rank,
+    RequestId, Seq, Slot,
 };
 use common::mds_map::{MdsMap, RankEntry, RankState, Switch};
 use common::name::{Name, NameHashKey};
@@ -87,6 +87,8 @@ pub(crate) struct Fixture {
     pub(crate) session_age: SessionAge,
     /// The numbers lent to sessions that are opened, if not those of the rank.
     pub(crate) lends: Option<InoRange>,
+    /// What ranks say of when they carried something out.
+    pub(crate) carried_out_after: NoticeId,
 }
 
 impl Fixture {
@@ -121,6 +123,7 @@ impl Fixture {
             link: BTreeMap::new(),
             session_age: SessionAge::Resumed,
             lends: None,
+            carried_out_after: NoticeId(u64::MAX),
         };
         fixture.input(Input::Map(map));
         fixture
@@ -188,7 +191,7 @@ impl Fixture {
     }
 
     pub(crate) fn notice(&mut self, rank: Rank, id: u64, notice: Notice) {
-        self.tell(rank, ToClient::Notice { id: common::id::NoticeId(id), notice });
+        self.tell(rank, ToClient::Notice { id: NoticeId(id), notice });
     }
 
     pub(crate) fn call(&mut self, call: Call) -> CallId {
@@ -248,7 +251,14 @@ impl Fixture {
         let map_epoch = self.map.epoch;
         self.tell(
             rank,
-            ToClient::Reply(Reply { id, applied, map_epoch, outcome, promise: Promise::None }),
+            ToClient::Reply(Reply {
+                id,
+                applied,
+                map_epoch,
+                outcome,
+                promise: Promise::None,
+                after: self.carried_out_after,
+            }),
         );
     }
 

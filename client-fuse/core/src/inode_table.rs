@@ -200,6 +200,13 @@ impl InodeTable {
         is_later
     }
 
+    /// Its last move is told once more.
+    pub(crate) fn hear_again(&mut self, ino: Ino) {
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.moves = inode.moves.saturating_sub(1);
+        }
+    }
+
     /// Its last name is gone. What is said of earlier moves is old, whenever it comes.
     pub(crate) fn orphaned(&mut self, ino: Ino, rank: Rank) {
         self.moved(ino, Place::Orphan { rank }, rank);

@@ -20,7 +20,7 @@ mod way;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::error::FsError;
-use common::id::{Ino, Rank, RequestId, Seq};
+use common::id::{Ino, NoticeId, Rank, RequestId, Seq};
 use common::time::{Monotonic, Timestamp};
 use common::wire::reply::{Answer, Outcome, Reply};
 use common::wire::request::{Caller, Forget, Op, Place};
@@ -40,8 +40,17 @@ pub(crate) struct Pending {
     finished: VecDeque<Finished>,
     /// Answered, while these ranks may still answer other copies: each answer pins what it names.
     answered_again: BTreeMap<RequestId, (BTreeSet<Rank>, Op)>,
-    /// What became of files of whose making we have not been told yet.
-    overtaken: BTreeMap<Ino, Notice>,
+    /// What became of files of which somebody may still tell us what was before.
+    overtaken: BTreeMap<Ino, Overtaking>,
+}
+
+/// What we have heard of a file while answers were under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Overtaking {
+    rank: Rank,
+    id: NoticeId,
+    notice: Notice,
+    at: Monotonic,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -258,7 +267,8 @@ impl Pending {
         let promised = Promised { promise: reply.promise, asked: pended.asked, lease };
         match reply.outcome {
             Outcome::Done(answer) => {
-                self.on_done(reply.id, (rank, promised), answer, reply.applied, cx);
+                let from = (rank, promised, reply.after);
+                self.on_done(reply.id, from, answer, reply.applied, cx);
             }
             Outcome::Refused(error) if pended.has_foreign_number(rank, error, cx) => {
                 self.dispatch(reply.id, cx);
@@ -292,7 +302,7 @@ impl Pending {
     fn on_done(
         &mut self,
         id: RequestId,
-        (rank, promised): (Rank, Promised),
+        (rank, promised, after): (Rank, Promised, NoticeId),
         answer: Answer,
         applied: Option<Seq>,
         cx: &mut Cx<'_>,
@@ -301,9 +311,13 @@ impl Pending {
         if pended.owner != Owner::Replay {
             // What was answered before says nothing about where things are by now.
             cx.atlas.learn(&pended.op, &answer, rank);
-            if let Some(notice) = pended.made().and_then(|ino| self.overtaken.remove(&ino)) {
+            let file = if let Answer::Found(found) = &answer { Some(found.ino()) } else { None };
+            let overtaking = file.and_then(|ino| self.overtaken.get(&ino));
+            if let Some(it) = overtaking
+                && (pended.made() == file || (it.rank == rank && it.id > after))
+            {
                 cov_mark::hit!(a_notice_overtakes_the_answer);
-                cx.atlas.noticed(&notice);
+                cx.atlas.overtaken(&it.notice);
             }
         }
         let result = Ok(answer);
@@ -335,9 +349,6 @@ impl Pending {
     /// A request was answered, for good.
     fn take_out(&mut self, id: RequestId) -> Option<Pended> {
         let pended = self.requests.remove(&id)?;
-        if let Some(ino) = pended.made() {
-            self.overtaken.remove(&ino);
-        }
         if pended.unanswered > 0 && !pended.copies.is_empty() {
             self.answered_again.insert(id, (pended.copies.clone(), pended.op.clone()));
         }
@@ -483,12 +494,19 @@ impl Pending {
         }
     }
 
-    /// Somebody else did something to a file before we were told that it was made.
-    pub(crate) fn noticed(&mut self, notice: &Notice) {
-        let (Notice::Moved { ino, .. } | Notice::Unlinked { ino, .. }) = notice else { return };
-        if self.makes().any(|(made, _)| made == *ino) {
-            self.overtaken.insert(*ino, notice.clone());
+    /// Somebody else did something to a file. Answers under way may be older than that.
+    pub(crate) fn noticed(&mut self, rank: Rank, id: NoticeId, notice: &Notice, at: Monotonic) {
+        if let Notice::Moved { ino, .. } | Notice::Unlinked { ino, .. } = notice
+            && !self.requests.is_empty()
+        {
+            let notice = notice.clone();
+            self.overtaken.insert(*ino, Overtaking { rank, id, notice, at });
         }
+    }
+
+    /// Drops what was heard before the oldest answer that is under way was asked for.
+    pub(crate) fn trim_overtaken(&mut self, oldest: Monotonic) {
+        self.overtaken.retain(|_, it| it.at >= oldest);
     }
 
     /// Files of which it is not known whether they were made.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attr::{Attr, FileKind};
 use crate::error::FsError;
-use crate::id::{DirFragId, Epoch, Ino, MapEpoch, Rank, RequestId, Seq};
+use crate::id::{DirFragId, Epoch, Ino, MapEpoch, NoticeId, Rank, RequestId, Seq};
 use crate::name::Name;
 use crate::wire::request::{Target, XattrName, XattrValue};
 
@@ -17,6 +17,8 @@ pub struct Reply {
     pub map_epoch: MapEpoch,
     pub outcome: Outcome,
     pub promise: Promise,
+    /// The last notice before it was carried out: what a later one says is later, whichever comes first.
+    pub after: NoticeId,
 }
 
 /// Whether what a reply says of names and attributes may be used again without asking.

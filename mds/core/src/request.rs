@@ -283,7 +283,8 @@ impl Requests {
         } else {
             capability::grant(cx, *client, &request.op, &outcome)
         };
-        let reply = Reply { id: request.id, applied, map_epoch: cx.map.epoch, outcome, promise };
+        let (id, map_epoch, after) = (request.id, cx.map.epoch, cx.own.sessions.last_notice());
+        let reply = Reply { id, applied, map_epoch, outcome, promise, after };
         if awaited.is_empty() {
             self.send(*client, reply, cx);
         } else {
@@ -294,7 +295,8 @@ impl Requests {
     /// Says where to ask instead.
     fn reply(&mut self, parked: &Parked, outcome: Outcome, cx: &mut Cx<'_>) {
         let (id, map_epoch, promise) = (parked.request.id, cx.map.epoch, Promise::None);
-        let reply = Reply { id, applied: None, map_epoch, outcome, promise };
+        let after = cx.own.sessions.last_notice();
+        let reply = Reply { id, applied: None, map_epoch, outcome, promise, after };
         self.send(parked.client, reply, cx);
     }
 

@@ -319,6 +319,12 @@ impl SessionTable {
         Some(id)
     }
 
+    /// What is noticed from here on has a later number.
+    #[must_use]
+    pub fn last_notice(&self) -> NoticeId {
+        NoticeId(self.last_notice)
+    }
+
     /// What was noticed up to there cannot be lost any more.
     pub fn tell_notices(&mut self, through: Seq, out: &mut Effects) {
         while let Some(&(seq, client, id)) = self.undurable.first()

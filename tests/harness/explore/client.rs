@@ -171,9 +171,7 @@ impl ClientNode {
                 }
                 // A kernel that keeps nothing.
                 Effect::Invalidate { id, .. } => self.turn(Input::Invalidated { id }, outs),
-                Effect::DropCaches { .. }
-                | Effect::DropName { .. }
-                | Effect::Forgotten { .. } => {}
+                Effect::DropCaches { .. } | Effect::DropName { .. } | Effect::Forgotten { .. } => {}
             }
         }
     }

@@ -515,6 +515,27 @@ fn what_we_made_may_be_elsewhere_before_we_are_told() {
     assert_eq!(target.place, place);
 }
 
+/// It was withheld until others knew of something; meanwhile one of them has renamed the file.
+#[test]
+fn what_was_carried_out_before_a_move_does_not_undo_it() {
+    cov_mark::check!(a_notice_overtakes_the_answer);
+    let mut world = Fixture::new();
+    let found = world.call(Call::Lookup { dir: Ino(1), name: name("f") });
+    let place = Place::Entry { dir: Ino(1), name: name("g") };
+    let moved = Notice::Moved { ino: Ino(20), place: place.clone(), rank: R0, moves: 1 };
+    world.notice(R0, 1, moved);
+    world.carried_out_after = NoticeId(0);
+    world.sent.retain(|(_, message)| matches!(message, ToMds::Request(_)));
+    world.serve(R0, here(20));
+    assert!(world.answer(found).is_ok());
+    world.sent.clear();
+
+    world.call(Call::Getattr { ino: Ino(20) });
+    let (_, asked) = world.request();
+    let Op::Getattr { target } = asked.op else { panic!("{asked:?}") };
+    assert_eq!(target.place, place);
+}
+
 /// It was told, and then lost with its rank's power.
 #[test]
 fn a_move_may_be_undone() {

@@ -62,6 +62,7 @@ fn what_comes_over_an_old_connection_is_ignored() {
         map_epoch: MapEpoch(1),
         outcome: here(5),
         promise: common::wire::reply::Promise::None,
+        after: NoticeId(0),
     };
     world.input(Input::FromMds { link: before, message: ToClient::Reply(reply) });
     world.assert_waiting(call);

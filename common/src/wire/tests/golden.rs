@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::attr::SetAttr;
-use crate::id::{ClientId, ClusterId, Ino, InoRange, MapEpoch, Rank, RequestId, Seq};
+use crate::id::{ClientId, ClusterId, Ino, InoRange, MapEpoch, NoticeId, Rank, RequestId, Seq};
 use crate::name::Name;
 use crate::time::Timestamp;
 use crate::wire::hello::{Hello, Identity};
@@ -115,17 +115,15 @@ fn reply_bytes() {
         map_epoch: MapEpoch(4),
         outcome: Outcome::Done(Answer::Done),
         promise: Promise::None,
+        after: NoticeId(6),
     };
-    check_bytes(ToClient::Reply(reply), expect!["01 ac 02 01 05 04 00 00 00"]);
+    check_bytes(ToClient::Reply(reply), expect!["01 ac 02 01 05 04 00 00 00 06"]);
 }
 
 #[test]
 fn notice_bytes() {
     let notice = Notice::Unlinked { ino: Ino(0x100), rank: Rank(2) };
-    check_bytes(
-        ToClient::Notice { id: crate::id::NoticeId(1), notice },
-        expect!["03 01 01 80 02 02"],
-    );
+    check_bytes(ToClient::Notice { id: NoticeId(1), notice }, expect!["03 01 01 80 02 02"]);
 }
 
 #[test]
@@ -133,9 +131,9 @@ fn changed_bytes() {
     let names = vec![(name("a"), Some(Ino(0x100))), (name("b"), None)];
     let notice = Notice::Changed { dir: Ino::ROOT, names };
     check_bytes(
-        ToClient::Notice { id: crate::id::NoticeId(1), notice },
+        ToClient::Notice { id: NoticeId(1), notice },
         expect!["03 01 03 01 02 01 61 01 80 02 01 62 00"],
     );
     let notice = Notice::ChangedAtHome { ino: Ino(0x100) };
-    check_bytes(ToClient::Notice { id: crate::id::NoticeId(1), notice }, expect!["03 01 04 80 02"]);
+    check_bytes(ToClient::Notice { id: NoticeId(1), notice }, expect!["03 01 04 80 02"]);
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use client_core::{
-    Call, CallId, Done, Effect, Effects, Input, InvalidationId, LinkEnd, LinkId, ListDetail, Listed, References,
-    Timer,
+    Call, CallId, Done, Effect, Effects, Input, InvalidationId, LinkEnd, LinkId, ListDetail,
+    Listed, References, Timer,
 };
 use common::attr::FileKind;
 use common::error::FsError;
