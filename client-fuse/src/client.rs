@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use client_core::{
-    Call, CallId, ClientCore, Done, Effect, Effects, Input, LinkEnd, LinkId, Params, References,
-    Signal, Timer,
+    Call, CallId, ClientCore, Done, Effect, Effects, Input, InvalidationId, LinkEnd, LinkId,
+    Params, References, Signal, Timer,
 };
 use common::error::FsError;
 use common::id::{Incarnation, Ino, Rank};
@@ -24,10 +24,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::data::DataStore;
-use crate::fuse::NameDropper;
+use crate::fuse::{KernelCaches, NameDropper};
 
-/// What becomes of an answer.
-type Reply = Box<dyn FnOnce(Result<Done, FsError>) + Send>;
+/// What becomes of an answer, and for how long it may be used again.
+type Reply = Box<dyn FnOnce(Result<Done, FsError>, Duration) + Send>;
 
 pub struct Client {
     state: Mutex<State>,
@@ -39,6 +39,8 @@ pub struct Client {
     data: Option<Arc<dyn DataStore>>,
     /// There once the kernel's session is.
     dropped_names: OnceLock<NameDropper>,
+    /// The same, if it can be told what to drop.
+    caches: OnceLock<KernelCaches>,
 }
 
 struct State {
@@ -75,8 +77,10 @@ pub const DIALS_MAX: usize = 1024;
 /// What is to be done once the lock is released.
 #[derive(Default)]
 struct Afterwards {
-    answers: Vec<(Reply, Result<Done, FsError>)>,
+    answers: Vec<(Reply, Result<Done, FsError>, Monotonic)>,
     forgotten: Vec<Ino>,
+    /// Where nothing is cached.
+    invalidated: Vec<InvalidationId>,
     /// Links whose queue is full: their receivers are too far behind.
     stuck: Vec<LinkId>,
 }
@@ -103,6 +107,7 @@ impl Client {
             started: Instant::now(),
             data,
             dropped_names: OnceLock::new(),
+            caches: OnceLock::new(),
         }
     }
 
@@ -112,13 +117,19 @@ impl Client {
         let _ = self.dropped_names.set(dropper);
     }
 
+    /// The kernel may keep what it is told from now on.
+    pub fn cache_with(&self, caches: KernelCaches) {
+        // Set once, by the mount.
+        let _ = self.caches.set(caches);
+    }
+
     /// Begins a call for the thread that waits for it in the kernel. `reply` may be called before
     /// this returns, or later on another thread; it must not sleep.
     pub fn call(
         &self,
         (caller, thread): (Caller, u32),
         call: Call,
-        reply: impl FnOnce(Result<Done, FsError>) + Send + 'static,
+        reply: impl FnOnce(Result<Done, FsError>, Duration) + Send + 'static,
     ) {
         self.turn(|state| {
             state.last_call += 1;
@@ -201,11 +212,18 @@ impl Client {
             }
             state.effects = effects;
         }
-        for (reply, result) in after.answers {
-            reply(result);
+        for (reply, result, until) in after.answers {
+            let ttl = match self.caches.get() {
+                Some(_) => until.since(self.now().monotonic),
+                None => Duration::ZERO,
+            };
+            reply(result, ttl);
         }
         if let Some(data) = &self.data {
             after.forgotten.into_iter().for_each(|ino| data.forget(ino));
+        }
+        for id in after.invalidated {
+            self.handle(Input::Invalidated { id });
         }
         for link in after.stuck {
             self.handle(Input::Disconnected { link, end: LinkEnd::Broken });
@@ -233,9 +251,9 @@ impl Client {
                     after.stuck.push(link);
                 }
             }
-            Effect::Answer { call, result } => {
+            Effect::Answer { call, result, until, .. } => {
                 if let Some(waiting) = state.replies.remove(&call) {
-                    after.answers.push((waiting.reply, result));
+                    after.answers.push((waiting.reply, result, until));
                 }
             }
             Effect::SetTimer { timer, at } => {
@@ -251,6 +269,15 @@ impl Client {
             Effect::DropName { dir, name } => {
                 if let Some(names) = self.dropped_names.get() {
                     names.drop_name(dir, name);
+                }
+            }
+            Effect::Invalidate { id, names, inodes } => match self.caches.get() {
+                Some(caches) => caches.invalidate(id, names, inodes),
+                None => after.invalidated.push(id),
+            },
+            Effect::DropCaches { inodes } => {
+                if let Some(caches) = self.caches.get() {
+                    caches.drop_all(&inodes);
                 }
             }
             Effect::Forgotten { ino } => after.forgotten.push(ino),

@@ -1,12 +1,11 @@
 //! Turns requests of the kernel into calls on [`Client`] and the data store, and results into
 //! replies. Nothing is decided here that is not about the kernel's protocol.
 //!
-//! What the kernel is told about caching, in this release without capabilities: names and
-//! attributes are valid for no time at all, so each use asks the rank; pages of files and listings
-//! of directories are kept, and dropped when the size or mtime that is asked for before each read
-//! differs (`FUSE_AUTO_INVAL_DATA`; with `FUSE_EXPLICIT_INVAL_DATA` the kernel would keep them for
-//! ever, and a listing as well, since without OPENDIR nobody can forbid that it is cached). An
-//! `open` drops the file's pages whatever the mtime says.
+//! What the kernel is told about caching: names and attributes are valid as long as a rank has promised
+//! to say what changes, which [`KernelCaches`] passes on. Pages of files and listings of directories are
+//! kept, and dropped when the size or mtime that the kernel knows by then differs
+//! (`FUSE_AUTO_INVAL_DATA`; with `FUSE_EXPLICIT_INVAL_DATA` it would keep them for ever). An `open` drops
+//! the file's pages whatever the mtime says.
 //!
 //! Locks of POSIX and `flock` are the kernel's in both profiles: they hold within this mount.
 //!
@@ -15,6 +14,7 @@
 
 mod convert;
 mod io;
+mod kernel_caches;
 mod listing;
 mod name_dropper;
 mod profile;
@@ -42,6 +42,7 @@ use fuser::{
     TimeOrNow, WriteFlags,
 };
 
+pub use kernel_caches::KernelCaches;
 pub use name_dropper::NameDropper;
 pub use profile::{Acl, Locks, Profile};
 
@@ -100,7 +101,7 @@ impl Filesystem for Fuse {
 
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = name!(name, reply);
-        self.call(req, Call::Lookup { dir: Ino(parent.0), name }, reply::entry(reply));
+        self.call(req, Call::Lookup { dir: Ino(parent.0), name }, reply::looked_up(reply));
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, nlookup: u64) {
@@ -360,7 +361,7 @@ impl Filesystem for Fuse {
     ) {
         let dir = Ino(ino.0);
         let call = listing::call(dir, offset, ListDetail::Names);
-        self.call(req, call, move |result| listing::names(dir, offset, result, reply));
+        self.call(req, call, move |result, _| listing::names(dir, offset, result, reply));
     }
 
     fn readdirplus(
@@ -373,8 +374,8 @@ impl Filesystem for Fuse {
     ) {
         let (dir, client) = (Ino(ino.0), Arc::clone(&self.client));
         let call = listing::call(dir, offset, ListDetail::Attributes);
-        self.call(req, call, move |result| {
-            listing::attributes(&client, dir, offset, result, reply);
+        self.call(req, call, move |result, ttl| {
+            listing::attributes(&client, (dir, offset), result, ttl, reply);
         });
     }
 

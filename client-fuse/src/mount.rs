@@ -30,7 +30,7 @@ use crate::client::{Client, DIALS_MAX};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::Settings;
 use crate::data::{DataStore, FileStore, OpenError};
-use crate::fuse::{Fuse, NameDropper, Profile};
+use crate::fuse::{Fuse, KernelCaches, NameDropper, Profile};
 use crate::mount::guard::Guard;
 use crate::mount::options::Options;
 use crate::mount::presence::Presence;
@@ -122,6 +122,10 @@ impl Mount {
         let session = mount(&mountpoint, Arc::clone(&client), data, pool, (profile, options))?;
         let dropper = NameDropper::start(session.notifier()).map_err(MountError::Start)?;
         client.drop_names_with(dropper);
+        let caches = KernelCaches::start(session.notifier(), &Arc::downgrade(&client));
+        if let Some(caches) = caches.map_err(MountError::Start)? {
+            client.cache_with(caches);
+        }
         let presence = presence::show(&mountpoint, whose, id);
         if let Err(error) = &presence {
             tracing::warn!(%error, "cannot record the mount; `grove umount` will not wait for us");
@@ -200,7 +204,7 @@ pub(crate) fn random_number() -> io::Result<u64> {
 fn ask_for_root(client: &Arc<Client>) -> Result<(), MountError> {
     let (sender, answer) = std_mpsc::channel();
     let call = Call::Getattr { ino: Ino::ROOT };
-    client.call((Caller::default(), 0), call, move |result| {
+    client.call((Caller::default(), 0), call, move |result, _| {
         let _ = sender.send(result);
     });
     match answer.recv_timeout(FIRST_ANSWER) {
@@ -262,7 +266,7 @@ async fn wait_for_end(
 
 fn sync(client: &Arc<Client>) {
     let (sender, answer) = std_mpsc::channel();
-    client.call((Caller::default(), 0), Call::Sync, move |result| {
+    client.call((Caller::default(), 0), Call::Sync, move |result, _| {
         let _ = sender.send(result);
     });
     if answer.recv_timeout(LAST_SYNC).is_err() {

@@ -57,7 +57,7 @@ impl Fuse {
                 return reply.error(errno(&error));
             }
             let call = Call::Wrote { ino, end, kill_privileges };
-            client.call(waiter, call, move |result| match result {
+            client.call(waiter, call, move |result, _| match result {
                 Ok(_) => reply.written(written),
                 Err(error) => reply.error(reply::errno(error)),
             });
@@ -70,7 +70,7 @@ impl Fuse {
     pub(super) fn append_data(&self, waiter: Waiter, write: Write, reply: ReplyWrite) {
         let fuse = self.handles();
         let call = Call::Getattr { ino: write.ino };
-        self.client.call(waiter, call, move |result| match reply::attributes(result) {
+        self.client.call(waiter, call, move |result, _| match reply::attributes(result) {
             Ok(attr) => fuse.write_data(waiter, Write { offset: attr.size, ..write }, reply),
             Err(errno) => reply.error(errno),
         });

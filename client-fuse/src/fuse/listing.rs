@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use client_core::{Call, Done, Entry, ListDetail, Listed, Listing, References};
 use common::attr::{Attr, FileKind, Times};
@@ -13,7 +14,7 @@ use fuser::{Errno, FileType, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
 use crate::client::Client;
 use crate::fuse::convert::{file_attr, file_type};
-use crate::fuse::reply::{GENERATION, TTL, errno};
+use crate::fuse::reply::{GENERATION, errno};
 
 /// Entries that a buffer of 32 KiB, which is what the C library offers, can about hold.
 const NAMES_MAX: u32 = 800;
@@ -67,9 +68,9 @@ pub(super) fn names(
 /// The kernel refers to each entry that it is given; the core hears of that first.
 pub(super) fn attributes(
     client: &Client,
-    dir: Ino,
-    offset: u64,
+    (dir, offset): (Ino, u64),
     result: Result<Done, FsError>,
+    ttl: Duration,
     mut reply: ReplyDirectoryPlus,
 ) {
     let listing = match listing(result) {
@@ -78,7 +79,7 @@ pub(super) fn attributes(
     };
     for (next, ino, name) in dots(dir, listing.parent, offset) {
         let attr = file_attr(&some_directory(ino));
-        if reply.add(INodeNo(ino.0), next, name, &TTL, &attr, GENERATION) {
+        if reply.add(INodeNo(ino.0), next, name, &Duration::ZERO, &attr, GENERATION) {
             return reply.ok();
         }
     }
@@ -86,7 +87,7 @@ pub(super) fn attributes(
     for Entry { name, cookie, ino, kind, at, attr } in listing.entries {
         let Some(attr) = attr else { continue };
         let text = OsStr::from_bytes(name.as_bytes());
-        if reply.add(INodeNo(ino.0), cookie, text, &TTL, &file_attr(&attr), GENERATION) {
+        if reply.add(INodeNo(ino.0), cookie, text, &ttl, &file_attr(&attr), GENERATION) {
             break;
         }
         handed_over.push(Listed { ino, kind, name, at });
@@ -96,7 +97,7 @@ pub(super) fn attributes(
 }
 
 /// The kernel takes number and kind of `.` and `..`, and nothing else.
-fn some_directory(ino: Ino) -> Attr {
+pub(super) fn some_directory(ino: Ino) -> Attr {
     Attr {
         ino,
         kind: FileKind::Dir,

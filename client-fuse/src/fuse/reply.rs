@@ -6,6 +6,7 @@ use std::time::Duration;
 use client_core::{Done, References};
 use common::attr::Attr;
 use common::error::FsError;
+use common::id::Ino;
 use fuser::{
     Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty,
     ReplyEntry, ReplyXattr,
@@ -13,16 +14,17 @@ use fuser::{
 
 use crate::client::Client;
 use crate::fuse::convert::file_attr;
+use crate::fuse::listing::some_directory;
 
-/// How long the kernel may use what it is told: each use asks anew.
-pub(super) const TTL: Duration = Duration::ZERO;
+/// What a name stands for that does not exist.
+const NOTHING: Ino = Ino(0);
 /// Inode numbers are never reused.
 pub(super) const GENERATION: Generation = Generation(0);
 
-/// What is called with the outcome of a call.
-pub(super) trait OnDone: FnOnce(Result<Done, FsError>) + Send + 'static {}
+/// What is called with the outcome of a call, and how long the kernel may use it.
+pub(super) trait OnDone: FnOnce(Result<Done, FsError>, Duration) + Send + 'static {}
 
-impl<F: FnOnce(Result<Done, FsError>) + Send + 'static> OnDone for F {}
+impl<F: FnOnce(Result<Done, FsError>, Duration) + Send + 'static> OnDone for F {}
 
 /// The errno for the kernel. A refusal is an answer; anything else is worth a line in the log.
 pub(super) fn errno(error: FsError) -> Errno {
@@ -39,30 +41,40 @@ fn nonsense(done: &Done) -> Errno {
 }
 
 pub(super) fn entry(reply: ReplyEntry) -> impl OnDone {
-    move |result| match result {
-        Ok(Done::Entry(attr)) => reply.entry(&TTL, &file_attr(&attr), GENERATION),
+    move |result, ttl| match result {
+        Ok(Done::Entry(attr)) => reply.entry(&ttl, &file_attr(&attr), GENERATION),
         Ok(done) => reply.error(nonsense(&done)),
         Err(error) => reply.error(errno(error)),
+    }
+}
+
+/// The kernel may also use that there is no such name.
+pub(super) fn looked_up(reply: ReplyEntry) -> impl OnDone {
+    move |result, ttl| match result {
+        Err(FsError::NotFound) if !ttl.is_zero() => {
+            reply.entry(&ttl, &file_attr(&some_directory(NOTHING)), GENERATION);
+        }
+        result => entry(reply)(result, ttl),
     }
 }
 
 /// MKNOD of a name that is taken: the kernel looks it up again and opens it, or says EEXIST.
 pub(super) fn made_node(reply: ReplyEntry) -> impl OnDone {
     let reply = entry(reply);
-    move |result| {
+    move |result, ttl| {
         let taken = result == Err(FsError::Exists);
-        reply(if taken { Err(FsError::Stale) } else { result });
+        reply(if taken { Err(FsError::Stale) } else { result }, ttl);
     }
 }
 
 /// CREATE is answered for new files only. A name that somebody else has taken meanwhile is looked
 /// up again by the kernel, which then checks permissions and truncates as it must.
 pub(super) fn created(client: Arc<Client>, exclusive: bool, reply: ReplyCreate) -> impl OnDone {
-    move |result| match result {
+    move |result, ttl| match result {
         Ok(Done::Entry(attr)) => {
             client.refer(References::Opened { ino: attr.ino });
             let flags = FopenFlags::empty();
-            reply.created(&TTL, &file_attr(&attr), GENERATION, FileHandle(0), flags);
+            reply.created(&ttl, &file_attr(&attr), GENERATION, FileHandle(0), flags);
         }
         Ok(done) => reply.error(nonsense(&done)),
         Err(FsError::Exists) if !exclusive => reply.error(Errno::ESTALE),
@@ -71,8 +83,8 @@ pub(super) fn created(client: Arc<Client>, exclusive: bool, reply: ReplyCreate) 
 }
 
 pub(super) fn attr(reply: ReplyAttr) -> impl OnDone {
-    move |result| match attributes(result) {
-        Ok(attr) => reply.attr(&TTL, &file_attr(&attr)),
+    move |result, ttl| match attributes(result) {
+        Ok(attr) => reply.attr(&ttl, &file_attr(&attr)),
         Err(errno) => reply.error(errno),
     }
 }
@@ -86,14 +98,14 @@ pub(super) fn attributes(result: Result<Done, FsError>) -> Result<Attr, Errno> {
 }
 
 pub(super) fn empty(reply: ReplyEmpty) -> impl OnDone {
-    move |result| match result {
+    move |result, _| match result {
         Ok(_) => reply.ok(),
         Err(error) => reply.error(errno(error)),
     }
 }
 
 pub(super) fn symlink(reply: ReplyData) -> impl OnDone {
-    move |result| match result {
+    move |result, _| match result {
         Ok(Done::Symlink(target)) => reply.data(&target),
         Ok(done) => reply.error(nonsense(&done)),
         Err(error) => reply.error(errno(error)),
@@ -102,7 +114,7 @@ pub(super) fn symlink(reply: ReplyData) -> impl OnDone {
 
 /// `size`: of the application's buffer; 0 asks how much it needs.
 pub(super) fn xattr(size: u32, reply: ReplyXattr) -> impl OnDone {
-    move |result| {
+    move |result, _| {
         let data = match result {
             Ok(Done::Xattr(value)) => value.0.into_vec(),
             Ok(Done::XattrNames(names)) => {
