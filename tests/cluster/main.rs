@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod clients;
+mod coherence;
 mod failover;
 mod kill_points;
 mod load;

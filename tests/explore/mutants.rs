@@ -30,7 +30,11 @@ enum Shows {
 fn shows(mutant: Mutant) -> Shows {
     let plain = || vec![(World::two(), bound(1, 1, 1)), (World::three(), bound(1, 1, 1))];
     Shows::Explored(match mutant {
-        Mutant::CompletedAsWatermark | Mutant::DeltaForgotten => return Shows::Simulated(moves),
+        Mutant::CompletedAsWatermark
+        | Mutant::DeltaForgotten
+        | Mutant::AnsweredBeforeHeard
+        | Mutant::SeenBeforeHeard
+        | Mutant::NobodySuspected => return Shows::Simulated(moves),
         Mutant::CompletedTableForgotten | Mutant::PinNotCarried => {
             return Shows::Simulated(many_moves);
         }

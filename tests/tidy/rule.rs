@@ -21,7 +21,7 @@ pub(crate) const LAYERS: &[Layer] = &[
     Layer::Apart(&["ino_table", "lock", "monitor", "namespace", "pin", "session", "sweep"]),
     Layer::Apart(&["subtree"]),
     // All nouns at once, and what a verb is handed of them.
-    Layer::Together(&["cx", "holdings", "spine"]),
+    Layer::Together(&["capability", "cx", "holdings", "spine"]),
     Layer::Apart(&["replica"]),
     // Verbs: they meet in nouns, never in each other.
     Layer::Apart(&["balancer", "lost", "migration", "recovery", "request", "two_phase"]),

@@ -26,6 +26,7 @@ use common::wire::request::{Op, Place, Target};
 use common::wire::session::Notice;
 
 use crate::cx::Cx;
+use crate::mutant::mutated;
 use crate::row::{Key, Linkage};
 use crate::session::Tell;
 
@@ -159,7 +160,7 @@ fn scopes(op: &Op, outcome: &Outcome) -> BTreeSet<Scope> {
 /// What an answer tells of changes that others do not know of yet: it comes when they do. Its own caches
 /// are the client's business.
 pub fn unheard(cx: &mut Cx<'_>, client: ClientId, op: &Op, outcome: &Outcome) -> Told {
-    if cx.own.capabilities.unheard.is_empty() {
+    if cx.own.capabilities.unheard.is_empty() || mutated!(cx.params, SeenBeforeHeard) {
         return Told::new();
     }
     let scopes = concerned(cx, op, outcome);
@@ -273,6 +274,9 @@ pub fn tell(cx: &mut Cx<'_>, requester: ClientId) -> Told {
     }
     for ino in homes {
         tell_holders(cx, Scope::Home(ino), &Notice::ChangedAtHome { ino }, requester, &mut told);
+    }
+    if mutated!(cx.params, AnsweredBeforeHeard) {
+        told.clear();
     }
     let mut told = cx.own.capabilities.change(&changed, told);
     told.retain(|(client, _)| *client != requester);

@@ -80,6 +80,12 @@ pub enum Mutant {
     DecisionDenied,
     /// What changed while the region was copied is not sent again.
     DeltaForgotten,
+    /// Whoever changes something is answered before it is known to those who have it cached.
+    AnsweredBeforeHeard,
+    /// Others see a change before it is known to those who have it cached.
+    SeenBeforeHeard,
+    /// An importer believes that nobody has anything of the region cached.
+    NobodySuspected,
 }
 
 /// Whether a mistake is switched on: `mutated!(params, UndoAfterCommit)`.

@@ -105,7 +105,9 @@ impl Importer {
         }
         self.received.adopt(cx);
         let clients = payload.sessions.iter().map(|session| session.client);
-        cx.own.capabilities.suspect(clients, cx.now.monotonic);
+        if !mutated!(cx.params, NobodySuspected) {
+            cx.own.capabilities.suspect(clients, cx.now.monotonic);
+        }
         // With the end of the import, below.
         let recorded = cx.own.seq.next();
         for session in &payload.sessions {

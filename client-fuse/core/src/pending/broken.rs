@@ -1,0 +1,89 @@
+//! What becomes of requests whose connection is gone, or whose session.
+
+use common::error::FsError;
+use common::id::{Rank, RequestId, Seq};
+use common::wire::session::ToMds;
+
+use super::{Pending, State};
+use crate::capability::NEVER;
+use crate::cx::Cx;
+use crate::input::LinkId;
+
+impl Pending {
+    /// A life of the rank, or our session with it, is over: it will not answer what it had.
+    pub(crate) fn forget_copies(&mut self, rank: Rank) {
+        self.answered_again.retain(|_, (copies, _)| {
+            copies.remove(&rank);
+            !copies.is_empty()
+        });
+        for pended in self.requests.values_mut() {
+            pended.copies.remove(&rank);
+            pended.sent_to = pended.sent_to.filter(|at| *at != rank);
+        }
+    }
+
+    /// Sends again, in their order, the changes that the rank may have lost.
+    pub(crate) fn replay(&mut self, rank: Rank, link: LinkId, cx: &mut Cx<'_>) {
+        let first = (rank, Seq(0), RequestId(0));
+        let last = (rank, Seq(u64::MAX), RequestId(u64::MAX));
+        let oldest = self.oldest();
+        for (_, seq, id) in self.applied.range(first..=last).copied() {
+            if let Some(pended) = self.requests.get_mut(&id) {
+                pended.state = State::Replayed(rank, seq);
+                cx.out.send(link, ToMds::Request(pended.request(id, oldest, Some(seq))));
+            }
+        }
+    }
+
+    /// The connection is gone: what was sent waits to be sent again.
+    pub(crate) fn on_lost(&mut self, rank: Rank) {
+        for pended in self.requests.values_mut() {
+            match pended.state {
+                State::Sent(at) | State::Numbers(at) if at == rank => {
+                    pended.state = State::Waiting(rank);
+                }
+                State::Replayed(at, seq) if at == rank => pended.state = State::Applied(at, seq),
+                State::Sent(_)
+                | State::Numbers(_)
+                | State::Replayed(..)
+                | State::Waiting(_)
+                | State::Paused
+                | State::Finding
+                | State::Applied(..) => {}
+            }
+        }
+    }
+
+    /// The rank has ended our session, and will not know again what it did for us. A change that was
+    /// sent and not answered may have been made, or not: its caller is told that nobody knows. Returns
+    /// how many changes it is of which that is so, or which may not have become durable.
+    pub(crate) fn on_evicted(&mut self, rank: Rank) -> usize {
+        let mut doubtful = Vec::new();
+        for (id, pended) in &mut self.requests {
+            match pended.state {
+                State::Sent(at) | State::Numbers(at) | State::Waiting(at) if at == rank => {
+                    pended.state = State::Waiting(rank);
+                    if pended.unanswered > 0 && pended.op.is_change() {
+                        doubtful.push(*id);
+                    }
+                }
+                State::Sent(_)
+                | State::Numbers(_)
+                | State::Waiting(_)
+                | State::Paused
+                | State::Finding
+                | State::Applied(..)
+                | State::Replayed(..) => {}
+            }
+        }
+        for id in &doubtful {
+            self.finish(*id, rank, Err(FsError::Io), NEVER);
+        }
+        let lost: Vec<_> = self.applied.iter().filter(|(at, ..)| *at == rank).copied().collect();
+        for entry @ (_, _, id) in &lost {
+            self.applied.remove(entry);
+            self.requests.remove(id);
+        }
+        doubtful.len() + lost.len()
+    }
+}
