@@ -90,7 +90,7 @@ impl CallTable {
             Next::Step(step) => {
                 active.step = step;
                 if let Some(ino) = completing {
-                    release_if_unused(ino, give_back, cx);
+                    release_if_unused(ino, give_back, pending, cx);
                 }
             }
             Next::Answer(result) => {
@@ -99,7 +99,7 @@ impl CallTable {
                     cx.atlas.inodes.looked_up(attr.ino);
                 }
                 if let Some(ino) = completing {
-                    release_if_unused(ino, give_back, cx);
+                    release_if_unused(ino, give_back, pending, cx);
                 }
                 cx.out.answer(id, result);
             }
@@ -126,7 +126,7 @@ impl CallTable {
         }
         if let Step::Completing(ino) = active.step {
             cx.atlas.inodes.end_completing(ino);
-            release_if_unused(ino, give_back, cx);
+            release_if_unused(ino, give_back, pending, cx);
         }
         cx.out.answer(id, Err(FsError::Interrupted));
     }

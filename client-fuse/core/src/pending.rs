@@ -23,7 +23,7 @@ use common::error::FsError;
 use common::id::{Ino, Rank, RequestId, Seq};
 use common::time::Timestamp;
 use common::wire::reply::{Answer, Outcome, Reply};
-use common::wire::request::{Caller, Forget, Op, Place};
+use common::wire::request::{Caller, Op, Place};
 use common::wire::session::{Notice, ToMds};
 
 use crate::cx::Cx;
@@ -182,7 +182,18 @@ impl Pending {
 
     /// The lowest id we may still ask about.
     pub(crate) fn oldest(&self) -> RequestId {
-        self.requests.keys().next().copied().unwrap_or(RequestId(self.last_id + 1))
+        self.requests.keys().next().copied().unwrap_or(self.next())
+    }
+
+    /// The id of the request that is begun next.
+    pub(crate) fn next(&self) -> RequestId {
+        RequestId(self.last_id + 1)
+    }
+
+    /// The lowest id of those whose first answer is still to come, and may name an inode.
+    pub(crate) fn oldest_naming(&self) -> RequestId {
+        let mut naming = self.requests.iter().filter(|(_, pended)| pended.may_name());
+        naming.next().map_or(self.next(), |(id, _)| *id)
     }
 
     /// Sends a request to where its inode is believed to be, or waits for the session there.
@@ -463,17 +474,11 @@ impl Pending {
 
     /// Files of which it is not known whether they were made.
     pub(crate) fn makes(&self) -> impl Iterator<Item = (Ino, Place)> + '_ {
-        self.requests.values().filter_map(|pended| {
+        let unanswered = self.requests.values().filter(|pended| pended.may_name());
+        unanswered.filter_map(|pended| {
             let Op::Create(create) = &pended.op else { return None };
             let place = Place::Entry { dir: create.dir, name: create.name.clone() };
             (create.ino != UNNUMBERED).then_some((create.ino, place))
-        })
-    }
-
-    /// Pins that are on their way back.
-    pub(crate) fn given_back(&self) -> impl Iterator<Item = &Forget> + '_ {
-        self.requests.values().flat_map(|pended| {
-            if let Op::Forget { items } = &pended.op { items.as_slice() } else { &[] }
         })
     }
 }

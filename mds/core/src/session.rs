@@ -22,6 +22,9 @@ pub struct Session {
     completed: IdSet,
     /// The client asks about nothing below: what still comes of that are copies it has done with.
     oldest: RequestId,
+    /// It has sent none after this here: whatever an answer names, the client refers to by this one at
+    /// the latest.
+    latest: RequestId,
     /// Not yet acknowledged. Sent again on a new connection, also by the next life.
     notices: BTreeMap<NoticeId, Notice>,
     /// The highest position this client was told to be applied, and to be durable.
@@ -97,6 +100,16 @@ impl Session {
     #[must_use]
     pub fn is_past(&self, id: RequestId) -> bool {
         id < self.oldest
+    }
+
+    #[must_use]
+    pub fn oldest(&self) -> RequestId {
+        self.oldest
+    }
+
+    #[must_use]
+    pub fn latest(&self) -> RequestId {
+        self.latest
     }
 
     #[must_use]
@@ -274,9 +287,15 @@ impl SessionTable {
         }
     }
 
-    /// The client no longer asks about what is below `oldest`.
-    pub fn trim_completed(&mut self, client: ClientId, oldest: RequestId, out: &mut Effects) {
+    /// A request came, of a client that no longer asks about what is below `oldest`.
+    pub fn on_request(
+        &mut self,
+        client: ClientId,
+        (id, oldest): (RequestId, RequestId),
+        out: &mut Effects,
+    ) {
         let Some(session) = self.sessions.get_mut(&client) else { return };
+        session.latest = session.latest.max(id);
         session.completed.trim_below(oldest);
         session.oldest = session.oldest.max(oldest);
         // A deletion by range for each request would cost more than the rows it removes.
@@ -341,7 +360,7 @@ impl SessionTable {
             Some(Notice::Moved { ino: told, .. } | Notice::Unlinked { ino: told, .. }) => {
                 *told == ino
             }
-            Some(Notice::Expect { .. }) | None => false,
+            Some(Notice::Expect { .. } | Notice::Pinned { .. }) | None => false,
         });
         about.next_back().map(|(seq, _, _)| *seq)
     }
@@ -378,7 +397,10 @@ impl SessionTable {
         let notices = &self.get(client)?.notices;
         notices.values().rev().find_map(|notice| match notice {
             Notice::Moved { ino: moved, place, rank, .. } if *moved == ino => Some((place, *rank)),
-            Notice::Moved { .. } | Notice::Unlinked { .. } | Notice::Expect { .. } => None,
+            Notice::Moved { .. }
+            | Notice::Unlinked { .. }
+            | Notice::Expect { .. }
+            | Notice::Pinned { .. } => None,
         })
     }
 
@@ -419,7 +441,7 @@ impl SessionTable {
 fn outlives(notice: &Notice) -> bool {
     match notice {
         Notice::Moved { .. } | Notice::Unlinked { .. } => true,
-        Notice::Expect { .. } => false,
+        Notice::Expect { .. } | Notice::Pinned { .. } => false,
     }
 }
 
@@ -433,6 +455,7 @@ impl Session {
             conn: None,
             completed: IdSet::default(),
             oldest: RequestId(0),
+            latest: RequestId(0),
             notices: BTreeMap::new(),
             applied: Seq(0),
             durable_told: Seq(0),

@@ -6,7 +6,7 @@ use common::limit::INO_RANGE_LOW;
 use common::wire::request::{Create, Op, Place, Request, Target};
 
 use crate::cx::Cx;
-use crate::pending::{Owner, Pended, UNNUMBERED};
+use crate::pending::{Owner, Pended, State, UNNUMBERED};
 
 impl Pended {
     pub(super) fn request(&self, id: RequestId, oldest: RequestId, replay: Option<Seq>) -> Request {
@@ -79,6 +79,13 @@ impl Pended {
     pub(super) fn made(&self) -> Option<Ino> {
         let Op::Create(create) = &self.op else { return None };
         Some(create.ino)
+    }
+
+    /// Whether its first answer is still to come, and may pin an inode.
+    pub(super) fn may_name(&self) -> bool {
+        let names =
+            !matches!(self.op, Op::Readdir { .. } | Op::Stat { .. } | Op::Forget { .. } | Op::Sync);
+        names && !matches!(self.state, State::Applied(..))
     }
 
     /// Whether it concerns one rank and no other.

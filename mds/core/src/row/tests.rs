@@ -1,5 +1,7 @@
 //! The bytes of what is stored, pinned: a change here is a change of what a store may hold.
 
+use std::collections::BTreeMap;
+
 use common::id::{Incarnation, Slot};
 use common::time::Timestamp;
 use common::wire::{decode, encode};
@@ -96,7 +98,7 @@ fn objects() {
         expect!["02 07 07 02 ff 03 01 01 02 00 01 02 02 02 02 02 02 00 01 74 00"],
         expect!["02 07"],
     );
-    let orphan = Orphan { inode: inode(), holders: [(A, 2)].into() };
+    let orphan = Orphan { inode: inode(), holders: [(A, RequestId(2))].into() };
     check_bytes(
         &Row::Orphan(Ino(7), orphan),
         expect!["03 07 07 02 ff 03 01 01 02 00 01 02 02 02 02 02 02 00 01 74 00 01 09 02"],

@@ -217,10 +217,10 @@ fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
             }
             cx.own.pins.take_over(ino, dir, &holders);
         }
-        Act::Pin { ino, requester } => {
+        Act::Pin { ino, requester, request } => {
             // Who has left since hears no answer, and would never give back what it names.
-            if cx.own.sessions.get(requester).is_some() {
-                cx.own.pins.pin(ino, None, requester);
+            if let Some(session) = cx.own.sessions.get(requester) {
+                cx.own.pins.pin(ino, None, requester, session.latest().max(request));
             }
         }
         Act::RemoveDir { dir } => {
@@ -291,7 +291,7 @@ fn told(notice: &Notice) -> (Ino, Option<Ino>, Rank) {
         Notice::Moved {
             ino, place: Place::Dir | Place::Home | Place::Orphan { .. }, rank, ..
         } => (*ino, None, *rank),
-        Notice::Unlinked { .. } | Notice::Expect { .. } => {
+        Notice::Unlinked { .. } | Notice::Expect { .. } | Notice::Pinned { .. } => {
             unreachable!("only a move is told as one")
         }
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use common::id::{DirFragId, Rank, Seq};
+use common::limit::FORGET_ITEMS_MAX;
 use common::mds_map::RankState;
+use common::wire::session::Notice;
 
 use super::{ExporterIs, Importer, State, Told};
 use crate::cx::Cx;
@@ -11,8 +13,10 @@ use crate::effect::Effect;
 use crate::journal::entry::{Entry, ImportOutcome, ImportStart};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{MigrationMsg, Payload, Step};
+use crate::migration::importer::receive::Unheard;
 use crate::mutant::mutated;
 use crate::replica;
+use crate::session::Tell;
 use crate::subtree::{DirAuth, Freeze, Subtree};
 use crate::timer::Timer;
 
@@ -103,7 +107,7 @@ impl Importer {
                 cx.own.subtrees.restore(*bound, claim);
             }
         }
-        self.received.adopt(cx);
+        let unheard = self.received.adopt(&payload.sessions, cx);
         // With the end of the import, below.
         let recorded = cx.own.seq.next();
         for session in &payload.sessions {
@@ -113,6 +117,7 @@ impl Importer {
                 cx.out.push(Effect::SetTimer { timer: Timer::Lease(session.client), at });
             }
         }
+        ask_about_pins(unheard, cx);
         for (dir, holders) in &payload.registrations {
             // The exporter may not have known that one of them is dead, or known a life that we do not.
             let alive = holders
@@ -312,5 +317,16 @@ impl Importer {
         }
         self.reverse(&State::Prepped, cx);
         State::Over
+    }
+}
+
+/// An answer that pins may have been lost with its connection to the exporter. Its client would never
+/// give back what it does not know of.
+fn ask_about_pins(unheard: Unheard, cx: &mut Cx<'_>) {
+    for (client, pins) in unheard {
+        for inos in pins.chunks(FORGET_ITEMS_MAX) {
+            let notice = Notice::Pinned { inos: inos.to_vec() };
+            let _not_waited_for = cx.own.sessions.notify(client, notice, Tell::Now, cx.out);
+        }
     }
 }
