@@ -217,8 +217,8 @@ pub struct StoredSession {
     /// Lent, to make inodes with.
     pub ranges: Vec<InoRange>,
     pub oldest: RequestId,
-    /// Came with this import, which is not finished: exempt from the reconnect window.
-    pub provisional: Option<MigrationId>,
+    /// Came from another rank, and the client may not know of it: it is not to come back in time.
+    pub untold: bool,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, Rank, RequestId, Seq};
 use common::id_set::IdSet;
+use common::time::Monotonic;
 use common::wire::request::Place;
 use common::wire::session::{Notice, ToClient};
 
@@ -36,6 +37,8 @@ pub struct Session {
     /// Lent, and told when durable.
     untold: Option<InoRange>,
     met: Met,
+    /// When its lease ends.
+    until: Monotonic,
 }
 
 /// Whether the client of a session was ever heard of, in this life or before.
@@ -44,6 +47,8 @@ enum Met {
     NotYet,
     /// By another rank, which has still to tell it of this one.
     Elsewhere,
+    /// That rank may have begun anew meanwhile: all were asked to tell it.
+    Sought,
     Yes,
 }
 
@@ -123,6 +128,11 @@ impl Session {
     }
 
     #[must_use]
+    pub fn until(&self) -> Monotonic {
+        self.until
+    }
+
+    #[must_use]
     pub fn may_make(&self, ino: Ino) -> bool {
         self.stored.ranges.iter().any(|range| range.contains(ino))
     }
@@ -167,6 +177,9 @@ impl SessionTable {
     pub fn open(&mut self, client: ClientId, conn: ConnId, out: &mut Effects) -> bool {
         let session = self.sessions.entry(client).or_insert_with(Session::new);
         let new = std::mem::replace(&mut session.met, Met::Yes) == Met::NotYet;
+        if std::mem::take(&mut session.stored.untold) {
+            session.store(client, out);
+        }
         session.untold = None;
         if let Some(old) = session.conn.replace(conn)
             && old != conn
@@ -180,7 +193,8 @@ impl SessionTable {
     pub fn expect(&mut self, client: ClientId, out: &mut Effects) -> bool {
         let new = !self.sessions.contains_key(&client);
         if new {
-            let session = Session { met: Met::Elsewhere, ..Session::new() };
+            let mut session = Session::new();
+            session.met_elsewhere();
             session.store(client, out);
             self.sessions.insert(client, session);
         }
@@ -197,8 +211,27 @@ impl SessionTable {
 
     /// Clients that may not know of their sessions here: another rank has still to tell them.
     pub fn untold(&self) -> impl Iterator<Item = ClientId> + '_ {
-        let untold = self.sessions.iter().filter(|(_, session)| session.met == Met::Elsewhere);
+        let untold = self.sessions.iter().filter(|(_, session)| session.stored.untold);
         untold.map(|(client, _)| *client)
+    }
+
+    #[must_use]
+    pub fn is_untold(&self, client: ClientId) -> bool {
+        self.get(client).is_some_and(|session| session.stored.untold)
+    }
+
+    /// All other ranks are asked to tell it. False: they were asked before.
+    pub fn seek(&mut self, client: ClientId) -> bool {
+        let Some(session) = self.sessions.get_mut(&client) else { return false };
+        std::mem::replace(&mut session.met, Met::Sought) != Met::Sought
+    }
+
+    /// Its lease ends then, if its client is not heard of before.
+    pub fn keep(&mut self, client: ClientId, until: Monotonic, out: &mut Effects) {
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.until = until;
+            out.push(Effect::SetTimer { timer: Timer::Lease(client), at: until });
+        }
     }
 
     /// Ends a session: nothing of it remains.
@@ -258,9 +291,7 @@ impl SessionTable {
     pub fn adopt(&mut self, travel: &TravelSession, seq: Seq, out: &mut Effects) -> bool {
         let new = !self.sessions.contains_key(&travel.client);
         let session = self.sessions.entry(travel.client).or_insert_with(Session::new);
-        if session.met == Met::NotYet {
-            session.met = Met::Elsewhere;
-        }
+        session.met_elsewhere();
         session.lent = seq;
         for range in &travel.ranges {
             if !session
@@ -420,8 +451,8 @@ impl SessionTable {
     pub fn restore(&mut self, client: ClientId, stored: StoredSession) {
         let session = self.sessions.entry(client).or_insert_with(Session::new);
         session.oldest = stored.oldest;
+        session.met = if stored.untold { Met::Elsewhere } else { Met::Yes };
         session.stored = stored;
-        session.met = Met::Yes;
     }
 
     pub fn restore_notice(&mut self, client: ClientId, id: NoticeId, notice: Notice) {
@@ -462,6 +493,14 @@ impl Session {
             lent: Seq(0),
             untold: None,
             met: Met::NotYet,
+            until: Monotonic::default(),
+        }
+    }
+
+    fn met_elsewhere(&mut self) {
+        if self.met == Met::NotYet {
+            self.met = Met::Elsewhere;
+            self.stored.untold = true;
         }
     }
 

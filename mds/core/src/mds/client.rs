@@ -2,22 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, DirFragId, Ino, RequestId};
-use common::limit::INO_RANGE_LOW;
+use common::id::{ClientId, DirFragId, Ino, Rank, RequestId};
+use common::limit::{INO_RANGE_LOW, LEASE_RENEW};
 use common::mds_map::RankState;
 use common::time::Now;
 use common::wire::request::Op;
-use common::wire::session::{Opened, PinClaim, SessionAge, ToClient, ToMds};
+use common::wire::session::{Notice, Opened, PinClaim, SessionAge, ToClient, ToMds};
 
 use super::Mds;
 use crate::effect::{Effect, Effects};
 use crate::input::{ConnId, Fetch};
+use crate::message::session::SessionMsg;
 use crate::mutant::mutated;
 use crate::params::Params;
 use crate::request::Parked;
 use crate::row::StoredSession;
+use crate::session::{Session, Tell};
 use crate::subtree::{Access, Intent};
-use crate::timer::Timer;
 
 /// What clients have said that cannot be acted upon yet.
 #[derive(Clone, Debug, Default, Hash)]
@@ -244,17 +245,25 @@ impl Mds {
         self.set_lease(now, client, out);
     }
 
-    fn set_lease(&self, now: Now, client: ClientId, out: &mut Effects) {
-        let at = now.monotonic.after(self.params.lease);
-        out.push(Effect::SetTimer { timer: Timer::Lease(client), at });
+    fn set_lease(&mut self, now: Now, client: ClientId, out: &mut Effects) {
+        self.own.sessions.keep(client, now.monotonic.after(self.params.lease), out);
     }
 
     /// A client was silent for a whole lease. Who has still to be told by another rank that it has a
-    /// session here cannot keep it while that rank is away.
+    /// session here cannot keep it while that rank is away, or has forgotten.
     pub(super) fn on_lease(&mut self, now: Now, client: ClientId, out: &mut Effects) {
-        if self.map.is_degraded() && self.own.sessions.untold().any(|untold| untold == client) {
+        let ended = self.own.sessions.get(client).map(Session::until);
+        if ended.is_some_and(|ended| ended.after(LEASE_RENEW) < now.monotonic) {
+            // This rank was stopped: what the client has sent since is still to be read.
+            cov_mark::hit!(who_was_not_read_is_not_missed);
+            self.set_lease(now, client, out);
+        } else if !self.own.sessions.is_untold(client) {
+            self.evict(now, client, out);
+        } else if self.map.is_degraded() {
             cov_mark::hit!(who_was_not_told_is_not_missed);
             self.set_lease(now, client, out);
+        } else if self.own.sessions.seek(client) {
+            self.have_told(now, client, out);
         } else {
             self.evict(now, client, out);
         }
@@ -264,8 +273,22 @@ impl Mds {
     pub(super) fn renew_untold(&mut self, now: Now, out: &mut Effects) {
         let untold: Vec<ClientId> = self.own.sessions.untold().collect();
         for client in untold {
-            self.set_lease(now, client, out);
+            self.own.sessions.seek(client);
+            self.have_told(now, client, out);
         }
+    }
+
+    /// Whoever hears from a client tells it of its session here.
+    fn have_told(&mut self, now: Now, client: ClientId, out: &mut Effects) {
+        for rank in self.map.ranks.keys().filter(|rank| **rank != self.params.me) {
+            out.send(*rank, SessionMsg::Untold { client });
+        }
+        self.set_lease(now, client, out);
+    }
+
+    pub(super) fn on_untold(&mut self, from: Rank, client: ClientId, out: &mut Effects) {
+        let notice = Notice::Expect { rank: from };
+        let _none_if_it_is_not_ours = self.own.sessions.notify(client, notice, Tell::Now, out);
     }
 
     /// What lies elsewhere is counted elsewhere: the client did not hear that its region moved.

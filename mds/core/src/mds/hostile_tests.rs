@@ -27,6 +27,7 @@ use crate::message::migration::{
     Content, MigrationMsg, Payload, Registration, Step, TravelSession,
 };
 use crate::message::replica::ReplicaMsg;
+use crate::message::session::SessionMsg;
 use crate::message::two_phase::{Act, Item, Part, Sight, TwoPhaseMsg};
 use crate::pin::Holders;
 use crate::row::{Dir, EntryKey, Inode, Linkage, Parent};
@@ -375,7 +376,8 @@ impl Words {
     }
 
     fn message(&mut self) -> PeerMsg {
-        match self.chance.below(11) {
+        match self.chance.below(12) {
+            11 => SessionMsg::Untold { client: self.client() }.into(),
             10 => self.claims().into(),
             0 => self.replica().into(),
             1..=4 => self.two_phase().into(),

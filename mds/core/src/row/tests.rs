@@ -111,11 +111,11 @@ fn clients() {
     let stored = StoredSession {
         ranges: vec![InoRange { first: Ino::new(Slot(1), 0x100), last: Ino::new(Slot(1), 0x10f) }],
         oldest: RequestId(4),
-        provisional: Some(ID),
+        untold: true,
     };
     check_bytes(
         &Row::Session(A, stored),
-        expect!["04 09 01 80 82 80 80 80 80 20 8f 82 80 80 80 80 20 04 01 01 02 03"],
+        expect!["04 09 01 80 82 80 80 80 80 20 8f 82 80 80 80 80 20 04 01"],
         expect!["04 09"],
     );
     check_bytes(&Row::Completed(A, RequestId(5)), expect!["05 09 05"], expect!["05 09 05"]);

@@ -8,7 +8,6 @@ use common::wire::request::Place;
 use common::wire::session::Notice;
 
 use crate::cx::{Cx, Step};
-use crate::effect::Effect;
 use crate::journal::entry::{Held, SubtreeClaim};
 use crate::lock::Lock;
 use crate::message::replica::ReplicaMsg;
@@ -19,7 +18,6 @@ use crate::request::{rename, unlink};
 use crate::row::Parent;
 use crate::session::{Requester, Tell};
 use crate::subtree::{DirAuth, Freeze, Subtree};
-use crate::timer::Timer;
 
 /// Acknowledgements without which a part is not settled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -300,8 +298,8 @@ fn told(notice: &Notice) -> (Ino, Option<Ino>, Rank) {
 /// A client that holds something here has a session here, and a lease to come and take it up.
 fn expect(cx: &mut Cx<'_>, client: ClientId) {
     if cx.own.sessions.expect(client, cx.out) {
-        let at = cx.now.monotonic.after(cx.params.lease);
-        cx.out.push(Effect::SetTimer { timer: Timer::Lease(client), at });
+        let until = cx.now.monotonic.after(cx.params.lease);
+        cx.own.sessions.keep(client, until, cx.out);
     }
 }
 

@@ -18,7 +18,6 @@ use crate::mutant::mutated;
 use crate::replica;
 use crate::session::Tell;
 use crate::subtree::{DirAuth, Freeze, Subtree};
-use crate::timer::Timer;
 
 impl Importer {
     /// Every bound must be known here before the region is frozen on this side.
@@ -112,9 +111,9 @@ impl Importer {
         let recorded = cx.own.seq.next();
         for session in &payload.sessions {
             // Nothing is taken from a silent client before one full lease from now.
-            let at = cx.now.monotonic.after(cx.params.lease);
+            let until = cx.now.monotonic.after(cx.params.lease);
             if cx.own.sessions.adopt(session, recorded, cx.out) {
-                cx.out.push(Effect::SetTimer { timer: Timer::Lease(session.client), at });
+                cx.own.sessions.keep(session.client, until, cx.out);
             }
         }
         ask_about_pins(unheard, cx);
