@@ -256,6 +256,10 @@ impl Pending {
         pended.unanswered = pended.unanswered.saturating_sub(1);
         match reply.outcome {
             Outcome::Done(answer) => self.on_done(reply.id, rank, answer, reply.applied, cx),
+            Outcome::Refused(FsError::Stale) if pended.renumber(rank, cx) => {
+                cov_mark::hit!(nothing_was_made_by_that_number);
+                self.dispatch(reply.id, cx);
+            }
             Outcome::Refused(error) => self.finish(reply.id, rank, Err(error)),
             Outcome::Redirect(route) => self.on_redirect(reply.id, rank, route, cx),
             Outcome::Gone { ino } => self.on_gone(reply.id, rank, ino, cx),

@@ -489,6 +489,47 @@ fn an_answer_that_was_withheld_pins_what_it_names_whoever_has_answered_since() {
     assert_given_back(&mut world);
 }
 
+/// A file whose making was not answered before the connection broke, and its directory is rank 1's since.
+fn made_before_it_moved() -> (Fixture, CallId, Ino) {
+    let mut world = Fixture::new();
+    world.look_up(1, "e", R0, dir_here(11, R1));
+    world.look_up(11, "x", R1, dir_here(12, R1));
+    let made = world.call(create(1, "f"));
+    let (_, first) = world.request();
+    let Op::Create(op) = &first.op else { panic!("{first:?}") };
+    let ino = op.ino;
+    world.break_link(R0);
+    world.pass(SOON);
+    world.request();
+    world.reply(R0, first.id, None, redirect(1, R1, 9));
+    (world, made, ino)
+}
+
+/// Rank 0 may have made it, and given it away with its directory (simulator, `links_are_cut_during_moves`
+/// 922429).
+#[test]
+fn what_may_have_been_made_keeps_its_number() {
+    let (mut world, made, ino) = made_before_it_moved();
+    let (rank, again) = world.request();
+    let Op::Create(op) = &again.op else { panic!("{again:?}") };
+    assert_eq!((rank, op.ino), (R1, ino));
+    world.reply(R1, again.id, None, here(ino.0));
+    assert!(world.answer(made).is_ok());
+}
+
+#[test]
+fn what_was_not_made_by_a_number_that_nobody_knows_gets_another() {
+    cov_mark::check!(nothing_was_made_by_that_number);
+    let (mut world, made, ino) = made_before_it_moved();
+    world.serve(R1, Outcome::Refused(FsError::Stale));
+    let (rank, again) = world.request();
+    let Op::Create(op) = &again.op else { panic!("{again:?}") };
+    assert!(rank == R1 && lent(R1).contains(op.ino) && op.ino != ino, "{op:?}");
+    let now = op.ino;
+    world.reply(R1, again.id, None, here(now.0));
+    assert!(world.answer(made).is_ok());
+}
+
 /// The connection broke before we were told that it was made; somebody has renamed it since.
 #[test]
 fn what_we_made_may_be_elsewhere_before_we_are_told() {

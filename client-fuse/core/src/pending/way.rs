@@ -118,17 +118,31 @@ impl Pended {
         }
     }
 
+    /// A rank does not know the number: nothing was made by it. Another one is chosen for the next time.
+    pub(super) fn renumber(&mut self, rank: Rank, cx: &Cx<'_>) -> bool {
+        match &mut self.op {
+            Op::Create(Create { ino, .. }) | Op::Mkdir { ino, .. }
+                if !cx.numbers.accepts(rank, *ino) =>
+            {
+                *ino = UNNUMBERED;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Chooses the number of what is made, from those that `rank` accepts. False: none is left.
     pub(super) fn number(&mut self, rank: Rank, cx: &mut Cx<'_>) -> bool {
         let (Op::Create(Create { ino, .. }) | Op::Mkdir { ino, .. }) = &mut self.op else {
             return true;
         };
-        // What is replayed was made once, and somebody may refer to it by its number.
-        let made = self.owner == Owner::Replay;
+        // What is replayed was made once, and what was not answered may have been: somebody may refer to
+        // it by its number, which is known wherever it has gone since.
+        let made = self.owner == Owner::Replay || self.unanswered > 0;
         if *ino != UNNUMBERED && (made || cx.numbers.accepts(rank, *ino)) {
             return true;
         }
-        if *ino != UNNUMBERED && self.unanswered == 0 {
+        if *ino != UNNUMBERED {
             // Every copy was turned away, so the number was never used.
             cx.numbers.give_back(*ino);
         }
