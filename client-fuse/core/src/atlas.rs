@@ -29,15 +29,20 @@ impl Atlas {
     pub(crate) fn rank_of(&self, target: &Target, at: Option<Rank>) -> Rank {
         match &target.place {
             Place::Dir => self.rank_of_dir(target.ino),
-            Place::Entry { dir, .. } => match at {
-                Some(rank) if !self.leads_to(*dir) => rank,
-                Some(_) | None => self.rank_of_dir(*dir),
-            },
+            Place::Entry { dir, .. } => self.rank_of_embedded(*dir, at),
             Place::Home => {
                 let home = self.map.as_ref().and_then(|map| map.rank_of(target.ino.slot()));
                 home.or(at).unwrap_or(Rank::ROOT)
             }
             Place::Orphan { rank } => *rank,
+        }
+    }
+
+    /// The same for what is embedded in an entry of a directory.
+    pub(crate) fn rank_of_embedded(&self, dir: Ino, at: Option<Rank>) -> Rank {
+        match at {
+            Some(rank) if !self.leads_to(dir) => rank,
+            Some(_) | None => self.rank_of_dir(dir),
         }
     }
 
@@ -177,7 +182,10 @@ impl Atlas {
             Notice::Unlinked { ino, rank } => {
                 self.inodes.orphaned(*ino, *rank);
             }
-            Notice::Expect { .. } | Notice::Changed { .. } | Notice::ChangedAtHome { .. } => {}
+            Notice::Expect { .. }
+            | Notice::Pinned { .. }
+            | Notice::Changed { .. }
+            | Notice::ChangedAtHome { .. } => {}
         }
     }
 }

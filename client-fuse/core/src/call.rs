@@ -97,7 +97,7 @@ impl CallTable {
             Next::Step(step) => {
                 active.step = step;
                 if let Some(ino) = completing {
-                    release_if_unused(ino, give_back, cx);
+                    release_if_unused(ino, give_back, pending, cx);
                 }
             }
             Next::Answer(result) => {
@@ -107,7 +107,7 @@ impl CallTable {
                     cx.atlas.inodes.looked_up(attr.ino);
                 }
                 if let Some(ino) = completing {
-                    release_if_unused(ino, give_back, cx);
+                    release_if_unused(ino, give_back, pending, cx);
                 }
                 cx.out.push(Effect::Answer { call: id, result, until, change });
             }
@@ -134,7 +134,7 @@ impl CallTable {
         }
         if let Step::Completing(ino) = active.step {
             cx.atlas.inodes.end_completing(ino);
-            release_if_unused(ino, give_back, cx);
+            release_if_unused(ino, give_back, pending, cx);
         }
         cx.out.answer(id, Err(FsError::Interrupted));
     }

@@ -14,8 +14,7 @@ use crate::atlas::Atlas;
 use crate::call::CallTable;
 use crate::cx::Cx;
 use crate::effect::{Effect, Effects};
-use crate::give_back::{GiveBack, on_references, release_if_unused};
-use crate::inode_table::Released;
+use crate::give_back::{GiveBack, Lies, on_references, release_if_unused};
 use crate::input::{Input, LinkEnd, LinkId};
 use crate::invalidation::Invalidations;
 use crate::number::NumberPool;
@@ -80,7 +79,8 @@ impl ClientCore {
                 self.calls.begin(id, (caller, call), &mut self.pending, cx);
             }
             Input::References(change) => {
-                on_references(change, &mut self.give_back, cx!(self, now, out));
+                let (pending, give_back) = (&self.pending, &mut self.give_back);
+                on_references(change, give_back, pending, cx!(self, now, out));
             }
             Input::Cancel { id, signal } => {
                 let cx = cx!(self, now, out);
@@ -132,7 +132,9 @@ impl ClientCore {
                 }
                 self.pending.on_numbers(rank, cx!(self, now, out));
             }
-            ToClient::Notice { id, notice } => self.on_notice(rank, link, (id, &notice), now, out),
+            ToClient::Notice { id, notice } => {
+                self.on_notice((rank, link), (id, &notice), now, out)
+            }
             ToClient::Durable { through } => self.pending.on_durable(rank, through),
             ToClient::Route(route) => {
                 let to = route.rank;
@@ -178,7 +180,7 @@ impl ClientCore {
             // that one has; and waits for this.
             self.drop_caches(now, out);
         }
-        let claims = self.give_back.claims(rank, &self.atlas, &self.pending);
+        let claims = GiveBack::claims(rank, &self.atlas, &self.pending);
         for pins in claims.chunks(CLAIMS_MAX) {
             out.send(link, ToMds::Claim { pins: pins.to_vec() });
         }
@@ -195,8 +197,7 @@ impl ClientCore {
 
     fn on_notice(
         &mut self,
-        from: Rank,
-        link: LinkId,
+        (from, link): (Rank, LinkId),
         (id, notice): (NoticeId, &Notice),
         now: Now,
         out: &mut Effects,
@@ -212,12 +213,17 @@ impl ClientCore {
         match notice {
             Notice::Changed { .. } | Notice::ChangedAtHome { .. } => {}
             Notice::Moved { ino, place, rank, .. } => {
-                self.give_back.moved(*ino, place, *rank);
+                self.is_held(*ino, (place.embedded_in(), *rank), now, out);
                 // It counts us among those it waits for, should it have to start anew.
                 let _it_will_open = self.sessions.want(*rank, self.atlas.map.as_ref(), out);
             }
             Notice::Unlinked { ino, rank } => {
-                self.give_back.moved(*ino, &Place::Orphan { rank: *rank }, *rank);
+                self.is_held(*ino, (None, *rank), now, out);
+            }
+            Notice::Pinned { inos } => {
+                for (ino, dir) in inos {
+                    self.is_held(*ino, (Some(*dir), from), now, out);
+                }
             }
             Notice::Expect { rank } => {
                 match self.sessions.want(*rank, self.atlas.map.as_ref(), out) {
@@ -253,7 +259,7 @@ impl ClientCore {
             Notice::ChangedAtHome { ino }
             | Notice::Moved { ino, .. }
             | Notice::Unlinked { ino, .. } => (None, [*ino].into()),
-            Notice::Expect { .. } => (None, BTreeSet::new()),
+            Notice::Expect { .. } | Notice::Pinned { .. } => (None, BTreeSet::new()),
         }
     }
 
@@ -345,6 +351,11 @@ impl ClientCore {
 
     /// Takes answers to those who wait for them, until nobody has one left.
     fn settle(&mut self, now: Now, out: &mut Effects) {
+        self.finish_answered(now, out);
+        self.give_back.on_answered(&self.pending, cx!(self, now, out));
+    }
+
+    fn finish_answered(&mut self, now: Now, out: &mut Effects) {
         while let Some(finished) = self.pending.take_finished() {
             self.count_pin(&finished, now, out);
             if let (Op::Wrote { target, kill_privileges: true, .. }, Ok(_)) =
@@ -367,11 +378,12 @@ impl ClientCore {
                     self.pending.on_sought(request, ino, &finished.result, finished.rank, cx);
                 }
                 Owner::GiveBack { attempt } => {
-                    if let (Op::Forget { items }, Ok(Answer::NotHere(targets))) =
+                    if let (Op::Forget { items }, Ok(Answer::NotHere(inos))) =
                         (&finished.op, &finished.result)
                     {
+                        let (what, by) = ((items.as_slice(), inos.as_slice()), finished.rank);
                         let pending = &mut self.pending;
-                        self.give_back.on_not_here(items, targets, attempt, pending, cx);
+                        self.give_back.on_not_here(what, (by, attempt), pending, cx);
                     }
                 }
                 Owner::Replay => {
@@ -385,14 +397,18 @@ impl ClientCore {
         }
     }
 
+    fn is_held(&mut self, ino: Ino, lies: (Option<Ino>, Rank), now: Now, out: &mut Effects) {
+        self.give_back.is_held(ino, lies, &self.pending, cx!(self, now, out));
+    }
+
     /// A reply that carries the attributes of a non-directory pins it, also if nobody waits.
     fn count_pin(&mut self, finished: &Finished, now: Now, out: &mut Effects) {
         let Ok(answer) = &finished.result else { return };
         let Some(ino) = answer.pins() else { return };
-        if !self.atlas.inodes.pin(ino) {
+        if !self.atlas.inodes.pin(ino, finished.id) {
             let target = Target { ino, place: place_of(finished, answer) };
-            let released = Released { target, at: Some(finished.rank), count: 1 };
-            self.give_back.add(released, cx!(self, now, out));
+            let lies = Lies::new(&target, Some(finished.rank), &self.atlas);
+            self.give_back.add(ino, lies, &self.pending, cx!(self, now, out));
         }
     }
 
@@ -404,7 +420,7 @@ impl ClientCore {
             Ok(_) | Err(_) => return,
         };
         if ino != Ino::ROOT {
-            release_if_unused(ino, &mut self.give_back, cx!(self, now, out));
+            release_if_unused(ino, &mut self.give_back, &self.pending, cx!(self, now, out));
         }
     }
 }

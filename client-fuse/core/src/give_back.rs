@@ -1,12 +1,14 @@
 //! `GiveBack`: pins the kernel has let go, on their way to whoever counts them.
 //!
-//! They are gathered for a moment, then sent in one request to each rank. A rank that does not
-//! have the inode says so: then somebody goes to see where its directory is, and they follow.
+//! They are gathered for a moment, and until every request has been answered whose answer could name
+//! them once more; then they are sent in one request to each rank. What was named meanwhile stays. A
+//! rank that does not have the pin says so: then somebody goes to see where the inode's directory is,
+//! and it follows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::id::{Ino, Rank};
+use common::id::{Ino, Rank, RequestId};
 use common::limit::FORGET_ITEMS_MAX;
 use common::wire::request::{Caller, Forget, Op, Place, Target};
 use common::wire::session::PinClaim;
@@ -21,53 +23,83 @@ use crate::timer::Timer;
 
 /// How long pins are gathered.
 const GATHER: Duration = Duration::from_millis(10);
-/// After so many ranks that did not have an inode, its pins are left to the end of the session.
+/// After so many ranks that did not have an inode, its pin is left to the end of the session.
 const ATTEMPTS_MAX: u32 = 8;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct GiveBack {
     items: BTreeMap<Ino, Item>,
+    /// Whether the timer runs.
+    gathers: bool,
+    /// Everything before this request was answered when they were last looked through.
+    seen: RequestId,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Item {
-    released: Released,
+    lies: Lies,
     /// Requests that did not find it.
     attempt: u32,
+    /// The first request that was begun after it was let go.
+    below: RequestId,
+}
+
+/// Where a pinned inode is, as far as we know.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Lies {
+    /// In whose entry it is embedded.
+    dir: Option<Ino>,
+    /// With which rank, if no directory tells.
+    at: Rank,
+}
+
+impl Lies {
+    pub(crate) fn new(target: &Target, at: Option<Rank>, atlas: &Atlas) -> Self {
+        Self { dir: target.place.embedded_in(), at: atlas.rank_of(target, at) }
+    }
+
+    fn rank(&self, atlas: &Atlas) -> Rank {
+        self.dir.map_or(self.at, |dir| atlas.rank_of_embedded(dir, Some(self.at)))
+    }
 }
 
 impl GiveBack {
-    pub(crate) fn add(&mut self, released: Released, cx: &mut Cx<'_>) {
-        self.queue(released, 0, cx);
+    pub(crate) fn add(&mut self, ino: Ino, lies: Lies, pending: &Pending, cx: &mut Cx<'_>) {
+        self.queue(ino, lies, 0, pending, cx);
     }
 
-    fn queue(&mut self, released: Released, attempt: u32, cx: &mut Cx<'_>) {
-        if released.count == 0 {
-            return;
-        }
-        if self.items.is_empty() {
-            let wait = GATHER * (1 + attempt);
+    fn queue(&mut self, ino: Ino, lies: Lies, attempt: u32, pending: &Pending, cx: &mut Cx<'_>) {
+        self.gather(GATHER * (1 + attempt), cx);
+        self.items.insert(ino, Item { lies, attempt, below: pending.next() });
+    }
+
+    fn gather(&mut self, wait: Duration, cx: &mut Cx<'_>) {
+        if !std::mem::replace(&mut self.gathers, true) {
             cx.out.set_timer(Timer::GiveBack, cx.now.monotonic.after(wait));
         }
-        match self.items.get_mut(&released.target.ino) {
-            Some(item) => {
-                item.released.count += released.count;
-                item.released.target = released.target;
-                item.attempt = item.attempt.max(attempt);
-            }
-            None => {
-                self.items.insert(released.target.ino, Item { released, attempt });
-            }
+    }
+
+    /// Requests were answered.
+    pub(crate) fn on_answered(&mut self, pending: &Pending, cx: &mut Cx<'_>) {
+        if !self.items.is_empty() && !self.gathers && pending.oldest_naming() > self.seen {
+            self.gather(GATHER, cx);
         }
     }
 
-    /// Sends what was gathered.
+    /// Sends what was gathered and cannot be named any more.
     pub(crate) fn on_timer(&mut self, pending: &mut Pending, cx: &mut Cx<'_>) {
+        self.gathers = false;
+        self.seen = pending.oldest_naming();
+        let seen = self.seen;
         let mut by_rank: BTreeMap<(Rank, u32), Vec<Forget>> = BTreeMap::new();
-        for (_, Item { released, attempt }) in std::mem::take(&mut self.items) {
-            let Released { target, at, count } = released;
-            let rank = cx.atlas.rank_of(&target, at);
-            by_rank.entry((rank, attempt)).or_default().push(Forget { target, count });
+        for (ino, Item { lies, attempt, below }) in
+            self.items.extract_if(.., |_, item| item.below <= seen)
+        {
+            // Named again meanwhile, it is given back when it is let go again.
+            if !cx.atlas.inodes.is_pinned(ino) {
+                let to = by_rank.entry((lies.rank(cx.atlas), attempt)).or_default();
+                to.push(Forget { ino, dir: lies.dir, below });
+            }
         }
         for ((rank, attempt), items) in by_rank {
             for items in items.chunks(FORGET_ITEMS_MAX) {
@@ -80,67 +112,53 @@ impl GiveBack {
     /// Some were not with the rank they were sent to.
     pub(crate) fn on_not_here(
         &mut self,
-        sent: &[Forget],
-        not_here: &[Target],
-        attempt: u32,
+        (sent, not_here): (&[Forget], &[Ino]),
+        (from, attempt): (Rank, u32),
         pending: &mut Pending,
         cx: &mut Cx<'_>,
     ) {
-        for target in not_here {
-            let Some(item) = sent.iter().find(|item| item.target.ino == target.ino) else {
-                continue;
-            };
+        for ino in not_here {
+            let Some(item) = sent.iter().find(|item| item.ino == *ino) else { continue };
             if attempt >= ATTEMPTS_MAX {
-                tracing::info!(ino = %target.ino, "nobody takes a pin back: it ends with the session");
+                tracing::info!(%ino, "nobody takes a pin back: it ends with the session");
                 continue;
             }
-            if let Place::Entry { dir, .. } = item.target.place {
+            if let Some(dir) = item.dir {
                 let target = Target::dir(dir);
                 pending.begin(Owner::Scout, Caller::default(), Op::Getattr { target }, cx);
             }
-            let released = Released { target: item.target.clone(), at: None, count: item.count };
-            self.queue(released, attempt + 1, cx);
-        }
-    }
-
-    /// An inode we have let go was moved: its pins are to follow.
-    pub(crate) fn moved(&mut self, ino: Ino, place: &Place, rank: Rank) {
-        if let Some(item) = self.items.get_mut(&ino) {
-            item.released.target.place = place.clone();
-            item.released.at = Some(rank);
-        }
-    }
-
-    /// What a rank must believe us to hold: what we refer to, and what it will yet be given back. Of a
-    /// name that is whatever lies with that rank in truth, which we may not have heard of: it picks.
-    pub(crate) fn claims(&self, rank: Rank, atlas: &Atlas, pending: &Pending) -> Vec<PinClaim> {
-        let mut claims: BTreeMap<Ino, Released> = BTreeMap::new();
-        let queued = self.items.values().map(|item| item.released.clone());
-        for held in atlas.inodes.pinned().chain(queued) {
-            match claims.get_mut(&held.target.ino) {
-                Some(claim) => claim.count += held.count,
-                None => {
-                    claims.insert(held.target.ino, held);
-                }
+            // If it was let go once more, that is under way already.
+            if !self.items.contains_key(ino) {
+                let lies = Lies { dir: item.dir, at: from };
+                self.queue(*ino, lies, attempt + 1, pending, cx);
             }
         }
-        for item in pending.given_back() {
-            let Forget { target, count } = item;
-            let claim = claims.entry(target.ino).or_insert_with(|| Released {
-                target: target.clone(),
-                at: None,
-                count: 0,
-            });
-            claim.count += count;
+    }
+
+    /// A rank counts us among those who hold an inode, which lies there. If we do not, the pin is given
+    /// back: an answer was lost with its connection, or the inode was moved while its pin was on its way.
+    pub(crate) fn is_held(
+        &mut self,
+        ino: Ino,
+        (dir, at): (Option<Ino>, Rank),
+        pending: &Pending,
+        cx: &mut Cx<'_>,
+    ) {
+        if !cx.atlas.inodes.is_pinned(ino) {
+            self.add(ino, Lies { dir, at }, pending, cx);
         }
+    }
+
+    /// What a rank must believe us to hold. Of a name that is whatever lies with that rank in truth, which
+    /// we may not have heard of: it picks.
+    pub(crate) fn claims(rank: Rank, atlas: &Atlas, pending: &Pending) -> Vec<PinClaim> {
+        let mut claims: BTreeMap<Ino, Released> =
+            atlas.inodes.pinned().map(|held| (held.target.ino, held)).collect();
         for (ino, place) in pending.makes() {
             // If it was made, and the answer lost, somebody else must not take it away before we
             // hear of it.
-            claims.entry(ino).or_insert_with(|| Released {
-                target: Target { ino, place },
-                at: None,
-                count: 0,
-            });
+            let target = Target { ino, place };
+            claims.entry(ino).or_insert(Released { target, at: None, pinned_by: None });
         }
         claims
             .into_values()
@@ -148,24 +166,29 @@ impl GiveBack {
                 matches!(claim.target.place, Place::Entry { .. })
                     || atlas.rank_of(&claim.target, claim.at) == rank
             })
-            .map(|claim| PinClaim { target: claim.target, count: claim.count })
+            .map(|claim| PinClaim { target: claim.target, latest: claim.pinned_by })
             .collect()
     }
 }
 
 /// The kernel, or a handle of it, refers to more or to less.
-pub(crate) fn on_references(change: References, give_back: &mut GiveBack, cx: &mut Cx<'_>) {
+pub(crate) fn on_references(
+    change: References,
+    give_back: &mut GiveBack,
+    pending: &Pending,
+    cx: &mut Cx<'_>,
+) {
     match change {
         References::Forgotten { items } => {
             for (ino, count) in items {
                 cx.atlas.inodes.forgotten(ino, count);
-                release_if_unused(ino, give_back, cx);
+                release_if_unused(ino, give_back, pending, cx);
             }
         }
         References::Opened { ino } => cx.atlas.inodes.opened(ino),
         References::Released { ino } => {
             cx.atlas.inodes.released(ino);
-            release_if_unused(ino, give_back, cx);
+            release_if_unused(ino, give_back, pending, cx);
         }
         References::Listed { dir, entries } => {
             for Listed { ino, kind, name, at } in entries {
@@ -175,15 +198,23 @@ pub(crate) fn on_references(change: References, give_back: &mut GiveBack, cx: &m
     }
 }
 
-/// Takes an inode out of the table if nothing refers to it, and gives its pins back.
-pub(crate) fn release_if_unused(ino: Ino, give_back: &mut GiveBack, cx: &mut Cx<'_>) {
+/// Takes an inode out of the table if nothing refers to it, and gives its pin back.
+pub(crate) fn release_if_unused(
+    ino: Ino,
+    give_back: &mut GiveBack,
+    pending: &Pending,
+    cx: &mut Cx<'_>,
+) {
     if let Some(released) = cx.atlas.inodes.take_unused(ino) {
         if released.target.place == Place::Dir {
             cx.atlas.routes.forget(ino);
         } else {
             cx.out.push(Effect::Forgotten { ino });
         }
-        give_back.add(released, cx);
+        if released.pinned_by.is_some() {
+            let lies = Lies::new(&released.target, released.at, cx.atlas);
+            give_back.add(ino, lies, pending, cx);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::attr::FileKind;
-use common::id::{Ino, Rank};
+use common::id::{Ino, Rank, RequestId};
 use common::name::Name;
 use common::wire::request::{Place, Target};
 
@@ -32,20 +32,21 @@ pub(crate) struct Inode {
     handles: u64,
     /// Look-ups that have found it and wait for its attributes: the kernel is about to refer to it.
     completing: u64,
-    /// Replies that named it, each of which pins it at its authority.
-    pins: u64,
+    /// The latest request whose answer has named it, and pins it at its authority.
+    pinned_by: Option<RequestId>,
     /// How often it had been moved, as of the last that was heard.
     moves: u32,
     /// Where it was before the last move: if that was lost with its rank's power, it is there again.
     before: Option<(Place, Option<Rank>)>,
 }
 
-/// Pins to be given back.
+/// What the kernel does not refer to any more.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Released {
     pub(crate) target: Target,
     pub(crate) at: Option<Rank>,
-    pub(crate) count: u64,
+    /// `None`: nobody counts us among its holders.
+    pub(crate) pinned_by: Option<RequestId>,
 }
 
 impl InodeTable {
@@ -90,7 +91,7 @@ impl InodeTable {
             lookups: 0,
             handles: 0,
             completing: 0,
-            pins: 0,
+            pinned_by: None,
             moves: 0,
             before: None,
         });
@@ -108,7 +109,7 @@ impl InodeTable {
         name: (Ino, Name),
         at: Option<Rank>,
     ) {
-        if self.inodes.get(&ino).is_none_or(|inode| inode.pins == 0) {
+        if self.inodes.get(&ino).is_none_or(|inode| inode.pinned_by.is_none()) {
             self.meet(ino, kind, place, name, at);
         }
         self.looked_up(ino);
@@ -150,10 +151,10 @@ impl InodeTable {
         }
     }
 
-    /// Counts a pin; tells whether the inode is known.
-    pub(crate) fn pin(&mut self, ino: Ino) -> bool {
+    /// Notes a pin; tells whether the inode is known.
+    pub(crate) fn pin(&mut self, ino: Ino, by: RequestId) -> bool {
         let Some(inode) = self.inodes.get_mut(&ino) else { return false };
-        inode.pins += 1;
+        inode.pinned_by = inode.pinned_by.max(Some(by));
         true
     }
 
@@ -166,12 +167,12 @@ impl InodeTable {
         self.unname(ino);
         let inode = self.inodes.remove(&ino)?;
         let target = Target { ino, place: inode.place };
-        Some(Released { target, at: inode.at, count: inode.pins })
+        Some(Released { target, at: inode.at, pinned_by: inode.pinned_by })
     }
 
     /// Whether a rank counts us among those who are told what becomes of it.
     pub(crate) fn is_pinned(&self, ino: Ino) -> bool {
-        self.inodes.get(&ino).is_some_and(|inode| inode.pins > 0)
+        self.inodes.get(&ino).is_some_and(|inode| inode.pinned_by.is_some())
     }
 
     /// Whether the kernel refers to it, by a name or an open handle.
@@ -278,10 +279,10 @@ impl InodeTable {
 
     /// Everything that ranks believe us to refer to.
     pub(crate) fn pinned(&self) -> impl Iterator<Item = Released> + '_ {
-        self.inodes.iter().filter(|(_, inode)| inode.pins > 0).map(|(ino, inode)| Released {
+        self.inodes.iter().filter(|(_, it)| it.pinned_by.is_some()).map(|(ino, inode)| Released {
             target: Target { ino: *ino, place: inode.place.clone() },
             at: inode.at,
-            count: inode.pins,
+            pinned_by: inode.pinned_by,
         })
     }
 

@@ -24,7 +24,7 @@ use common::error::FsError;
 use common::id::{Ino, NoticeId, Rank, RequestId, Seq};
 use common::time::{Monotonic, Timestamp};
 use common::wire::reply::{Answer, Outcome, Reply};
-use common::wire::request::{Caller, Forget, Op, Place};
+use common::wire::request::{Caller, Op, Place};
 use common::wire::session::{Notice, ToMds};
 
 use crate::capability::{NEVER, Promised};
@@ -198,7 +198,18 @@ impl Pending {
 
     /// The lowest id we may still ask about.
     pub(crate) fn oldest(&self) -> RequestId {
-        self.requests.keys().next().copied().unwrap_or(RequestId(self.last_id + 1))
+        self.requests.keys().next().copied().unwrap_or(self.next())
+    }
+
+    /// The id of the request that is begun next.
+    pub(crate) fn next(&self) -> RequestId {
+        RequestId(self.last_id + 1)
+    }
+
+    /// The lowest id of those whose first answer is still to come, and may name an inode.
+    pub(crate) fn oldest_naming(&self) -> RequestId {
+        let mut naming = self.requests.iter().filter(|(_, pended)| pended.may_name());
+        naming.next().map_or(self.next(), |(id, _)| *id)
     }
 
     /// When the oldest request that may still be answered was begun.
@@ -271,7 +282,8 @@ impl Pending {
                 let from = (rank, promised, reply.after);
                 self.on_done(reply.id, from, answer, reply.applied, cx);
             }
-            Outcome::Refused(error) if pended.has_foreign_number(rank, error, cx) => {
+            Outcome::Refused(FsError::Stale) if pended.renumber(rank, cx) => {
+                cov_mark::hit!(nothing_was_made_by_that_number);
                 self.dispatch(reply.id, cx);
             }
             Outcome::Refused(error) => {
@@ -435,17 +447,11 @@ impl Pending {
 
     /// Files of which it is not known whether they were made.
     pub(crate) fn makes(&self) -> impl Iterator<Item = (Ino, Place)> + '_ {
-        self.requests.values().filter_map(|pended| {
+        let unanswered = self.requests.values().filter(|pended| pended.may_name());
+        unanswered.filter_map(|pended| {
             let Op::Create(create) = &pended.op else { return None };
             let place = Place::Entry { dir: create.dir, name: create.name.clone() };
             (create.ino != UNNUMBERED).then_some((create.ino, place))
-        })
-    }
-
-    /// Pins that are on their way back.
-    pub(crate) fn given_back(&self) -> impl Iterator<Item = &Forget> + '_ {
-        self.requests.values().flat_map(|pended| {
-            if let Op::Forget { items } = &pended.op { items.as_slice() } else { &[] }
         })
     }
 }

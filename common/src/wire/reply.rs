@@ -6,7 +6,7 @@ use crate::attr::{Attr, FileKind};
 use crate::error::FsError;
 use crate::id::{DirFragId, Epoch, Ino, MapEpoch, NoticeId, Rank, RequestId, Seq};
 use crate::name::Name;
-use crate::wire::request::{Target, XattrName, XattrValue};
+use crate::wire::request::{XattrName, XattrValue};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reply {
@@ -67,7 +67,7 @@ pub enum Answer {
     /// To rename: what was moved.
     Renamed(Renamed),
     /// To forget: those targets that are not here.
-    NotHere(Vec<Target>),
+    NotHere(Vec<Ino>),
 }
 
 impl Answer {

@@ -67,9 +67,9 @@ pub enum Place {
 }
 
 impl Place {
-    /// The directory in whose entry the inode is embedded.
+    /// The directory in whose entry it is embedded.
     #[must_use]
-    pub fn dir(&self) -> Option<Ino> {
+    pub fn embedded_in(&self) -> Option<Ino> {
         match self {
             Self::Entry { dir, .. } => Some(*dir),
             Self::Dir | Self::Home | Self::Orphan { .. } => None,
@@ -241,9 +241,12 @@ pub enum XattrSet {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Forget {
-    pub target: Target,
-    /// How many replies named the inode since the last time: pins are counted on both sides.
-    pub count: u64,
+    pub ino: Ino,
+    /// In whose entry it is embedded, as far as the client knows. `None`: it is at its home, or an orphan.
+    pub dir: Option<Ino>,
+    /// The client has had the answers to all requests before this one that could name the inode, and
+    /// refers to it by none of them.
+    pub below: RequestId,
 }
 
 impl Op {

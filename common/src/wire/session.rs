@@ -51,9 +51,9 @@ pub enum ToMds {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PinClaim {
     pub target: Target,
-    /// 0: made by a request whose answer has not come. If it was made, it stays pinned until the
-    /// request is answered.
-    pub count: u64,
+    /// The latest request whose answer has named it. `None`: the answer of the one that makes it has
+    /// not come. If it was made, it stays pinned until that is answered.
+    pub latest: Option<RequestId>,
 }
 
 /// Rank → client. Variants are encoded by position: append only.
@@ -115,6 +115,11 @@ pub enum Notice {
     /// Part of a subtree in which the client has something goes to that rank: open a session there.
     Expect {
         rank: Rank,
+    },
+    /// These came here with a subtree, each embedded in an entry of the directory beside it, pinned by
+    /// answers that the client may not have had: what it does not refer to it gives back.
+    Pinned {
+        inos: Vec<(Ino, Ino)>,
     },
     /// Names of a directory came, went, or stand for something else, or what they stand for has other
     /// attributes; and so has the directory, or may have.

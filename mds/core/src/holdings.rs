@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use common::attr::FileKind;
-use common::id::{ClientId, DirFragId, Ino, MigrationId, NoticeId, Seq};
+use common::id::{ClientId, DirFragId, Ino, MigrationId, NoticeId, RequestId, Seq};
 use common::wire::session::Notice;
 
 use crate::capability::CapabilityTable;
@@ -130,9 +130,16 @@ impl Holdings {
         }
     }
 
-    /// Takes pins back; what nobody refers to any more goes.
-    pub fn give_back(&mut self, ino: Ino, client: ClientId, count: u64, out: &mut Effects) {
-        if self.pins.give_back(ino, client, count) == Left::Nobody {
+    /// Takes a pin back, unless it is by a later request; what nobody refers to any more goes.
+    pub fn give_back(&mut self, ino: Ino, client: ClientId, below: RequestId, out: &mut Effects) {
+        if self.pins.give_back(ino, client, below) == Left::Nobody {
+            self.purge(ino, out);
+        }
+    }
+
+    /// A client does not hold what is said here, or is gone.
+    pub fn unpin(&mut self, ino: Ino, client: ClientId, out: &mut Effects) {
+        if self.pins.drop_of(ino, client) == Left::Nobody {
             self.purge(ino, out);
         }
     }
@@ -149,9 +156,9 @@ impl Holdings {
 
     /// A client is gone for good: everything it held is given back.
     pub fn end_session(&mut self, client: ClientId, out: &mut Effects) {
-        let held: Vec<(Ino, u64)> = self.pins.of(client).collect();
-        for (ino, count) in held {
-            self.give_back(ino, client, count, out);
+        let held: Vec<Ino> = self.pins.of(client).collect();
+        for ino in held {
+            self.unpin(ino, client, out);
         }
         self.pins.end_claims(client);
         self.sessions.remove(client, out);

@@ -13,6 +13,7 @@ use crate::input::{Input, Restored};
 use crate::journal::entry::Entry;
 use crate::lost::Lost;
 use crate::message::PeerMsg;
+use crate::message::session::SessionMsg;
 use crate::migration::Migrator;
 use crate::migration::sweep;
 use crate::namespace::Namespace;
@@ -70,7 +71,8 @@ impl Mds {
         let migrator = Migrator::restore(in_doubt, recalled, &mut cx);
         let seq = own.advance();
         own.inos.reserve(seq, out);
-        let expected = own.sessions.iter().map(|(client, _)| client).collect();
+        let known = own.sessions.iter().filter(|(_, session)| !session.stored().untold);
+        let expected = known.map(|(client, _)| client).collect();
         Self {
             map,
             two_phase,
@@ -205,6 +207,7 @@ impl Mds {
             PeerMsg::TwoPhase(msg) => self.on_two_phase(now, (from, incarnation), msg, out),
             PeerMsg::Load(msg) => self.on_load(now, from, msg, out),
             PeerMsg::Lost(msg) => self.on_lost_msg(now, from, msg, out),
+            PeerMsg::Session(SessionMsg::Untold { client }) => self.on_untold(from, client, out),
             PeerMsg::Claims(msg) => self.on_claims_msg(now, (from, incarnation), msg, out),
             PeerMsg::Migration(msg) => self.on_migration_msg(now, from, msg, out),
         }

@@ -9,6 +9,7 @@ pub mod load;
 pub mod lost;
 pub mod migration;
 pub mod replica;
+pub mod session;
 pub mod two_phase;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ pub enum PeerMsg {
     Load(load::LoadMsg),
     Lost(lost::LostMsg),
     Claims(claims::ClaimsMsg),
+    Session(session::SessionMsg),
 }
 
 impl From<claims::ClaimsMsg> for PeerMsg {
@@ -51,6 +53,12 @@ impl From<migration::MigrationMsg> for PeerMsg {
 impl From<replica::ReplicaMsg> for PeerMsg {
     fn from(msg: replica::ReplicaMsg) -> Self {
         Self::Replica(msg)
+    }
+}
+
+impl From<session::SessionMsg> for PeerMsg {
+    fn from(msg: session::SessionMsg) -> Self {
+        Self::Session(msg)
     }
 }
 

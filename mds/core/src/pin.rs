@@ -1,12 +1,17 @@
 //! `PinTable`: which clients' kernels refer to a non-directory. While one does, unlinking it leaves
 //! an orphan, and whoever moves it tells the holders.
 //!
-//! Pins are counted: one for each reply that named the inode. A client gives back what it has
-//! counted itself, so a reply that crosses with a forget is not lost.
+//! A pin remembers the latest request by which its client may have come to refer to the inode. Who
+//! gives it back names the first request of which it has not had the answer: if that is later, no
+//! answer that names the inode is on its way any more. Nothing is counted, so an answer that is lost
+//! with its connection, or given twice, does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, Ino};
+use common::id::{ClientId, Ino, RequestId};
+
+/// Who pins an inode, and by which request at the latest.
+pub type Holders = BTreeMap<ClientId, RequestId>;
 
 #[derive(Clone, Debug, Default, Hash)]
 pub struct PinTable {
@@ -14,7 +19,7 @@ pub struct PinTable {
     /// Inodes whose pins changed, if somebody copies.
     changes: Option<BTreeSet<Ino>>,
     /// What answers name to clients that have yet to say what they hold.
-    unclaimed: BTreeMap<ClientId, BTreeMap<Ino, u64>>,
+    unclaimed: BTreeMap<ClientId, BTreeSet<Ino>>,
 }
 
 #[derive(Clone, Debug, Default, Hash)]
@@ -22,7 +27,7 @@ struct Pinned {
     /// The directory in whose entry the inode is embedded; the pins move with it. `None`: it is at
     /// its home, or an orphan.
     dir: Option<Ino>,
-    holders: BTreeMap<ClientId, u64>,
+    holders: Holders,
 }
 
 /// What giving back has left.
@@ -34,62 +39,47 @@ pub enum Left {
 }
 
 impl PinTable {
-    pub fn pin(&mut self, ino: Ino, dir: Option<Ino>, client: ClientId) {
-        self.note(ino);
-        let pinned = self.pins.entry(ino).or_default();
-        pinned.dir = dir;
-        *pinned.holders.entry(client).or_default() += 1;
+    /// An answer names the inode to a client that has sent no request after `latest`.
+    pub fn pin(&mut self, ino: Ino, dir: Option<Ino>, client: ClientId, latest: RequestId) {
+        self.claim(ino, dir, client, latest);
         if let Some(named) = self.unclaimed.get_mut(&client) {
-            *named.entry(ino).or_default() += 1;
+            named.insert(ino);
         }
     }
 
     /// From here on answers are seen by a client after it has said what it holds.
     pub fn begin_claims(&mut self, client: ClientId) {
-        self.unclaimed.insert(client, BTreeMap::new());
+        self.unclaimed.insert(client, BTreeSet::new());
     }
 
-    /// What was named to it meanwhile, and how often.
-    pub fn end_claims(&mut self, client: ClientId) -> BTreeMap<Ino, u64> {
+    /// What was named to it meanwhile.
+    pub fn end_claims(&mut self, client: ClientId) -> BTreeSet<Ino> {
         self.unclaimed.remove(&client).unwrap_or_default()
     }
 
-    /// The client does not know whether it pins the inode; if so, no answer that counts has come.
-    pub fn keep(&mut self, ino: Ino, client: ClientId) {
-        if let Some(pinned) = self.pins.get_mut(&ino)
-            && let Some(count) = pinned.holders.get_mut(&client)
-        {
-            *count = 0;
-            self.note(ino);
-        }
+    /// A client says that it refers to the inode, and by which request.
+    pub fn claim(&mut self, ino: Ino, dir: Option<Ino>, client: ClientId, latest: RequestId) {
+        self.take_over(ino, dir, &Holders::from([(client, latest)]));
     }
 
-    /// Sets what a client holds, as it says itself after a broken connection or a restart.
-    pub fn claim(&mut self, ino: Ino, dir: Option<Ino>, client: ClientId, count: u64) {
-        if count == 0 {
-            self.give_back(ino, client, u64::MAX);
-            return;
-        }
-        self.note(ino);
-        let pinned = self.pins.entry(ino).or_default();
-        pinned.dir = dir;
-        pinned.holders.insert(client, count);
-    }
-
-    pub fn give_back(&mut self, ino: Ino, client: ClientId, count: u64) -> Left {
-        self.note(ino);
+    /// The client refers to it no more, if its pin is by a request before `below`.
+    pub fn give_back(&mut self, ino: Ino, client: ClientId, below: RequestId) -> Left {
         let Some(pinned) = self.pins.get_mut(&ino) else { return Left::Nobody };
-        if let Some(held) = pinned.holders.get_mut(&client) {
-            *held = held.saturating_sub(count);
-            if *held == 0 {
-                pinned.holders.remove(&client);
-            }
+        if pinned.holders.get(&client).is_none_or(|latest| *latest >= below) {
+            return Left::Some;
         }
-        if pinned.holders.is_empty() {
+        pinned.holders.remove(&client);
+        let left = if pinned.holders.is_empty() { Left::Nobody } else { Left::Some };
+        if left == Left::Nobody {
             self.pins.remove(&ino);
-            return Left::Nobody;
         }
-        Left::Some
+        self.note(ino);
+        left
+    }
+
+    /// A client is wrong in what it claims, or gone.
+    pub fn drop_of(&mut self, ino: Ino, client: ClientId) -> Left {
+        self.give_back(ino, client, RequestId(u64::MAX))
     }
 
     /// The inode is embedded elsewhere, or nowhere, from here on.
@@ -110,12 +100,12 @@ impl PinTable {
         self.pins.get(&ino).is_some_and(|pinned| pinned.holders.contains_key(&client))
     }
 
-    pub fn holders(&self, ino: Ino) -> impl Iterator<Item = (ClientId, u64)> + '_ {
+    pub fn holders(&self, ino: Ino) -> impl Iterator<Item = (ClientId, RequestId)> + '_ {
         let pinned = self.pins.get(&ino);
         pinned
             .into_iter()
             .flat_map(|pinned| &pinned.holders)
-            .map(|(client, count)| (*client, *count))
+            .map(|(client, latest)| (*client, *latest))
     }
 
     /// Where a pinned inode is embedded.
@@ -130,30 +120,28 @@ impl PinTable {
     }
 
     /// Everything a client holds.
-    pub fn of(&self, client: ClientId) -> impl Iterator<Item = (Ino, u64)> + '_ {
-        self.pins
-            .iter()
-            .filter_map(move |(ino, pinned)| Some((*ino, *pinned.holders.get(&client)?)))
+    pub fn of(&self, client: ClientId) -> impl Iterator<Item = Ino> + '_ {
+        let held = self.pins.iter().filter(move |(_, it)| it.holders.contains_key(&client));
+        held.map(|(ino, _)| *ino)
     }
 
     /// Takes all pins of an inode away, as when it goes to another rank.
-    pub fn take(&mut self, ino: Ino) -> BTreeMap<ClientId, u64> {
+    pub fn take(&mut self, ino: Ino) -> Holders {
         self.note(ino);
         self.pins.remove(&ino).map(|pinned| pinned.holders).unwrap_or_default()
     }
 
-    /// Takes over what another rank has counted. A client may have heard before where the inode was to go,
-    /// and have claimed it here already: then both have counted the same answers.
-    pub fn take_over(&mut self, ino: Ino, dir: Option<Ino>, holders: &BTreeMap<ClientId, u64>) {
+    /// Adds what is known of an inode's pins elsewhere: at another rank, or by a client.
+    pub fn take_over(&mut self, ino: Ino, dir: Option<Ino>, holders: &Holders) {
         if holders.is_empty() {
             return;
         }
         self.note(ino);
         let pinned = self.pins.entry(ino).or_default();
         pinned.dir = dir;
-        for (client, count) in holders {
-            let held = pinned.holders.entry(*client).or_default();
-            *held = (*held).max(*count);
+        for (client, latest) in holders {
+            let known = pinned.holders.entry(*client).or_insert(*latest);
+            *known = (*known).max(*latest);
         }
     }
 
@@ -196,42 +184,46 @@ mod tests {
     const A: ClientId = ClientId(1);
     const B: ClientId = ClientId(2);
 
+    const FIRST: RequestId = RequestId(1);
+    const SECOND: RequestId = RequestId(2);
+    const THIRD: RequestId = RequestId(3);
+
     #[test]
     fn a_reply_that_crosses_with_a_forget_keeps_the_pin() {
         let mut pins = PinTable::default();
-        pins.pin(INO, None, A);
-        pins.pin(INO, None, A);
-        assert_eq!(pins.give_back(INO, A, 1), Left::Some);
-        assert_eq!(pins.give_back(INO, A, 1), Left::Nobody);
+        pins.pin(INO, None, A, FIRST);
+        pins.pin(INO, None, A, SECOND);
+        assert_eq!(pins.give_back(INO, A, SECOND), Left::Some);
+        assert!(pins.is_pinned_by(INO, A));
+        assert_eq!(pins.give_back(INO, A, THIRD), Left::Nobody);
         assert!(!pins.is_pinned(INO));
     }
 
     #[test]
     fn each_client_holds_its_own() {
         let mut pins = PinTable::default();
-        pins.pin(INO, None, A);
-        pins.pin(INO, None, B);
-        assert_eq!(pins.give_back(INO, A, 7), Left::Some);
-        assert_eq!(pins.holders(INO).collect::<Vec<_>>(), [(B, 1)]);
+        pins.pin(INO, None, A, FIRST);
+        pins.pin(INO, None, B, FIRST);
+        assert_eq!(pins.give_back(INO, A, SECOND), Left::Some);
+        assert_eq!(pins.holders(INO).collect::<Vec<_>>(), [(B, FIRST)]);
     }
 
     #[test]
-    fn what_was_claimed_before_it_came_is_not_counted_twice() {
+    fn what_was_claimed_before_it_came_is_one_pin() {
         let mut pins = PinTable::default();
-        pins.claim(INO, None, A, 3);
-        pins.take_over(INO, None, &[(A, 3), (B, 1)].into());
-        assert_eq!(pins.holders(INO).collect::<Vec<_>>(), [(A, 3), (B, 1)]);
-        assert_eq!(pins.give_back(INO, B, 1), Left::Some);
-        assert_eq!(pins.give_back(INO, A, 3), Left::Nobody);
+        pins.claim(INO, None, A, SECOND);
+        pins.take_over(INO, None, &[(A, FIRST), (B, FIRST)].into());
+        assert_eq!(pins.holders(INO).collect::<Vec<_>>(), [(A, SECOND), (B, FIRST)]);
+        assert_eq!(pins.give_back(INO, B, SECOND), Left::Some);
+        assert_eq!(pins.give_back(INO, A, THIRD), Left::Nobody);
     }
 
     #[test]
-    fn a_claim_replaces_what_was_counted() {
+    fn a_late_forget_does_not_take_back_what_was_claimed_since() {
         let mut pins = PinTable::default();
-        pins.pin(INO, None, A);
-        pins.claim(INO, None, A, 5);
-        assert_eq!(pins.of(A).collect::<Vec<_>>(), [(INO, 5)]);
-        pins.claim(INO, None, A, 0);
-        assert!(!pins.is_pinned(INO));
+        pins.claim(INO, None, A, SECOND);
+        assert_eq!(pins.give_back(INO, A, SECOND), Left::Some);
+        assert_eq!(pins.of(A).collect::<Vec<_>>(), [INO]);
+        assert_eq!(pins.drop_of(INO, A), Left::Nobody);
     }
 }

@@ -120,7 +120,7 @@ fn undurable(parked: &Parked, cx: &Cx<'_>) -> Option<Seq> {
 impl Requests {
     /// A request arrives from a client with a session.
     pub fn admit(&mut self, client: ClientId, request: Request, cx: &mut Cx<'_>) -> Verdict {
-        cx.own.sessions.trim_completed(client, request.oldest, cx.out);
+        cx.own.sessions.on_request(client, (request.id, request.oldest), cx.out);
         if self.is_under_way(client, request.id) {
             // A new connection repeats what the old one may have lost. The answer will come.
             return Verdict::Kept;

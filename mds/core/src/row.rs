@@ -6,8 +6,6 @@
 //!
 //! Encoded by position: fields and variants are append only. Bytes are pinned in `row/tests.rs`.
 
-use std::collections::BTreeMap;
-
 use common::attr::{Attr, FileKind, Times};
 use common::id::{
     ClientId, DirFragId, Epoch, Ino, InoRange, MigrationId, NoticeId, Rank, RequestId,
@@ -16,6 +14,8 @@ use common::name::{Name, NameHash};
 use common::wire::request::Xattrs;
 use common::wire::session::Notice;
 use serde::{Deserialize, Serialize};
+
+use crate::pin::Holders;
 
 /// A row with its key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -208,7 +208,7 @@ impl Dir {
 pub struct Orphan {
     pub inode: Inode,
     /// Pins, as they were when it was unlinked. Clients claim them again after a restart.
-    pub holders: BTreeMap<ClientId, u64>,
+    pub holders: Holders,
 }
 
 /// What must be known of a session after a restart.
@@ -217,8 +217,8 @@ pub struct StoredSession {
     /// Lent, to make inodes with.
     pub ranges: Vec<InoRange>,
     pub oldest: RequestId,
-    /// Came with this import, which is not finished: exempt from the reconnect window.
-    pub provisional: Option<MigrationId>,
+    /// Came from another rank, and the client may not know of it: it is not to come back in time.
+    pub untold: bool,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, Rank, RequestId, Seq};
 use common::id_set::IdSet;
+use common::time::Monotonic;
 use common::wire::request::Place;
 use common::wire::session::{Notice, ToClient};
 
@@ -22,6 +23,9 @@ pub struct Session {
     completed: IdSet,
     /// The client asks about nothing below: what still comes of that are copies it has done with.
     oldest: RequestId,
+    /// It has sent none after this here: whatever an answer names, the client refers to by this one at
+    /// the latest.
+    latest: RequestId,
     /// Not yet acknowledged. Sent again on a new connection, also by the next life.
     notices: BTreeMap<NoticeId, Notice>,
     /// The highest position this client was told to be applied, and to be durable.
@@ -33,6 +37,8 @@ pub struct Session {
     /// Lent, and told when durable.
     untold: Option<InoRange>,
     met: Met,
+    /// When its lease ends.
+    until: Monotonic,
 }
 
 /// Whether the client of a session was ever heard of, in this life or before.
@@ -41,6 +47,8 @@ enum Met {
     NotYet,
     /// By another rank, which has still to tell it of this one.
     Elsewhere,
+    /// That rank may have begun anew meanwhile: all were asked to tell it.
+    Sought,
     Yes,
 }
 
@@ -100,6 +108,16 @@ impl Session {
     }
 
     #[must_use]
+    pub fn oldest(&self) -> RequestId {
+        self.oldest
+    }
+
+    #[must_use]
+    pub fn latest(&self) -> RequestId {
+        self.latest
+    }
+
+    #[must_use]
     pub fn completed(&self) -> &IdSet {
         &self.completed
     }
@@ -107,6 +125,11 @@ impl Session {
     #[must_use]
     pub fn applied(&self) -> Seq {
         self.applied
+    }
+
+    #[must_use]
+    pub fn until(&self) -> Monotonic {
+        self.until
     }
 
     #[must_use]
@@ -154,6 +177,9 @@ impl SessionTable {
     pub fn open(&mut self, client: ClientId, conn: ConnId, out: &mut Effects) -> bool {
         let session = self.sessions.entry(client).or_insert_with(Session::new);
         let new = std::mem::replace(&mut session.met, Met::Yes) == Met::NotYet;
+        if std::mem::take(&mut session.stored.untold) {
+            session.store(client, out);
+        }
         session.untold = None;
         if let Some(old) = session.conn.replace(conn)
             && old != conn
@@ -167,7 +193,8 @@ impl SessionTable {
     pub fn expect(&mut self, client: ClientId, out: &mut Effects) -> bool {
         let new = !self.sessions.contains_key(&client);
         if new {
-            let session = Session { met: Met::Elsewhere, ..Session::new() };
+            let mut session = Session::new();
+            session.met_elsewhere();
             session.store(client, out);
             self.sessions.insert(client, session);
         }
@@ -184,8 +211,27 @@ impl SessionTable {
 
     /// Clients that may not know of their sessions here: another rank has still to tell them.
     pub fn untold(&self) -> impl Iterator<Item = ClientId> + '_ {
-        let untold = self.sessions.iter().filter(|(_, session)| session.met == Met::Elsewhere);
+        let untold = self.sessions.iter().filter(|(_, session)| session.stored.untold);
         untold.map(|(client, _)| *client)
+    }
+
+    #[must_use]
+    pub fn is_untold(&self, client: ClientId) -> bool {
+        self.get(client).is_some_and(|session| session.stored.untold)
+    }
+
+    /// All other ranks are asked to tell it. False: they were asked before.
+    pub fn seek(&mut self, client: ClientId) -> bool {
+        let Some(session) = self.sessions.get_mut(&client) else { return false };
+        std::mem::replace(&mut session.met, Met::Sought) != Met::Sought
+    }
+
+    /// Its lease ends then, if its client is not heard of before.
+    pub fn keep(&mut self, client: ClientId, until: Monotonic, out: &mut Effects) {
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.until = until;
+            out.push(Effect::SetTimer { timer: Timer::Lease(client), at: until });
+        }
     }
 
     /// Ends a session: nothing of it remains.
@@ -245,9 +291,7 @@ impl SessionTable {
     pub fn adopt(&mut self, travel: &TravelSession, seq: Seq, out: &mut Effects) -> bool {
         let new = !self.sessions.contains_key(&travel.client);
         let session = self.sessions.entry(travel.client).or_insert_with(Session::new);
-        if session.met == Met::NotYet {
-            session.met = Met::Elsewhere;
-        }
+        session.met_elsewhere();
         session.lent = seq;
         for range in &travel.ranges {
             if !session
@@ -274,9 +318,15 @@ impl SessionTable {
         }
     }
 
-    /// The client no longer asks about what is below `oldest`.
-    pub fn trim_completed(&mut self, client: ClientId, oldest: RequestId, out: &mut Effects) {
+    /// A request came, of a client that no longer asks about what is below `oldest`.
+    pub fn on_request(
+        &mut self,
+        client: ClientId,
+        (id, oldest): (RequestId, RequestId),
+        out: &mut Effects,
+    ) {
         let Some(session) = self.sessions.get_mut(&client) else { return };
+        session.latest = session.latest.max(id);
         session.completed.trim_below(oldest);
         session.oldest = session.oldest.max(oldest);
         // A deletion by range for each request would cost more than the rows it removes.
@@ -347,7 +397,12 @@ impl SessionTable {
             Some(Notice::Moved { ino: told, .. } | Notice::Unlinked { ino: told, .. }) => {
                 *told == ino
             }
-            Some(Notice::Expect { .. } | Notice::Changed { .. } | Notice::ChangedAtHome { .. })
+            Some(
+                Notice::Expect { .. }
+                | Notice::Pinned { .. }
+                | Notice::Changed { .. }
+                | Notice::ChangedAtHome { .. },
+            )
             | None => false,
         });
         about.next_back().map(|(seq, _, _)| *seq)
@@ -388,6 +443,7 @@ impl SessionTable {
             Notice::Moved { .. }
             | Notice::Unlinked { .. }
             | Notice::Expect { .. }
+            | Notice::Pinned { .. }
             | Notice::Changed { .. }
             | Notice::ChangedAtHome { .. } => None,
         })
@@ -409,8 +465,8 @@ impl SessionTable {
     pub fn restore(&mut self, client: ClientId, stored: StoredSession) {
         let session = self.sessions.entry(client).or_insert_with(Session::new);
         session.oldest = stored.oldest;
+        session.met = if stored.untold { Met::Elsewhere } else { Met::Yes };
         session.stored = stored;
-        session.met = Met::Yes;
     }
 
     pub fn restore_notice(&mut self, client: ClientId, id: NoticeId, notice: Notice) {
@@ -430,7 +486,10 @@ impl SessionTable {
 fn outlives(notice: &Notice) -> bool {
     match notice {
         Notice::Moved { .. } | Notice::Unlinked { .. } => true,
-        Notice::Expect { .. } | Notice::Changed { .. } | Notice::ChangedAtHome { .. } => false,
+        Notice::Expect { .. }
+        | Notice::Pinned { .. }
+        | Notice::Changed { .. }
+        | Notice::ChangedAtHome { .. } => false,
     }
 }
 
@@ -444,12 +503,21 @@ impl Session {
             conn: None,
             completed: IdSet::default(),
             oldest: RequestId(0),
+            latest: RequestId(0),
             notices: BTreeMap::new(),
             applied: Seq(0),
             durable_told: Seq(0),
             lent: Seq(0),
             untold: None,
             met: Met::NotYet,
+            until: Monotonic::default(),
+        }
+    }
+
+    fn met_elsewhere(&mut self) {
+        if self.met == Met::NotYet {
+            self.met = Met::Elsewhere;
+            self.stored.untold = true;
         }
     }
 

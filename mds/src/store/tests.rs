@@ -135,7 +135,7 @@ fn each_kind_of_row_comes_back() {
     let mut fixture = Fixture::new();
     let key = entry_key(1, 9, "a");
     let frag = DirFragId::whole(Ino(1));
-    let orphan = Orphan { inode: inode(4), holders: [(ClientId(1), 2)].into() };
+    let orphan = Orphan { inode: inode(4), holders: [(ClientId(1), RequestId(2))].into() };
     fixture.put(Row::Entry(key.clone(), file(3)));
     fixture.put(Row::Dir(frag, dir()));
     fixture.put(Row::Inode(Ino(5), inode(5)));

@@ -290,14 +290,14 @@ impl World {
     /// # Errors
     /// What must not happen.
     pub fn step(&mut self) -> Result<(), Violation> {
-        let Some(((at, _), event)) = self.events.pop_first() else {
+        let Some(((at, number), event)) = self.events.pop_first() else {
             return Err(Violation::Hung(format!("nothing will ever happen; {}", self.waiting())));
         };
         self.now = at;
         if self.is_for_the_dead(&event) {
             return Ok(());
         }
-        let Some(event) = self.unless_stopped(event) else { return Ok(()) };
+        let Some(event) = self.unless_stopped(number, event) else { return Ok(()) };
         match event {
             Event::Start(daemon) => self.start(daemon),
             Event::Daemon(pid, deed) => self.deed(pid, deed)?,

@@ -85,7 +85,7 @@ fn an_answer_that_was_overtaken_by_a_notice_moves_nothing() {
 #[test]
 fn an_answer_that_was_overtaken_by_the_way_back_moves_nothing() {
     let mut atlas = atlas();
-    assert!(atlas.inodes.pin(F));
+    assert!(atlas.inodes.pin(F, common::id::RequestId(1)));
     atlas.noticed(&Notice::Moved { ino: F, place: entry(E, "g"), rank: R1, moves: 1 });
     atlas.noticed(&Notice::Moved { ino: F, place: entry(D, "f"), rank: R1, moves: 2 });
     let renamed = Renamed { moved: moved(F, FileKind::File, R1), exchanged: None };

@@ -1,4 +1,4 @@
-//! Pins counted, given back and claimed; the test plays the ranks.
+//! Pins given back and claimed; the test plays the ranks.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use common::wire::reply::{Answer, Found, Outcome};
 use common::wire::session::{Notice, ToMds};
 
 use super::*;
-use crate::fixture::{Fixture, R0, R1, dir_here, file, here, name};
+use crate::fixture::{Fixture, R0, R1, attr, dir_here, file, here, name};
 use crate::input::{Call, References, Signal};
 
 const SOON: Duration = Duration::from_millis(50);
@@ -17,8 +17,12 @@ fn at(dir: u64, text: &str) -> Target {
     Target { ino: F, place: Place::Entry { dir: Ino(dir), name: name(text) } }
 }
 
-fn forget(count: u64) -> References {
-    References::Forgotten { items: vec![(F, count)] }
+fn forget() -> References {
+    References::Forgotten { items: vec![(F, 1)] }
+}
+
+fn forget_in(dir: u64, below: u64) -> Forget {
+    Forget { ino: F, dir: Some(Ino(dir)), below: RequestId(below) }
 }
 
 fn items(op: Op) -> Vec<Forget> {
@@ -38,29 +42,40 @@ fn with_file() -> Fixture {
 }
 
 #[test]
-fn every_reply_counts_and_all_are_given_back_at_once() {
+fn what_the_kernel_forgets_is_given_back() {
     let mut world = with_file();
-    world.refer(forget(1));
+    world.refer(forget());
     world.pass(SOON);
     let (rank, request) = world.request();
     assert_eq!(rank, R1);
-    assert_eq!(items(request.op), [Forget { target: at(10, "f"), count: 2 }]);
+    assert_eq!(items(request.op), [forget_in(10, 4)]);
 }
 
 #[test]
-fn a_reply_for_what_was_forgotten_is_given_back() {
+fn nothing_is_given_back_that_an_answer_may_name_once_more() {
     let mut world = with_file();
     let call = world.call(Call::Getattr { ino: F });
     let (_, getattr) = world.request();
-    world.refer(forget(1));
+    world.refer(forget());
     world.pass(SOON);
-    let (_, first) = world.request();
-    assert_eq!(items(first.op)[0].count, 2);
+    world.assert_nothing_sent();
     world.reply(R1, getattr.id, None, Outcome::Done(Answer::Attr(file(F.0))));
     assert!(world.answer(call).is_ok());
     world.pass(SOON);
-    let (_, second) = world.request();
-    assert_eq!(items(second.op), [Forget { target: at(10, "f"), count: 1 }]);
+    let (_, forget) = world.request();
+    assert_eq!(items(forget.op), [forget_in(10, 5)]);
+}
+
+#[test]
+fn what_is_found_again_meanwhile_stays() {
+    let mut world = with_file();
+    let call = world.call(Call::Lookup { dir: Ino(10), name: name("f") });
+    let (_, lookup) = world.request();
+    world.refer(forget());
+    world.reply(R1, lookup.id, None, here(F.0));
+    assert!(world.answer(call).is_ok());
+    world.pass(SOON);
+    world.assert_nothing_sent();
 }
 
 #[test]
@@ -72,47 +87,70 @@ fn a_lookup_whose_caller_was_killed_leaves_no_pin() {
     world.serve(R0, here(F.0));
     world.pass(SOON);
     let (_, request) = world.request();
-    assert_eq!(items(request.op), [Forget { target: at(1, "f"), count: 1 }]);
+    assert_eq!(items(request.op), [forget_in(1, 2)]);
 }
 
 #[test]
 fn pins_follow_an_inode_that_is_elsewhere() {
     let mut world = with_file();
-    world.refer(forget(1));
+    world.refer(forget());
     world.pass(SOON);
-    world.serve(R1, Outcome::Done(Answer::NotHere(vec![at(10, "f")])));
+    world.serve(R1, Outcome::Done(Answer::NotHere(vec![F])));
     let scout = world.serve(R1, crate::fixture::redirect(10, R0, 4));
     assert_eq!(scout.op, Op::Getattr { target: Target::dir(Ino(10)) });
+    let scout = world.serve(R0, Outcome::Done(Answer::Attr(attr(10, common::attr::FileKind::Dir))));
+    assert_eq!(scout.op, Op::Getattr { target: Target::dir(Ino(10)) });
     world.pass(SOON);
-    world.sent.retain(|(_, message)| {
-        matches!(message, ToMds::Request(request) if matches!(request.op, Op::Forget { .. }))
-    });
     let (rank, again) = world.request();
     assert_eq!(rank, R0);
-    assert_eq!(items(again.op), [Forget { target: at(10, "f"), count: 2 }]);
+    assert_eq!(items(again.op), [forget_in(10, 6)]);
 }
 
 #[test]
 fn a_notice_about_what_is_on_its_way_back_redirects_it() {
     let mut world = with_file();
-    world.refer(forget(1));
+    world.refer(forget());
     world.notice(R1, 3, Notice::Unlinked { ino: F, rank: R0 });
     world.pass(SOON);
     let (rank, request) = world.request();
     assert_eq!(rank, R0);
-    assert_eq!(items(request.op)[0].target.place, Place::Orphan { rank: R0 });
+    let home = Forget { dir: None, ..forget_in(10, 4) };
+    assert_eq!(items(request.op), [home]);
+}
+
+/// An answer was lost with its connection, and the pin went to another rank with its region.
+#[test]
+fn a_pin_that_we_never_heard_of_is_given_back() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R1));
+    world.look_up(10, "e", R1, dir_here(11, R1));
+    world.sent.clear();
+    world.notice(R1, 3, Notice::Pinned { inos: vec![(F, Ino(10))] });
+    world.pass(SOON);
+    let (rank, request) = world.request();
+    assert_eq!((rank, items(request.op)), (R1, vec![forget_in(10, 3)]));
 }
 
 #[test]
-fn claims_count_what_is_held_and_what_is_on_its_way_back() {
+fn a_pin_that_we_know_of_is_kept() {
     let mut world = with_file();
-    world.refer(forget(1));
+    world.notice(R1, 3, Notice::Pinned { inos: vec![(F, Ino(10))] });
+    world.sent.clear();
+    world.pass(SOON);
+    world.assert_nothing_sent();
+}
+
+#[test]
+fn claims_name_what_is_held_and_not_what_is_on_its_way_back() {
+    let mut world = with_file();
+    world.look_up(10, "g", R1, here(21));
+    world.refer(forget());
     world.pass(SOON);
     let (_, lost) = world.request();
-    world.look_up(10, "f", R1, here(F.0));
     world.break_link(R1);
     world.pass(SOON);
-    let claim = ToMds::Claim { pins: vec![PinClaim { target: at(10, "f"), count: 3 }] };
+    let target = Target { ino: Ino(21), ..at(10, "g") };
+    let claim = ToMds::Claim { pins: vec![PinClaim { target, latest: Some(RequestId(4)) }] };
     assert!(world.sent.contains(&(R1, claim)), "{:?}", world.sent);
     let (_, again) = world.request();
     assert_eq!((again.id, items(again.op)), (lost.id, items(lost.op)));
@@ -124,7 +162,8 @@ fn a_name_is_claimed_at_every_rank() {
     let mut world = with_file();
     world.break_link(R0);
     world.pass(SOON);
-    let claim = ToMds::Claim { pins: vec![PinClaim { target: at(10, "f"), count: 2 }] };
+    let latest = Some(RequestId(3));
+    let claim = ToMds::Claim { pins: vec![PinClaim { target: at(10, "f"), latest }] };
     assert!(world.sent.contains(&(R0, claim)), "{:?}", world.sent);
 }
 
@@ -136,6 +175,6 @@ fn a_hard_link_is_claimed_at_its_home() {
     world.break_link(R0);
     world.pass(SOON);
     let target = Target { ino: F, place: Place::Home };
-    let claim = ToMds::Claim { pins: vec![PinClaim { target, count: 1 }] };
+    let claim = ToMds::Claim { pins: vec![PinClaim { target, latest: Some(RequestId(1)) }] };
     assert!(world.sent.contains(&(R0, claim)), "{:?}", world.sent);
 }

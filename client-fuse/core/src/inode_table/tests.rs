@@ -14,21 +14,22 @@ fn with_file() -> InodeTable {
     let mut inodes = InodeTable::default();
     inodes.meet(FILE, FileKind::File, entry("f"), (DIR, name("f")), None);
     inodes.looked_up(FILE);
-    assert!(inodes.pin(FILE));
+    assert!(inodes.pin(FILE, RequestId(1)));
     inodes
 }
 
 #[test]
-fn the_whole_count_is_given_back_when_nothing_refers_to_an_inode() {
+fn a_pin_is_given_back_when_nothing_refers_to_an_inode() {
     let mut inodes = with_file();
     inodes.looked_up(FILE);
-    assert!(inodes.pin(FILE));
+    assert!(inodes.pin(FILE, RequestId(3)));
+    assert!(inodes.pin(FILE, RequestId(2)));
     inodes.forgotten(FILE, 1);
     assert_eq!(inodes.take_unused(FILE), None);
     inodes.forgotten(FILE, 1);
     let released = inodes.take_unused(FILE).unwrap();
-    assert_eq!((released.target.place, released.count), (entry("f"), 2));
-    assert!(!inodes.pin(FILE));
+    assert_eq!((released.target.place, released.pinned_by), (entry("f"), Some(RequestId(3))));
+    assert!(!inodes.pin(FILE, RequestId(4)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use common::limit::INO_RANGE_LOW;
 use common::wire::request::{Create, Op, Place, Request, Target};
 
 use crate::cx::Cx;
-use crate::pending::{Owner, Pended, UNNUMBERED};
+use crate::pending::{Owner, Pended, State, UNNUMBERED};
 
 impl Pended {
     pub(super) fn request(&self, id: RequestId, oldest: RequestId, replay: Option<Seq>) -> Request {
@@ -81,6 +81,13 @@ impl Pended {
         Some(create.ino)
     }
 
+    /// Whether its first answer is still to come, and may pin an inode.
+    pub(super) fn may_name(&self) -> bool {
+        let names =
+            !matches!(self.op, Op::Readdir { .. } | Op::Stat { .. } | Op::Forget { .. } | Op::Sync);
+        names && !matches!(self.state, State::Applied(..))
+    }
+
     /// Whether it concerns one rank and no other.
     pub(super) fn is_bound(&self) -> bool {
         matches!(self.op, Op::Stat { .. } | Op::Forget { .. } | Op::Sync)
@@ -111,13 +118,26 @@ impl Pended {
         }
     }
 
+    /// A rank does not know the number: nothing was made by it. Another one is chosen for the next time.
+    pub(super) fn renumber(&mut self, rank: Rank, cx: &Cx<'_>) -> bool {
+        match &mut self.op {
+            Op::Create(Create { ino, .. }) | Op::Mkdir { ino, .. }
+                if !cx.numbers.accepts(rank, *ino) =>
+            {
+                *ino = UNNUMBERED;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Chooses the number of what is made, from those that `rank` accepts. False: none is left.
     pub(super) fn number(&mut self, rank: Rank, cx: &mut Cx<'_>) -> bool {
         let (Op::Create(Create { ino, .. }) | Op::Mkdir { ino, .. }) = &mut self.op else {
             return true;
         };
-        // What is replayed was made once, and somebody may refer to it by its number. What was not answered
-        // may have been made, and may travel: whoever has not made it says so.
+        // What is replayed was made once, and what was not answered may have been: somebody may refer to
+        // it by its number, which is known wherever it has gone since.
         let made = self.owner == Owner::Replay || self.unanswered > 0;
         if *ino != UNNUMBERED && (made || cx.numbers.accepts(rank, *ino)) {
             return true;
@@ -133,18 +153,5 @@ impl Pended {
             cx.sessions.renew_early(rank, left, cx.now, cx.out);
         }
         taken.is_some()
-    }
-
-    /// A rank has refused it. Whether that is for its number, which another rank has lent.
-    pub(super) fn has_foreign_number(&mut self, rank: Rank, error: FsError, cx: &Cx<'_>) -> bool {
-        let (Op::Create(Create { ino, .. }) | Op::Mkdir { ino, .. }) = &mut self.op else {
-            return false;
-        };
-        let foreign = error == FsError::Stale && !cx.numbers.accepts(rank, *ino);
-        if foreign {
-            cov_mark::hit!(a_number_is_not_taken_elsewhere);
-            *ino = UNNUMBERED;
-        }
-        foreign
     }
 }

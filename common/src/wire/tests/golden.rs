@@ -132,8 +132,8 @@ fn changed_bytes() {
     let notice = Notice::Changed { dir: Ino::ROOT, names };
     check_bytes(
         ToClient::Notice { id: NoticeId(1), notice },
-        expect!["03 01 03 01 02 01 61 01 80 02 01 62 00"],
+        expect!["03 01 04 01 02 01 61 01 80 02 01 62 00"],
     );
     let notice = Notice::ChangedAtHome { ino: Ino(0x100) };
-    check_bytes(ToClient::Notice { id: NoticeId(1), notice }, expect!["03 01 04 80 02"]);
+    check_bytes(ToClient::Notice { id: NoticeId(1), notice }, expect!["03 01 05 80 02"]);
 }

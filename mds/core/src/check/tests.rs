@@ -70,7 +70,7 @@ fn expires_are_kept_for_doubts_only() {
 #[test]
 fn pins_are_of_sessions() {
     let stranger = ClientId(99);
-    let broken = after(|own| own.pins.pin(Ino(0x77), None, stranger));
+    let broken = after(|own| own.pins.pin(Ino(0x77), None, stranger, common::id::RequestId(1)));
     assert_eq!(broken, Err(Broken::PinOfNobody { ino: Ino(0x77), client: stranger }));
 }
 

@@ -19,13 +19,14 @@
 
 use std::collections::BTreeMap;
 
-use common::id::{ClientId, DirFragId, Epoch, Ino, MigrationId, Rank, TwoPhaseId};
+use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, TwoPhaseId};
 use common::migration::MigrationRecord;
 use common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::message::migration::TravelSession;
 use crate::message::two_phase::Part;
+use crate::pin::Holders;
 
 /// One durable fact. Applying it to a state that already holds it changes nothing.
 ///
@@ -89,7 +90,7 @@ pub struct Held {
     pub ino: Ino,
     /// The directory in whose entry it is embedded.
     pub dir: Option<Ino>,
-    pub holders: BTreeMap<ClientId, u64>,
+    pub holders: Holders,
 }
 
 /// Everything this rank is the authority for, and what it knows of those beyond.

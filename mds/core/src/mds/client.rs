@@ -2,22 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, DirFragId, Ino, RequestId};
-use common::limit::INO_RANGE_LOW;
+use common::id::{ClientId, DirFragId, Ino, Rank, RequestId};
+use common::limit::{INO_RANGE_LOW, LEASE_RENEW};
 use common::mds_map::RankState;
 use common::time::Now;
-use common::wire::request::{Op, Place};
-use common::wire::session::{Opened, PinClaim, SessionAge, ToClient, ToMds};
+use common::wire::request::Op;
+use common::wire::session::{Notice, Opened, PinClaim, SessionAge, ToClient, ToMds};
 
 use super::Mds;
 use crate::effect::{Effect, Effects};
 use crate::input::{ConnId, Fetch};
+use crate::message::session::SessionMsg;
 use crate::mutant::mutated;
 use crate::params::Params;
 use crate::request::Parked;
 use crate::row::StoredSession;
+use crate::session::{Session, Tell};
 use crate::subtree::{Access, Intent};
-use crate::timer::Timer;
 
 /// What clients have said that cannot be acted upon yet.
 #[derive(Clone, Debug, Default, Hash)]
@@ -65,7 +66,14 @@ struct Claims {
     /// Pinned by it before, as far as this rank knows: given back unless it is claimed. (What comes
     /// with an import afterwards, the client may not know to be here.)
     held: BTreeSet<Ino>,
-    made: BTreeMap<Ino, (Option<Ino>, u64)>,
+    made: BTreeMap<Ino, Claimed>,
+}
+
+#[derive(Clone, Copy, Debug, Hash)]
+struct Claimed {
+    dir: Option<Ino>,
+    /// `None`: the client does not know yet whether it pins it.
+    latest: Option<RequestId>,
 }
 
 impl Clients {
@@ -232,23 +240,31 @@ impl Mds {
         };
         out.tell(conn, ToClient::Opened(opened));
         self.own.sessions.repeat_notices(client, out);
-        let held = self.own.pins.of(client).map(|(ino, _)| ino).collect();
+        let held = self.own.pins.of(client).collect();
         self.own.pins.begin_claims(client);
         self.clients.claims.insert(client, Claims { held, made: BTreeMap::new() });
         self.set_lease(now, client, out);
     }
 
-    fn set_lease(&self, now: Now, client: ClientId, out: &mut Effects) {
-        let at = now.monotonic.after(self.params.lease);
-        out.push(Effect::SetTimer { timer: Timer::Lease(client), at });
+    fn set_lease(&mut self, now: Now, client: ClientId, out: &mut Effects) {
+        self.own.sessions.keep(client, now.monotonic.after(self.params.lease), out);
     }
 
     /// A client was silent for a whole lease. Who has still to be told by another rank that it has a
-    /// session here cannot keep it while that rank is away.
+    /// session here cannot keep it while that rank is away, or has forgotten.
     pub(super) fn on_lease(&mut self, now: Now, client: ClientId, out: &mut Effects) {
-        if self.map.is_degraded() && self.own.sessions.untold().any(|untold| untold == client) {
+        let ended = self.own.sessions.get(client).map(Session::until);
+        if ended.is_some_and(|ended| ended.after(LEASE_RENEW) < now.monotonic) {
+            // This rank was stopped: what the client has sent since is still to be read.
+            cov_mark::hit!(who_was_not_read_is_not_missed);
+            self.set_lease(now, client, out);
+        } else if !self.own.sessions.is_untold(client) {
+            self.evict(now, client, out);
+        } else if self.map.is_degraded() {
             cov_mark::hit!(who_was_not_told_is_not_missed);
             self.set_lease(now, client, out);
+        } else if self.own.sessions.seek(client) {
+            self.have_told(now, client, out);
         } else {
             self.evict(now, client, out);
         }
@@ -258,23 +274,34 @@ impl Mds {
     pub(super) fn renew_untold(&mut self, now: Now, out: &mut Effects) {
         let untold: Vec<ClientId> = self.own.sessions.untold().collect();
         for client in untold {
-            self.set_lease(now, client, out);
+            self.own.sessions.seek(client);
+            self.have_told(now, client, out);
         }
+    }
+
+    /// Whoever hears from a client tells it of its session here.
+    fn have_told(&mut self, now: Now, client: ClientId, out: &mut Effects) {
+        for rank in self.map.ranks.keys().filter(|rank| **rank != self.params.me) {
+            out.send(*rank, SessionMsg::Untold { client });
+        }
+        self.set_lease(now, client, out);
+    }
+
+    pub(super) fn on_untold(&mut self, from: Rank, client: ClientId, out: &mut Effects) {
+        let notice = Notice::Expect { rank: from };
+        let _none_if_it_is_not_ours = self.own.sessions.notify(client, notice, Tell::Now, out);
     }
 
     /// What lies elsewhere is counted elsewhere: the client did not hear that its region moved.
     fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>, out: &mut Effects) {
-        for PinClaim { target, count } in pins {
+        for PinClaim { target, latest } in pins {
             let place = match self.own.sessions.untold_place(client, target.ino) {
                 // The other rank has kept its pin.
                 Some((_, rank)) if rank != self.params.me => continue,
                 Some((place, _)) => place.clone(),
                 None => target.place,
             };
-            let dir = match place {
-                Place::Entry { dir, .. } => Some(dir),
-                Place::Dir | Place::Home | Place::Orphan { .. } => None,
-            };
+            let dir = place.embedded_in();
             let access =
                 dir.map(|dir| self.own.subtrees.access(dir, Intent::Read, &self.own.namespace));
             match access {
@@ -287,7 +314,7 @@ impl Mds {
                 }
                 Some(Ok(Access::Granted { .. } | Access::Frozen { .. }) | Err(_)) | None => {
                     let claims = self.clients.claims.entry(client).or_default();
-                    claims.made.insert(target.ino, (dir, count));
+                    claims.made.insert(target.ino, Claimed { dir, latest });
                 }
             }
         }
@@ -322,7 +349,7 @@ impl Mds {
     /// What was claimed is counted elsewhere, unless it has come here since.
     fn unclaim(&mut self, claim: Unverified, out: &mut Effects) {
         if self.own.pins.dir_of(claim.ino) == Some(claim.dir) {
-            self.own.give_back(claim.ino, claim.client, u64::MAX, out);
+            self.own.unpin(claim.ino, claim.client, out);
         }
     }
 
@@ -331,27 +358,22 @@ impl Mds {
     fn on_claims_done(&mut self, client: ClientId, out: &mut Effects) {
         let Claims { held, made } = self.clients.claims.remove(&client).unwrap_or_default();
         let mut unseen = self.own.pins.end_claims(client);
-        for ino in self.requests.unsent_pins(client) {
-            *unseen.entry(ino).or_default() += 1;
+        unseen.extend(self.requests.unsent_pins(client));
+        for ino in held {
+            if !made.contains_key(&ino) && !unseen.contains(&ino) {
+                self.own.unpin(ino, client, out);
+            }
         }
-        let inos: BTreeSet<Ino> =
-            held.iter().chain(made.keys()).chain(unseen.keys()).copied().collect();
-        for ino in inos {
-            let (dir, claimed) = made.get(&ino).copied().unwrap_or((None, 0));
-            let count = claimed + unseen.get(&ino).copied().unwrap_or(0);
-            if count > 0 {
-                self.take_claim(client, ino, dir, count);
-            } else if made.contains_key(&ino) {
-                self.own.pins.keep(ino, client);
-            } else {
-                self.own.give_back(ino, client, u64::MAX, out);
+        for (ino, claimed) in made {
+            if let Some(latest) = claimed.latest {
+                self.take_claim(client, (ino, claimed.dir), latest);
             }
         }
     }
 
-    fn take_claim(&mut self, client: ClientId, ino: Ino, dir: Option<Ino>, count: u64) {
+    fn take_claim(&mut self, client: ClientId, (ino, dir): (Ino, Option<Ino>), latest: RequestId) {
         let dir = self.place_of_pinned(ino).unwrap_or(dir);
-        self.own.pins.claim(ino, dir, client, count);
+        self.own.pins.claim(ino, dir, client, latest);
         if let Some(dir) = dir {
             self.clients.unverified.push(Unverified { client, ino, dir });
         }

@@ -1,7 +1,9 @@
 //! Sessions of clients that are known from another rank.
 
 use common::id::{ClientId, Rank};
+use common::limit::LEASE;
 use common::wire::admin::AdminRequest;
+use common::wire::session::{Notice, ToClient};
 
 use crate::cluster_fixture::{Cluster, D1, R1, R2};
 use crate::fixture::{A, conn};
@@ -42,6 +44,49 @@ fn who_could_not_be_told_of_its_session_does_not_lose_it() {
     assert!(cluster.at(R2).timers.contains(&Timer::Lease(C)), "it has a whole lease from now on");
     cluster.at(R2).input(lease);
     assert!(!has_session(&mut cluster, R2));
+}
+
+/// The rank that was to tell it has lost that with its power: whoever hears from the client tells it.
+#[test]
+fn who_may_never_be_told_of_its_session_is_told_by_everybody() {
+    let mut cluster = known_from_elsewhere();
+    cluster.at(R1).told(conn(C, 1));
+    cluster.at(R2).input(Input::Timer(Timer::Lease(C)));
+    cluster.run();
+    let told = cluster.at(R1).told(conn(C, 1));
+    let expect = |msg: &ToClient| {
+        matches!(msg, ToClient::Notice { notice: Notice::Expect { rank: R2 }, .. })
+    };
+    assert!(told.iter().any(expect), "{told:?}");
+    assert!(has_session(&mut cluster, R2));
+    cluster.at(R2).input(Input::Timer(Timer::Lease(C)));
+    assert!(!has_session(&mut cluster, R2), "it had a whole lease to come");
+}
+
+#[test]
+fn who_was_not_told_of_its_session_is_not_expected_back_in_time() {
+    let mut cluster = known_from_elsewhere();
+    cluster.kill(R2);
+    cluster.revive(R2);
+    cluster.run();
+    cluster.at(R2).input(Input::Timer(Timer::ReconnectWindow));
+    assert!(has_session(&mut cluster, R2));
+}
+
+/// What clients have sent to a process that is stopped is read after its timers have rung.
+#[test]
+fn a_rank_that_was_stopped_takes_nothing_from_those_it_did_not_hear() {
+    cov_mark::check!(who_was_not_read_is_not_missed);
+    let mut cluster = Cluster::new();
+    let rank = cluster.at(R1);
+    rank.connect(C, conn(C, 1));
+    rank.now.monotonic = rank.now.monotonic.after(LEASE * 2);
+    rank.input(Input::Timer(Timer::Lease(C)));
+    assert!(has_session(&mut cluster, R1));
+    let rank = cluster.at(R1);
+    rank.now.monotonic = rank.now.monotonic.after(LEASE);
+    rank.input(Input::Timer(Timer::Lease(C)));
+    assert!(!has_session(&mut cluster, R1));
 }
 
 #[test]

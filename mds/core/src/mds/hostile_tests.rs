@@ -27,7 +27,9 @@ use crate::message::migration::{
     Content, MigrationMsg, Payload, Registration, Step, TravelSession,
 };
 use crate::message::replica::ReplicaMsg;
+use crate::message::session::SessionMsg;
 use crate::message::two_phase::{Act, Item, Part, Sight, TwoPhaseMsg};
+use crate::pin::Holders;
 use crate::row::{Dir, EntryKey, Inode, Linkage, Parent};
 use crate::subtree::DirAuth;
 
@@ -145,8 +147,8 @@ impl Words {
         EntryKey { dir, hash: common::name::NameHashKey(1, 2).hash(&name), name }
     }
 
-    fn holders(&mut self) -> BTreeMap<ClientId, u64> {
-        self.some(2, |it| (it.client(), it.number())).into_iter().collect()
+    fn holders(&mut self) -> Holders {
+        self.some(2, |it| (it.client(), RequestId(it.number()))).into_iter().collect()
     }
 
     fn place(&mut self) -> Place {
@@ -160,9 +162,10 @@ impl Words {
 
     fn notice(&mut self) -> Notice {
         let (ino, rank) = (self.file(), self.rank());
-        match self.chance.below(4) {
+        match self.chance.below(5) {
             0 => Notice::Unlinked { ino, rank },
             1 => Notice::Expect { rank },
+            2 => Notice::Pinned { inos: self.some(2, |it| (it.file(), it.dir())) },
             _ => Notice::Moved { ino, place: self.place(), rank, moves: 1 },
         }
     }
@@ -232,7 +235,7 @@ impl Words {
             5 => Act::PutHome { inode: self.inode() },
             6 => Act::Moved { notice: self.notice(), requester },
             7 => Act::Arrived { notice: self.notice(), holders: self.holders() },
-            8 => Act::Pin { ino: self.any(), requester },
+            8 => Act::Pin { ino: self.any(), requester, request: RequestId(self.number()) },
             9 => Act::RemoveDir { dir },
             10 => Act::Reparent { dir, parent: self.parent(), at },
             11 => Act::PutBase { base: self.base(), claim: self.claim() },
@@ -286,7 +289,7 @@ impl Words {
             let mut completed = IdSet::default();
             completed.insert(RequestId(it.number().min(9)));
             let ranges = vec![InoRange { first, last: first }];
-            TravelSession { client: it.client(), ranges, completed }
+            TravelSession { client: it.client(), ranges, completed, oldest: RequestId(it.number()) }
         };
         let held = |it: &mut Self| {
             let life = |it: &mut Self| Incarnation(it.number().min(3));
@@ -375,7 +378,8 @@ impl Words {
     }
 
     fn message(&mut self) -> PeerMsg {
-        match self.chance.below(11) {
+        match self.chance.below(12) {
+            11 => SessionMsg::Untold { client: self.client() }.into(),
             10 => self.claims().into(),
             0 => self.replica().into(),
             1..=4 => self.two_phase().into(),

@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{
-    ClientId, DirFragId, Epoch, Incarnation, Ino, InoRange, MigrationId, Nonce, Rank,
+    ClientId, DirFragId, Epoch, Incarnation, Ino, InoRange, MigrationId, Nonce, Rank, RequestId,
 };
 use common::id_set::IdSet;
 use common::migration::EndReason;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::entry::SubtreeClaim;
+use crate::pin::Holders;
 use crate::row::{Dir, EntryKey, Linkage, Parent};
 use crate::subtree::DirAuth;
 
@@ -82,7 +83,7 @@ pub enum Content {
     Pins {
         ino: Ino,
         dir: Ino,
-        holders: BTreeMap<ClientId, u64>,
+        holders: Holders,
     },
 }
 
@@ -111,6 +112,8 @@ pub struct TravelSession {
     pub client: ClientId,
     pub ranges: Vec<InoRange>,
     pub completed: IdSet,
+    /// It has had the answers to all requests before this one.
+    pub oldest: RequestId,
 }
 
 #[cfg(test)]

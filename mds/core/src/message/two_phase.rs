@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use common::error::FsError;
-use common::id::{ClientId, DirFragId, Epoch, Ino, Rank, TwoPhaseId};
+use common::id::{ClientId, DirFragId, Epoch, Ino, Rank, RequestId, TwoPhaseId};
 use common::id_set::IdSet;
 use common::name::Name;
 use common::time::Timestamp;
@@ -15,6 +15,7 @@ use common::wire::session::Notice;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::entry::SubtreeClaim;
+use crate::pin::Holders;
 use crate::row::{Inode, Linkage, Parent};
 
 /// Variants in the order in which they are sent; append only.
@@ -89,7 +90,7 @@ pub enum Sight {
     Entry {
         linkage: Option<Linkage>,
         /// Who holds the inode that is embedded in it.
-        holders: BTreeMap<ClientId, u64>,
+        holders: Holders,
         /// The authority for the sub-directory it stands for.
         child: Option<Rank>,
         /// What these holders have completed there: they may not know, and ask again where the inode
@@ -159,12 +160,13 @@ pub enum Act {
     /// rank that gave it away not be there any more.
     Arrived {
         notice: Notice,
-        holders: BTreeMap<ClientId, u64>,
+        holders: Holders,
     },
     /// An answer names this inode.
     Pin {
         ino: Ino,
         requester: ClientId,
+        request: RequestId,
     },
     /// An empty directory's own row goes.
     RemoveDir {

@@ -88,7 +88,7 @@ fn who_does_not_come_loses_what_it_held() {
     let mut fixture = reconnecting(fixture);
     open(&mut fixture, A);
     let target = Target { ino: kept, place: Place::Orphan { rank: Rank(0) } };
-    let pins = vec![PinClaim { target, count: 1 }];
+    let pins = vec![PinClaim { target, latest: Some(common::id::RequestId(1)) }];
     for msg in [ToMds::Claim { pins }, ToMds::ClaimsDone, ToMds::ReplayDone] {
         fixture.say(A, conn(A, 1), msg);
     }
@@ -187,7 +187,12 @@ fn nobody_waits_for_sessions_of_an_import_in_doubt() {
     let client = ClientId(9);
     let (base, from) = (DirFragId::whole(Ino(0x11)), Rank(1));
     let id = MigrationId { exporter: from, incarnation: Incarnation(1), number: 1 };
-    let session = TravelSession { client, ranges: Vec::new(), completed: IdSet::default() };
+    let session = TravelSession {
+        client,
+        ranges: Vec::new(),
+        completed: IdSet::default(),
+        oldest: common::id::RequestId(0),
+    };
     let start = ImportStart {
         id,
         base,

@@ -2,9 +2,9 @@
 
 use common::id::{ClientId, Ino};
 use common::wire::reply::Answer;
-use common::wire::request::{Forget, Place};
+use common::wire::request::Forget;
 
-use super::{Done, target};
+use super::Done;
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::subtree::Intent;
 
@@ -17,28 +17,25 @@ pub fn forget(cx: &mut Cx<'_>, client: ClientId, items: &[Forget]) -> Step<Done>
     let mut here = Vec::with_capacity(items.len());
     let mut elsewhere = Vec::new();
     for item in items {
-        if matches!(item.target.place, Place::Dir) {
-            continue;
-        }
-        if cx.own.pins.is_pinned_by(item.target.ino, client) {
-            stay(cx, item.target.ino)?;
+        if cx.own.pins.is_pinned_by(item.ino, client) {
+            stay(cx, cx.own.pins.dir_of(item.ino))?;
             here.push(item);
-        } else if let Err(stop @ Stop::Wait(_)) = target::find(cx, &item.target, Intent::Change) {
-            return Err(stop);
         } else {
-            elsewhere.push(item.target.clone());
+            // Its pins may be about to come.
+            stay(cx, item.dir)?;
+            elsewhere.push(item.ino);
         }
     }
     for item in here {
-        cx.own.give_back(item.target.ino, client, item.count, cx.out);
+        cx.own.give_back(item.ino, client, item.below, cx.out);
     }
     Ok(Done::read(Answer::NotHere(elsewhere)))
 }
 
-/// The pins of an inode are not about to go to another rank, with its region or with the file alone:
-/// what was told of them there would not be taken back.
-fn stay(cx: &mut Cx<'_>, ino: Ino) -> Step<()> {
-    let Some(dir) = cx.own.pins.dir_of(ino) else { return Ok(()) };
+/// The pins of what is embedded in a directory are not about to go to another rank, with the region or
+/// with the file alone: what was told of them there would not be taken back.
+fn stay(cx: &Cx<'_>, dir: Option<Ino>) -> Step<()> {
+    let Some(dir) = dir else { return Ok(()) };
     if let Err(stop @ Stop::Wait(_)) = cx.admit(dir, Intent::Change) {
         return Err(stop);
     }

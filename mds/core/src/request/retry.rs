@@ -21,9 +21,6 @@ pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done
     if request.replay.is_some() {
         // Who replays was answered then, and only wants to know that it is not lost. What it made may
         // be with another rank by now: nothing is pinned here for this answer.
-        if let Op::Create(create) = &request.op {
-            cx.own.give_back(create.ino, client, 0, cx.out);
-        }
         return Ok(Done::read(Answer::Done));
     }
     let answer = match &request.op {

@@ -169,7 +169,9 @@ pub fn pin(cx: &mut Cx<'_>, client: ClientId, attr: &Attr, dir: Option<Ino>) -> 
 
 /// The same where a change was admitted, which may pin as well, or outside of all regions.
 pub fn pin_admitted(cx: &mut Cx<'_>, client: ClientId, attr: &Attr, dir: Option<Ino>) {
-    if attr.kind != FileKind::Dir {
-        cx.own.pins.pin(attr.ino, dir, client);
+    if attr.kind != FileKind::Dir
+        && let Some(session) = cx.own.sessions.get(client)
+    {
+        cx.own.pins.pin(attr.ino, dir, client, session.latest());
     }
 }

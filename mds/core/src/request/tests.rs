@@ -132,6 +132,11 @@ fn what_was_done_and_undone_by_others_was_done() {
 }
 
 /// Its client was answered, has let it go, and only wants to know that it is not lost.
+/// Whatever has named it, the client has let it go since.
+fn forget(ino: Ino, dir: Option<Ino>) -> Op {
+    Op::Forget { items: vec![Forget { ino, dir, below: RequestId(u64::MAX) }] }
+}
+
 #[test]
 fn a_replay_of_what_was_done_pins_nothing() {
     let mut mds = Fixture::new();
@@ -147,8 +152,7 @@ fn a_replay_of_what_was_done_pins_nothing() {
     }));
     mds.say(A, conn(A, 1), ToMds::Request(made.clone()));
     assert!(matches!(mds.reply(A, made.id).unwrap().outcome, Outcome::Done(Answer::Found(_))));
-    let target = in_entry(ino, ROOT, "f");
-    mds.ask(A, Op::Forget { items: vec![Forget { target, count: 1 }] });
+    mds.ask(A, forget(ino, Some(ROOT)));
     mds.make_durable();
     let again = Request { replay: Some(Seq(1)), ..made };
     mds.say(A, conn(A, 1), ToMds::Request(again.clone()));
@@ -198,7 +202,11 @@ fn an_orphan_is_one_wherever_its_holder_believes_it_to_be() {
 
     let target = in_entry(file, ROOT, "f");
     mds.say(B, conn(B, 2), ToMds::Open { client: B, oldest: RequestId(0) });
-    mds.say(B, conn(B, 2), ToMds::Claim { pins: vec![PinClaim { target, count: 1 }] });
+    mds.say(
+        B,
+        conn(B, 2),
+        ToMds::Claim { pins: vec![PinClaim { target, latest: Some(RequestId(1)) }] },
+    );
     mds.say(B, conn(B, 2), ToMds::ClaimsDone);
     let pins = &mds.mds.holdings().pins;
     assert!(pins.is_pinned_by(file, B));
@@ -213,12 +221,27 @@ fn a_claim_does_not_take_back_what_was_named_meanwhile() {
     mds.ask(B, Op::Lookup { dir: ROOT, name: name("f") });
     mds.say(B, conn(B, 2), ToMds::Open { client: B, oldest: RequestId(0) });
     let early = mds.request(Op::Lookup { dir: ROOT, name: name("f") });
+    let latest = early.id;
     mds.say(B, conn(B, 2), ToMds::Request(early));
-    let target = in_entry(file, ROOT, "f");
-    mds.say(B, conn(B, 2), ToMds::Claim { pins: vec![PinClaim { target, count: 1 }] });
+    mds.say(B, conn(B, 2), ToMds::Claim { pins: Vec::new() });
     mds.say(B, conn(B, 2), ToMds::ClaimsDone);
-    let holders: Vec<_> = mds.mds.holdings().pins.holders(file).collect();
-    assert_eq!(holders, [(A, 1), (B, 2)]);
+    let pins = &mds.mds.holdings().pins;
+    assert!(pins.holders(file).any(|held| held == (B, latest)));
+}
+
+/// Its answer is on its way.
+#[test]
+fn what_is_named_by_a_later_request_is_not_given_back() {
+    let mut mds = Fixture::new();
+    let file = mds.create(A, ROOT, "f");
+    let Op::Forget { items } = forget(file, Some(ROOT)) else { unreachable!("made as one") };
+    let lookup = mds.request(Op::Lookup { dir: ROOT, name: name("f") });
+    let items = items.into_iter().map(|item| Forget { below: lookup.id, ..item }).collect();
+    mds.say(A, conn(A, 1), ToMds::Request(lookup));
+    mds.ask(A, Op::Forget { items });
+    assert!(mds.mds.holdings().pins.is_pinned_by(file, A));
+    mds.ask(A, forget(file, Some(ROOT)));
+    assert!(!mds.mds.holdings().pins.is_pinned(file));
 }
 
 #[test]
@@ -239,13 +262,13 @@ fn an_unlinked_file_lives_until_the_last_pin_is_given_back() {
     assert_eq!(mds.reply(A, id).unwrap().outcome, Outcome::Done(Answer::Done));
 
     let orphan = Target { ino: file, place: Place::Orphan { rank: Rank(0) } };
-    match mds.truncate(B, orphan.clone(), 5) {
+    match mds.truncate(B, orphan, 5) {
         Outcome::Done(Answer::Attr(attr)) => assert_eq!((attr.size, attr.nlink), (5, 0)),
         outcome => panic!("{outcome:?}"),
     }
-    mds.ask(A, Op::Forget { items: vec![Forget { target: orphan.clone(), count: 1 }] });
+    mds.ask(A, forget(file, None));
     assert_eq!(mds.purges, []);
-    mds.ask(B, Op::Forget { items: vec![Forget { target: orphan, count: 2 }] });
+    mds.ask(B, forget(file, None));
     assert_eq!(mds.purges, [file]);
     mds.input(crate::Input::Purged { ino: file });
     assert_eq!(mds.row(&Key::Orphan(file)), None);
@@ -489,15 +512,15 @@ fn an_orphan_is_one_also_if_the_directory_it_was_in_is_gone() {
 #[test]
 fn what_was_claimed_by_mistake_is_not_given_back_here() {
     let mut mds = Fixture::new();
-    let target = in_entry(Ino(0x7777), Ino(0x7000), "f");
+    let (file, dir) = (Ino(0x7777), Ino(0x7000));
     mds.slow = true;
     mds.say(A, conn(A, 2), ToMds::Open { client: A, oldest: RequestId(0) });
-    let pins = vec![PinClaim { target: target.clone(), count: 2 }];
+    let target = in_entry(file, dir, "f");
+    let pins = vec![PinClaim { target, latest: Some(RequestId(1)) }];
     mds.say(A, conn(A, 2), ToMds::Claim { pins });
     mds.say(A, conn(A, 2), ToMds::ClaimsDone);
     mds.say(A, conn(A, 2), ToMds::ReplayDone);
-    let op = Op::Forget { items: vec![Forget { target: target.clone(), count: 2 }] };
-    let forget = mds.request(op);
+    let forget = mds.request(forget(file, Some(dir)));
     mds.say(A, conn(A, 2), ToMds::Request(forget.clone()));
     mds.answer_fetches();
     let told = mds.told(conn(A, 2));
@@ -508,5 +531,5 @@ fn what_was_claimed_by_mistake_is_not_given_back_here() {
             _ => None,
         })
         .collect();
-    assert_eq!(answers, [&Outcome::Done(Answer::NotHere(vec![target]))]);
+    assert_eq!(answers, [&Outcome::Done(Answer::NotHere(vec![file]))]);
 }

@@ -1,5 +1,7 @@
 //! The bytes of what is stored, pinned: a change here is a change of what a store may hold.
 
+use std::collections::BTreeMap;
+
 use common::id::{Incarnation, Slot};
 use common::time::Timestamp;
 use common::wire::{decode, encode};
@@ -96,7 +98,7 @@ fn objects() {
         expect!["02 07 07 02 ff 03 01 01 02 00 01 02 02 02 02 02 02 00 01 74 00"],
         expect!["02 07"],
     );
-    let orphan = Orphan { inode: inode(), holders: [(A, 2)].into() };
+    let orphan = Orphan { inode: inode(), holders: [(A, RequestId(2))].into() };
     check_bytes(
         &Row::Orphan(Ino(7), orphan),
         expect!["03 07 07 02 ff 03 01 01 02 00 01 02 02 02 02 02 02 00 01 74 00 01 09 02"],
@@ -109,11 +111,11 @@ fn clients() {
     let stored = StoredSession {
         ranges: vec![InoRange { first: Ino::new(Slot(1), 0x100), last: Ino::new(Slot(1), 0x10f) }],
         oldest: RequestId(4),
-        provisional: Some(ID),
+        untold: true,
     };
     check_bytes(
         &Row::Session(A, stored),
-        expect!["04 09 01 80 82 80 80 80 80 20 8f 82 80 80 80 80 20 04 01 01 02 03"],
+        expect!["04 09 01 80 82 80 80 80 80 20 8f 82 80 80 80 80 20 04 01"],
         expect!["04 09"],
     );
     check_bytes(&Row::Completed(A, RequestId(5)), expect!["05 09 05"], expect!["05 09 05"]);

@@ -49,7 +49,8 @@ pub fn plan(
     // An answer pins what it gives the attributes of.
     let attr = (home == me).then_some(attr);
     if attr.is_some() {
-        planner.act(me, Act::Pin { ino, requester: planner.client });
+        let (requester, request) = (planner.client, planner.request.id);
+        planner.act(me, Act::Pin { ino, requester, request });
     }
     Ok(planner.finish(Answer::Found(Found::Remote { ino, kind, rank: home, attr })))
 }

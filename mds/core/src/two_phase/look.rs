@@ -10,6 +10,7 @@ use crate::cx::{Cx, Stop, Wait};
 use crate::holdings::Repeated;
 use crate::lock::{Lock, Operation};
 use crate::message::two_phase::{Item, Sight};
+use crate::pin::Holders;
 use crate::row::Linkage;
 use crate::subtree::{Access, Intent};
 
@@ -119,7 +120,7 @@ fn entry_sight(cx: &Cx<'_>, dir: Ino, linkage: Option<Linkage>) -> Result<Sight,
 }
 
 /// From here on none of them completes anything with what is locked.
-fn completed(cx: &Cx<'_>, holders: &BTreeMap<ClientId, u64>) -> BTreeMap<ClientId, IdSet> {
+fn completed(cx: &Cx<'_>, holders: &Holders) -> BTreeMap<ClientId, IdSet> {
     let sessions =
         holders.keys().filter_map(|client| Some((*client, cx.own.sessions.get(*client)?)));
     let completed = sessions.map(|(client, session)| (client, session.completed().clone()));

@@ -9,7 +9,6 @@ use common::wire::session::Notice;
 
 use crate::capability;
 use crate::cx::{Cx, Step};
-use crate::effect::Effect;
 use crate::journal::entry::{Held, SubtreeClaim};
 use crate::lock::Lock;
 use crate::message::replica::ReplicaMsg;
@@ -20,7 +19,6 @@ use crate::request::{rename, unlink};
 use crate::row::Parent;
 use crate::session::{Requester, Tell};
 use crate::subtree::{DirAuth, Freeze, Subtree};
-use crate::timer::Timer;
 
 /// Acknowledgements without which a part is not settled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -220,10 +218,10 @@ fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
             }
             cx.own.pins.take_over(ino, dir, &holders);
         }
-        Act::Pin { ino, requester } => {
+        Act::Pin { ino, requester, request } => {
             // Who has left since hears no answer, and would never give back what it names.
-            if cx.own.sessions.get(requester).is_some() {
-                cx.own.pins.pin(ino, None, requester);
+            if let Some(session) = cx.own.sessions.get(requester) {
+                cx.own.pins.pin(ino, None, requester, session.latest().max(request));
             }
         }
         Act::RemoveDir { dir } => {
@@ -296,6 +294,7 @@ fn told(notice: &Notice) -> (Ino, Option<Ino>, Rank) {
         } => (*ino, None, *rank),
         Notice::Unlinked { .. }
         | Notice::Expect { .. }
+        | Notice::Pinned { .. }
         | Notice::Changed { .. }
         | Notice::ChangedAtHome { .. } => {
             unreachable!("only a move is told as one")
@@ -306,8 +305,8 @@ fn told(notice: &Notice) -> (Ino, Option<Ino>, Rank) {
 /// A client that holds something here has a session here, and a lease to come and take it up.
 fn expect(cx: &mut Cx<'_>, client: ClientId) {
     if cx.own.sessions.expect(client, cx.out) {
-        let at = cx.now.monotonic.after(cx.params.lease);
-        cx.out.push(Effect::SetTimer { timer: Timer::Lease(client), at });
+        let until = cx.now.monotonic.after(cx.params.lease);
+        cx.own.sessions.keep(client, until, cx.out);
     }
 }
 

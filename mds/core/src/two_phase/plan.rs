@@ -17,6 +17,7 @@ use super::{link, rename, rmdir, unlink};
 use crate::cx::{Cx, Stop, Wait};
 use crate::journal::entry::SubtreeClaim;
 use crate::message::two_phase::{Act, Item, Part, Sight};
+use crate::pin::Holders;
 use crate::row::{Inode, Linkage};
 
 /// What all ranks have told.
@@ -72,7 +73,7 @@ pub struct Planner<'a, 'b> {
 pub struct SeenEntry {
     pub rank: Rank,
     pub linkage: Option<Linkage>,
-    pub holders: BTreeMap<ClientId, u64>,
+    pub holders: Holders,
     pub child: Option<Rank>,
     pub completed: BTreeMap<ClientId, IdSet>,
 }

@@ -18,25 +18,26 @@ impl World {
     pub(super) fn stop(&mut self, pid: Pid, until: Monotonic) {
         self.disturbed_until = self.disturbed_until.max(until);
         if let Some(process) = self.daemons[pid.daemon].running_mut(pid) {
-            process.paused_until = until;
+            process.paused_until = until.max(process.paused_until);
             self.nothing_until(pid.daemon, until);
         }
     }
 
     pub(super) fn stop_monitor(&mut self, until: Monotonic) {
         self.disturbed_until = self.disturbed_until.max(until);
-        self.monitor.paused_until = until;
+        self.monitor.paused_until = until.max(self.monitor.paused_until);
     }
 
-    /// The event, unless it is for a process that is stopped: then it happens later.
-    pub(super) fn unless_stopped(&mut self, event: Event) -> Option<Event> {
+    /// The event, unless it is for a process that is stopped: then it happens later, in its turn among
+    /// those that wait with it, however often the process is stopped once more.
+    pub(super) fn unless_stopped(&mut self, number: u64, event: Event) -> Option<Event> {
         if self.disturbed_until <= self.now {
             return Some(event);
         }
         match self.stopped_until(&event).filter(|until| *until > self.now) {
             None => Some(event),
             Some(until) => {
-                self.at(until, event);
+                self.events.insert((until, number), event);
                 None
             }
         }

@@ -296,7 +296,7 @@ impl World {
         let pins = host.process.as_ref().map(|process| &process.mds.holdings().pins);
         let clients = self.clients.iter().map(|client| client.id);
         let of = clients.flat_map(|client| pins.into_iter().flat_map(move |pins| pins.of(client)));
-        of.map(|(ino, count)| format!("{ino} ({}) {count} times; ", ino.0)).collect()
+        of.map(|ino| format!("{ino} ({}); ", ino.0)).collect()
     }
 
     fn leftovers(&mut self) -> Result<BTreeMap<Rank, Leftovers>, Violation> {

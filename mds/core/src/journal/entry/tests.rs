@@ -20,7 +20,7 @@ fn check_bytes(entry: &Entry, expected: Expect) {
 #[test]
 fn facts_of_a_participant() {
     let part = Part { client: ClientId(9), acts: vec![Act::RemoveDir { dir: Ino(0x10) }] };
-    let held = Held { ino: Ino(7), dir: None, holders: [(ClientId(9), 2)].into() };
+    let held = Held { ino: Ino(7), dir: None, holders: [(ClientId(9), RequestId(2))].into() };
     check_bytes(
         &Entry::PeerPrepare { id: ID, coordinator: Rank(1), part, held: vec![held] },
         expect!["06 ac 02 01 09 01 09 10 01 07 00 01 09 02"],
@@ -74,6 +74,7 @@ fn facts_of_an_importer() {
         client: ClientId(9),
         ranges: Vec::new(),
         completed: [RequestId(4)].into_iter().collect(),
+        oldest: RequestId(4),
     };
     let start = ImportStart {
         id: MIGRATION,
@@ -86,7 +87,7 @@ fn facts_of_an_importer() {
     };
     check_bytes(
         &Entry::ImportStart(start),
-        expect!["02 01 02 03 10 00 00 01 06 01 11 00 00 00 05 01 10 01 01 01 09 00 01 04 04"],
+        expect!["02 01 02 03 10 00 00 01 06 01 11 00 00 00 05 01 10 01 01 01 09 00 01 04 04 04"],
     );
     for (outcome, expected) in [
         (ImportOutcome::Owned, expect!["04 01 02 03 10 00 00 00"]),

@@ -88,6 +88,7 @@ fn deciding() {
         client: ClientId(9),
         ranges: Vec::new(),
         completed: [RequestId(4), RequestId(5)].into_iter().collect(),
+        oldest: RequestId(4),
     };
     let payload = Payload {
         delta: vec![Content::NoDir(base())],
@@ -100,7 +101,7 @@ fn deciding() {
     };
     check_bytes(
         Step::Export(Box::new(payload)),
-        expect!["01 02 03 10 00 00 09 01 03 10 00 00 01 09 00 01 04 05 01 10 01 00 08 03"],
+        expect!["01 02 03 10 00 00 09 01 03 10 00 00 01 09 00 01 04 05 04 01 10 01 00 08 03"],
     );
     check_bytes(Step::ExportAck, expect!["01 02 03 10 00 00 0a"]);
     check_bytes(Step::Serve, expect!["01 02 03 10 00 00 0b"]);
@@ -164,7 +165,7 @@ fn content() {
         ],
     );
     check_content(Content::NoDir(base()), expect!["01 02 03 10 00 00 03 01 01 03 10 00 00"]);
-    let holders = [(ClientId(9), 2)].into();
+    let holders = [(ClientId(9), RequestId(2))].into();
     check_content(
         Content::Pins { ino: Ino(7), dir: DIR, holders },
         expect!["01 02 03 10 00 00 03 01 01 04 07 10 01 09 02"],

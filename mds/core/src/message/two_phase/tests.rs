@@ -68,7 +68,7 @@ fn looking() {
     );
     let seen = Sight::Entry {
         linkage: Some(Linkage::Dir { ino: DIR }),
-        holders: [(A, 1)].into(),
+        holders: [(A, RequestId(1))].into(),
         child: Some(Rank(1)),
         completed: BTreeMap::new(),
     };
@@ -140,12 +140,16 @@ fn acts_on_inodes() {
         Act::Moved { notice: notice.clone(), requester: A },
         expect!["07 ac 02 09 01 06 00 07 02 01 03 09"],
     );
-    let holders = [(A, 2)].into();
+    let holders = [(A, RequestId(2))].into();
     check_act(
         Act::Arrived { notice, holders },
         expect!["07 ac 02 09 01 07 00 07 02 01 03 01 09 02"],
     );
-    check_act(Act::Pin { ino: Ino(7), requester: A }, expect!["07 ac 02 09 01 08 07 09"]);
+    let request = RequestId(3);
+    check_act(
+        Act::Pin { ino: Ino(7), requester: A, request },
+        expect!["07 ac 02 09 01 08 07 09 03"],
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@ use common::id::Ino;
 use common::limit::{BULK_FRAME_BYTES_MAX, XATTR_VALUE_BYTES_MAX};
 use common::wire::encoded_bytes;
 use common::wire::request::{Op, RenameMode, XattrName, XattrSet, XattrValue};
+use common::wire::session::Notice;
 
 use super::super::fixture::{E, Half, I, Neighbor, Story};
 use crate::cluster_fixture::D1;
@@ -86,10 +87,38 @@ fn pins_come_along_with_what_they_are_on() {
     story.order();
     story.rest();
     for (ino, text) in &files {
-        let holders = |rank| story.cluster.ranks[&rank].mds.holdings().pins.holders(*ino).collect();
+        let holders = |rank| {
+            story.cluster.ranks[&rank]
+                .mds
+                .holdings()
+                .pins
+                .holders(*ino)
+                .map(|(client, _)| client)
+                .collect()
+        };
         let (at_e, at_i): (Vec<_>, Vec<_>) = (holders(E), holders(I));
-        assert_eq!((at_e, at_i), (vec![], vec![(A, 1)]), "{text}");
+        assert_eq!((at_e, at_i), (vec![], vec![A]), "{text}");
     }
+}
+
+/// It may have been lost with its connection to the exporter: the client would never give it back.
+#[test]
+fn a_client_is_asked_about_a_pin_by_an_answer_that_it_may_not_have_had() {
+    let (mut story, files) = with_files();
+    story.order();
+    story.rest();
+    let told = story.cluster.notices.iter().filter_map(|(by, to, notice)| match notice {
+        Notice::Pinned { inos } if (*by, *to) == (I, A) => Some(inos.clone()),
+        Notice::Pinned { .. }
+        | Notice::Moved { .. }
+        | Notice::Unlinked { .. }
+        | Notice::Expect { .. }
+        | Notice::Changed { .. }
+        | Notice::ChangedAtHome { .. } => None,
+    });
+    let told: Vec<(Ino, Ino)> = told.flatten().collect();
+    let (last, _) = files.last().expect("there are some");
+    assert!(told.iter().any(|(ino, _)| ino == last), "{told:?}");
 }
 
 /// Its pins were sent, and it is not given away after all.
@@ -105,8 +134,16 @@ fn pins_of_a_directory_that_leaves_the_region_stay_behind() {
     story.cluster.ask(E, A, op);
     story.rest();
     story.assert_owner(I);
-    let holders = |rank| story.cluster.ranks[&rank].mds.holdings().pins.holders(file).collect();
+    let holders = |rank| {
+        story.cluster.ranks[&rank]
+            .mds
+            .holdings()
+            .pins
+            .holders(file)
+            .map(|(client, _)| client)
+            .collect()
+    };
     let (at_e, at_i): (Vec<_>, Vec<_>) = (holders(E), holders(I));
-    assert_eq!((at_e, at_i), (vec![(A, 1)], vec![]));
+    assert_eq!((at_e, at_i), (vec![A], vec![]));
     assert_eq!(story.cluster.lookup(E, sub, "f").map(|(ino, _)| ino), Some(file));
 }

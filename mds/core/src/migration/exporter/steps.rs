@@ -440,6 +440,7 @@ fn travel_sessions(cx: &Cx<'_>) -> Vec<TravelSession> {
             } else {
                 session.completed().clone()
             },
+            oldest: session.oldest(),
         })
         .collect()
 }

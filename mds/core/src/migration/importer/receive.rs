@@ -3,22 +3,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, DirFragId, Ino, MigrationId};
+use common::id::{ClientId, DirFragId, Ino, MigrationId, RequestId};
 
 use crate::cx::Cx;
 use crate::effect::Effect;
 use crate::journal::entry::Entry;
 use crate::kill_point::KillPoint;
-use crate::message::migration::Content;
+use crate::message::migration::{Content, TravelSession};
 use crate::mutant::mutated;
+use crate::pin::Holders;
 use crate::row::{Change, Key, Row};
+
+/// By client: inodes that it pins, each with its directory.
+pub(super) type Unheard = BTreeMap<ClientId, Vec<(Ino, Ino)>>;
 
 /// The pins of one inode, as the exporter has counted them.
 #[derive(Clone, Debug, Hash)]
 struct Pinned {
     /// In whose entry the inode is.
     dir: Ino,
-    holders: BTreeMap<ClientId, u64>,
+    holders: Holders,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -167,21 +171,26 @@ impl Received {
         self.begun
     }
 
-    /// The import is finished: what came is ours, pins count, and nothing is to be swept.
-    pub fn adopt(&mut self, cx: &mut Cx<'_>) {
+    /// The import is finished: what came is ours, pins count, and nothing is to be swept. Returns the
+    /// pins of which their clients may not have heard.
+    pub fn adopt(&mut self, sessions: &[TravelSession], cx: &mut Cx<'_>) -> Unheard {
         for frag in &self.touched {
             cx.own.namespace.supersede(frag.ino);
             cx.out.delete(Key::Copied(self.id, *frag));
         }
+        let heard: BTreeMap<ClientId, RequestId> =
+            sessions.iter().map(|session| (session.client, session.oldest)).collect();
+        let mut unheard = Unheard::new();
         for (ino, Pinned { dir, holders }) in self.pins.take().unwrap_or_default() {
             if !self.touched.contains(&DirFragId::whole(dir)) {
                 // Its directory was renamed out of the region after it was sent.
                 continue;
             }
-            for (client, count) in holders {
-                // What the exporter has counted, and what the client claims here if it has come
-                // already, are the same pins.
-                cx.own.pins.claim(ino, Some(dir), client, count);
+            cx.own.pins.take_over(ino, Some(dir), &holders);
+            for (client, latest) in holders {
+                if heard.get(&client).is_some_and(|oldest| *oldest <= latest) {
+                    unheard.entry(client).or_default().push((ino, dir));
+                }
             }
         }
         for dir in &self.pinned_dirs {
@@ -197,6 +206,7 @@ impl Received {
         for dir in replicas {
             cx.own.spine.drop_replica(dir);
         }
+        unheard
     }
 
     /// The import is undone: what came is swept, in slices.

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use common::id::{DirFragId, Rank, Seq};
+use common::limit::FORGET_ITEMS_MAX;
 use common::mds_map::RankState;
+use common::wire::session::Notice;
 
 use super::{ExporterIs, Importer, State, Told};
 use crate::cx::Cx;
@@ -11,10 +13,11 @@ use crate::effect::Effect;
 use crate::journal::entry::{Entry, ImportOutcome, ImportStart};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{MigrationMsg, Payload, Step};
+use crate::migration::importer::receive::Unheard;
 use crate::mutant::mutated;
 use crate::replica;
+use crate::session::Tell;
 use crate::subtree::{DirAuth, Freeze, Subtree};
-use crate::timer::Timer;
 
 impl Importer {
     /// Every bound must be known here before the region is frozen on this side.
@@ -103,7 +106,7 @@ impl Importer {
                 cx.own.subtrees.restore(*bound, claim);
             }
         }
-        self.received.adopt(cx);
+        let unheard = self.received.adopt(&payload.sessions, cx);
         let clients = payload.sessions.iter().map(|session| session.client);
         if !mutated!(cx.params, NobodySuspected) {
             cx.own.capabilities.suspect(clients, cx.now.monotonic);
@@ -112,11 +115,12 @@ impl Importer {
         let recorded = cx.own.seq.next();
         for session in &payload.sessions {
             // Nothing is taken from a silent client before one full lease from now.
-            let at = cx.now.monotonic.after(cx.params.lease);
+            let until = cx.now.monotonic.after(cx.params.lease);
             if cx.own.sessions.adopt(session, recorded, cx.out) {
-                cx.out.push(Effect::SetTimer { timer: Timer::Lease(session.client), at });
+                cx.own.sessions.keep(session.client, until, cx.out);
             }
         }
+        ask_about_pins(unheard, cx);
         for (dir, holders) in &payload.registrations {
             // The exporter may not have known that one of them is dead, or known a life that we do not.
             let alive = holders
@@ -316,5 +320,16 @@ impl Importer {
         }
         self.reverse(&State::Prepped, cx);
         State::Over
+    }
+}
+
+/// An answer that pins may have been lost with its connection to the exporter. Its client would never
+/// give back what it does not know of.
+fn ask_about_pins(unheard: Unheard, cx: &mut Cx<'_>) {
+    for (client, pins) in unheard {
+        for inos in pins.chunks(FORGET_ITEMS_MAX) {
+            let notice = Notice::Pinned { inos: inos.to_vec() };
+            let _not_waited_for = cx.own.sessions.notify(client, notice, Tell::Now, cx.out);
+        }
     }
 }

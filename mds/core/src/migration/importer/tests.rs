@@ -482,7 +482,11 @@ fn what_clients_claim_of_a_region_that_is_about_to_come_is_not_counted() {
     let target = in_entry(gone, story.dir, "older");
     let importer = story.cluster.at(I);
     importer.say(A, conn(A, 9), ToMds::Open { client: A, oldest: RequestId(0) });
-    importer.say(A, conn(A, 9), ToMds::Claim { pins: vec![PinClaim { target, count: 1 }] });
+    importer.say(
+        A,
+        conn(A, 9),
+        ToMds::Claim { pins: vec![PinClaim { target, latest: Some(RequestId(1)) }] },
+    );
     importer.say(A, conn(A, 9), ToMds::ClaimsDone);
     importer.say(A, conn(A, 9), ToMds::ReplayDone);
     story.rest();
