@@ -119,7 +119,9 @@ fn about(op: &Op, result: &Result<Answer, FsError>) -> Vec<Ino> {
         Op::Getattr { target } | Op::Setattr { target, .. } | Op::Wrote { target, .. } => {
             target.place.embedded_in().into_iter().collect()
         }
-        Op::Stat { targets } => targets.iter().filter_map(|target| target.place.embedded_in()).collect(),
+        Op::Stat { targets } => {
+            targets.iter().filter_map(|target| target.place.embedded_in()).collect()
+        }
         // What the kernel has cached of the one name it goes on with under the other.
         Op::Rename(rename) => vec![rename.from_dir, rename.to_dir],
         _ => return Vec::new(),

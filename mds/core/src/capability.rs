@@ -26,6 +26,7 @@ use common::wire::request::{Op, Place, Target};
 use common::wire::session::Notice;
 
 use crate::cx::Cx;
+use crate::lock::Lock;
 use crate::mutant::mutated;
 use crate::row::{Key, Linkage};
 use crate::session::Tell;
@@ -123,10 +124,25 @@ fn end(now: Monotonic) -> Monotonic {
 /// is sent, the client hears of that first.
 pub fn grant(cx: &mut Cx<'_>, client: ClientId, op: &Op, outcome: &Outcome) -> Promise {
     let scopes = scopes(op, outcome);
+    if scopes.iter().any(|scope| is_locked(cx, *scope)) {
+        return Promise::None;
+    }
     for scope in &scopes {
         cx.own.capabilities.grant(*scope, client, cx.now.monotonic);
     }
     if scopes.is_empty() { Promise::None } else { Promise::Shared }
+}
+
+/// Whether an operation of several ranks is about to change something of it.
+fn is_locked(cx: &Cx<'_>, scope: Scope) -> bool {
+    let locks = &cx.own.locks;
+    match scope {
+        Scope::Dir(dir) => {
+            let whole = [Lock::Contents(dir), Lock::Parent(dir)];
+            locks.in_dir(dir).is_some() || whole.iter().any(|lock| locks.holder(lock).is_some())
+        }
+        Scope::Home(ino) => locks.holder(&Lock::Inode(ino)).is_some(),
+    }
 }
 
 /// What an answer says something about.
@@ -228,58 +244,63 @@ fn of_target(target: &Target) -> Option<Scope> {
     }
 }
 
-/// What was changed in one directory.
-#[derive(Default)]
-struct Touched {
-    /// Names that came, went, or stand for something else; and files whose attributes changed.
-    names: BTreeMap<Name, Option<Ino>>,
-    /// Its own attributes.
-    dir: bool,
+/// Tells of what has just been changed here. Names the acknowledgements to wait for.
+pub fn tell_touched(cx: &mut Cx<'_>, requester: ClientId) -> Told {
+    let touched = cx.own.namespace.take_touched();
+    let told = tell(cx, requester, &touched);
+    let scopes = touched.iter().filter_map(scope_of).collect();
+    let mut told = cx.own.capabilities.change(&scopes, told);
+    told.retain(|(client, _)| *client != requester);
+    told
 }
 
-/// Tells everybody who may have cached something of what has just been changed here, but for whoever has
-/// changed it. Names the acknowledgements to wait for.
-pub fn tell(cx: &mut Cx<'_>, requester: ClientId) -> Told {
-    let mut dirs: BTreeMap<Ino, Touched> = BTreeMap::new();
-    let mut homes = BTreeSet::new();
-    for key in cx.own.namespace.take_touched() {
-        match key {
-            Key::Entry(entry) => {
-                let linkage = cx.own.namespace.entry(entry.dir, &entry.name);
+/// What a row is part of.
+fn scope_of(key: &Key) -> Option<Scope> {
+    match key {
+        Key::Entry(entry) => Some(Scope::Dir(entry.dir)),
+        Key::Dir(frag) => Some(Scope::Dir(frag.ino)),
+        Key::Inode(ino) => Some(Scope::Home(*ino)),
+        Key::Orphan(_)
+        | Key::Session(_)
+        | Key::Completed(..)
+        | Key::Held(_)
+        | Key::Copied(..)
+        | Key::Drop(..)
+        | Key::InoReserved
+        | Key::Clock
+        | Key::Notice(..) => None,
+    }
+}
+
+/// Tells everybody who may have cached something of these rows, but for whoever changes them.
+pub fn tell(cx: &mut Cx<'_>, requester: ClientId, keys: &BTreeSet<Key>) -> Told {
+    // With what the names stand for now.
+    let mut dirs: BTreeMap<Ino, BTreeMap<Name, Option<Ino>>> = BTreeMap::new();
+    let mut told = Told::new();
+    for key in keys {
+        match (scope_of(key), key) {
+            (Some(Scope::Dir(dir)), Key::Entry(entry)) => {
+                let linkage = cx.own.namespace.entry(dir, &entry.name);
                 let ino = linkage.ok().flatten().map(Linkage::ino);
-                dirs.entry(entry.dir).or_default().names.insert(entry.name, ino);
+                dirs.entry(dir).or_default().insert(entry.name.clone(), ino);
             }
-            Key::Dir(frag) => dirs.entry(frag.ino).or_default().dir = true,
-            Key::Inode(ino) => {
-                homes.insert(ino);
+            (Some(Scope::Dir(dir)), _) => {
+                dirs.entry(dir).or_default();
             }
-            Key::Orphan(_)
-            | Key::Session(_)
-            | Key::Completed(..)
-            | Key::Held(_)
-            | Key::Copied(..)
-            | Key::Drop(..)
-            | Key::InoReserved
-            | Key::Clock
-            | Key::Notice(..) => {}
+            (Some(scope @ Scope::Home(ino)), _) => {
+                let notice = Notice::ChangedAtHome { ino };
+                tell_holders(cx, scope, &notice, requester, &mut told);
+            }
+            (None, _) => {}
         }
     }
-    let changed = dirs.keys().copied().map(Scope::Dir);
-    let changed = changed.chain(homes.iter().copied().map(Scope::Home)).collect();
-    let mut told = Told::new();
-    for (dir, touched) in dirs {
-        let names: Vec<(Name, Option<Ino>)> = touched.names.into_iter().collect();
-        let notice = Notice::Changed { dir, names };
+    for (dir, names) in dirs {
+        let notice = Notice::Changed { dir, names: names.into_iter().collect() };
         tell_holders(cx, Scope::Dir(dir), &notice, requester, &mut told);
-    }
-    for ino in homes {
-        tell_holders(cx, Scope::Home(ino), &Notice::ChangedAtHome { ino }, requester, &mut told);
     }
     if mutated!(cx.params, AnsweredBeforeHeard) {
         told.clear();
     }
-    let mut told = cx.own.capabilities.change(&changed, told);
-    told.retain(|(client, _)| *client != requester);
     told
 }
 

@@ -223,7 +223,7 @@ impl Requests {
     }
 
     fn finish(&mut self, parked: &Parked, done: Done, cx: &mut Cx<'_>) {
-        let mut awaited = capability::tell(cx, parked.client);
+        let mut awaited = capability::tell_touched(cx, parked.client);
         awaited.extend(done.awaited);
         let applied = (done.effect == Changed::Something).then(|| {
             let seq = cx.own.advance();

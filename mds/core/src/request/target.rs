@@ -8,6 +8,7 @@ use common::name::Name;
 use common::wire::request::{Place, Target, Xattrs};
 
 use crate::cx::{Cx, Step, Stop};
+use crate::lock::Lock;
 use crate::row::{Dir, Inode, Linkage, Orphan};
 use crate::subtree::Intent;
 
@@ -106,6 +107,7 @@ pub fn find<'a>(cx: &mut Cx<'_>, target: &'a Target, intent: Intent) -> Step<Fou
     match &target.place {
         Place::Dir => {
             cx.admit(ino, intent)?;
+            cx.unlocked(&Lock::Contents(ino))?;
             Ok(Found::Dir { ino, dir: cx.dir(ino)?.clone() })
         }
         Place::Entry { dir, name } => {

@@ -148,9 +148,9 @@ fn coordinator_dies_in_committing() {
 #[test]
 fn coordinator_dies_in_settling() {
     cov_mark::check!(coordinator_dies_in_settling);
-    let mut story = begin(|cluster| {
-        cluster.silent.insert(B);
-    });
+    let mut story = begin(|_| {});
+    story.cluster.run_until(R0, "Prepared");
+    story.cluster.silent.insert(B);
     story.cluster.run_until(R0, "Settling");
     story.kill(R1);
     story.cluster.silent.clear();

@@ -7,7 +7,7 @@ use common::time::Timestamp;
 use common::wire::request::Place;
 use common::wire::session::Notice;
 
-use crate::capability;
+use crate::capability::{self, Told};
 use crate::cx::{Cx, Step};
 use crate::journal::entry::{Held, SubtreeClaim};
 use crate::lock::Lock;
@@ -16,7 +16,7 @@ use crate::message::two_phase::{Act, Part};
 use crate::namespace::Namespace;
 use crate::pin::PinTable;
 use crate::request::{rename, unlink};
-use crate::row::Parent;
+use crate::row::{Key, Parent};
 use crate::session::{Requester, Tell};
 use crate::subtree::{DirAuth, Freeze, Subtree};
 
@@ -144,6 +144,31 @@ impl Part {
             .collect()
     }
 
+    /// Tells those who may have cached what it is about to change. Nobody is promised anything of that
+    /// while it is locked.
+    #[must_use]
+    pub fn tell(&self, cx: &mut Cx<'_>) -> Told {
+        let namespace = &cx.own.namespace;
+        let keys = self.acts.iter().filter_map(|act| match act {
+            Act::PutEntry { dir, name, .. } | Act::RemoveEntry { dir, name } => {
+                Some(Key::Entry(namespace.key(*dir, name)))
+            }
+            Act::OneNameLess { ino, .. } => Some(Key::Inode(*ino)),
+            Act::PutHome { inode } => Some(Key::Inode(inode.attr.ino)),
+            Act::Count { dir, .. } | Act::RemoveDir { dir } | Act::Reparent { dir, .. } => {
+                Some(Key::Dir(DirFragId::whole(*dir)))
+            }
+            Act::LetGo { .. }
+            | Act::Moved { .. }
+            | Act::Arrived { .. }
+            | Act::Pin { .. }
+            | Act::PutBase { .. }
+            | Act::DropBase { .. }
+            | Act::Completed { .. } => None,
+        });
+        capability::tell(cx, self.client, &keys.collect())
+    }
+
     /// Everything it reads is in memory.
     ///
     /// # Errors
@@ -182,7 +207,7 @@ pub fn apply(cx: &mut Cx<'_>, part: Part) -> Acks {
     for act in part.acts {
         apply_act(cx, act, &mut acks);
     }
-    acks.clients.extend(capability::tell(cx, part.client));
+    acks.clients.extend(capability::tell_touched(cx, part.client));
     if cx.own.subtrees.claims() != before {
         cx.own.journal_subtrees(cx.out);
     }

@@ -42,8 +42,9 @@ pub enum State {
     Looking { items: Vec<Item>, wait: Wait },
     /// Locked. Waiting for the coordinator to go on or to let go.
     Locked,
-    /// Waiting for the promise to be durable.
-    Promising { prepare: Seq, part: Part },
+    /// Waiting for the promise to be durable, and for clients to have dropped what they may have cached of
+    /// this: once it is decided, other ranks show it.
+    Promising { prepare: Seq, durable: Durable, part: Part, acks: Acks },
     /// Promised. Waiting for the verdict.
     Prepared { prepare: Seq, part: Part },
     /// Promised, and the coordinator or this rank has died since. Waiting for the coordinator's next
@@ -215,27 +216,42 @@ impl Participant {
                 self.state = State::Prepared { prepare, part };
                 return;
             }
-            self.state = State::Promising { prepare, part };
+            let acks = Acks { clients: part.tell(cx), ..Acks::default() };
+            self.state = State::Promising { prepare, durable: Durable::No, part, acks };
         }
     }
 
-    pub fn on_durable(&mut self, cx: &mut Cx<'_>, post: &mut Post, through: Seq) {
+    fn promise(
+        &self,
+        cx: &mut Cx<'_>,
+        post: &mut Post,
+        (prepare, durable): (Seq, Durable),
+        (part, acks): (Part, Acks),
+    ) -> State {
         let Operation { coordinator, id } = self.operation;
+        let current = cx.map.incarnation(coordinator);
+        if durable == Durable::Yes && self.operation.is_orphaned(current) {
+            // The coordinator died meanwhile. If it is back it is asked now, else then.
+            if current.is_some() {
+                post.send(cx, coordinator, TwoPhaseMsg::Query { id });
+            }
+            return State::InDoubt { prepare, part };
+        }
+        if durable == Durable::No || !acks.is_empty() {
+            return State::Promising { prepare, durable, part, acks };
+        }
+        post.send(cx, coordinator, TwoPhaseMsg::Prepared { id });
+        cx.out.reached(KillPoint::PreparedSent);
+        State::Prepared { prepare, part }
+    }
+
+    pub fn on_durable(&mut self, cx: &mut Cx<'_>, post: &mut Post, through: Seq) {
         self.state = match std::mem::replace(&mut self.state, State::Over) {
-            State::Promising { prepare, part } if prepare <= through => {
+            State::Promising { prepare, durable: Durable::No, part, acks }
+                if prepare <= through =>
+            {
                 cx.out.reached(KillPoint::PrepareDurable);
-                let current = cx.map.incarnation(coordinator);
-                if self.operation.is_orphaned(current) {
-                    // The coordinator died meanwhile. If it is back it is asked now, else then.
-                    if current.is_some() {
-                        post.send(cx, coordinator, TwoPhaseMsg::Query { id });
-                    }
-                    self.state = State::InDoubt { prepare, part };
-                    return;
-                }
-                post.send(cx, coordinator, TwoPhaseMsg::Prepared { id });
-                cx.out.reached(KillPoint::PreparedSent);
-                State::Prepared { prepare, part }
+                self.promise(cx, post, (prepare, Durable::Yes), (part, acks))
             }
             State::Settling { commit, acks, .. } if commit <= through => {
                 self.settle(cx, post, commit, Durable::Yes, acks)
@@ -310,9 +326,12 @@ impl Participant {
                 remove(&mut acks);
                 self.settle(cx, post, commit, durable, acks)
             }
+            State::Promising { prepare, durable, part, mut acks } => {
+                remove(&mut acks);
+                self.promise(cx, post, (prepare, durable), (part, acks))
+            }
             state @ (State::Looking { .. }
             | State::Locked
-            | State::Promising { .. }
             | State::Prepared { .. }
             | State::InDoubt { .. }
             | State::Committing { .. }
