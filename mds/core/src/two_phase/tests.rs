@@ -489,3 +489,25 @@ fn who_is_answered_finds_it_done_everywhere() {
     let setattr = cluster.send(R1, A, Op::Setattr { target: Target::dir(D1), set }).id;
     assert_eq!(cluster.reply(R1, A, setattr), Some(Outcome::Gone { ino: D1 }));
 }
+
+/// Once it is decided, other ranks show it: nobody must find in a cache what was before.
+#[test]
+fn nothing_is_promised_before_those_who_have_it_cached_have_dropped_it() {
+    let mut cluster = Cluster::new();
+    cluster.at(R0).create(A, D0, "f");
+    let look = Op::Lookup { dir: D0, name: name("f") };
+    cluster.send(R0, B, look.clone());
+    cluster.run();
+    cluster.silent.insert(B);
+    cluster.send(R1, A, mv((D0, "f"), (D1, "f"), R0, RenameMode::Replace));
+    cluster.run();
+    assert_eq!(cluster.states(R0), ["Promising"]);
+    assert!(cluster.states(R1).contains(&"Preparing"));
+    // What is cached from here on is not what will be.
+    let again = cluster.send(R0, B, look).id;
+    assert_eq!(cluster.reply(R0, B, again), None);
+    cluster.silent.clear();
+    cluster.run();
+    assert_eq!(cluster.reply(R0, B, again), Some(Outcome::Refused(FsError::NotFound)));
+    cluster.assert_at_rest();
+}
