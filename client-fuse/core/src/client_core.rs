@@ -296,7 +296,8 @@ impl ClientCore {
     }
 
     /// A rank's store is destroyed. What it did for us and may not have been repeated elsewhere is lost.
-    fn on_rank_lost(&mut self, rank: Rank, out: &mut Effects) {
+    fn on_rank_lost(&mut self, rank: Rank, now: Now, out: &mut Effects) {
+        self.drop_caches(now, out);
         self.pending.forget_copies(rank);
         for (from, notice) in self.sessions.on_lost(rank, out) {
             if let Some(link) = self.sessions.open_link(from) {
@@ -322,7 +323,7 @@ impl ClientCore {
         let lost = self.atlas.map.iter().flat_map(|map| &map.lost);
         let lost: Vec<Rank> = lost.copied().filter(|rank| !known.contains(rank)).collect();
         for rank in lost {
-            self.on_rank_lost(rank, out);
+            self.on_rank_lost(rank, now, out);
         }
         self.pending.on_map(cx!(self, now, out));
     }
