@@ -276,6 +276,7 @@ impl Mds {
             self.enter(now, state, out);
         }
         self.on_ranks_changed(now, &before, out);
+        self.wake_thawed(now, out);
         if before.is_degraded() && !self.map.is_degraded() {
             self.renew_untold(now, out);
         }

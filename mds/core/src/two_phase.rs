@@ -130,7 +130,11 @@ impl TwoPhase {
             },
             TwoPhaseMsg::Looked { id, clock, sights } => {
                 cx.own.subtrees.see_epoch(clock);
-                self.report(id, |it, post| it.on_looked(cx, post, from, sights));
+                match self.coordinating.get_mut(&id) {
+                    Some(coordinator) => coordinator.on_looked(cx, &mut self.post, from, sights),
+                    // It was given up for dead while this was on its way: its locks are for nobody.
+                    None => self.post.send(cx, from, TwoPhaseMsg::Rollback { id }),
+                }
             }
             TwoPhaseMsg::Elsewhere { id, dir, rank } => {
                 self.report(id, |it, post| it.on_elsewhere(cx, post, (from, dir), rank));

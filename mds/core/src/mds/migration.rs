@@ -34,7 +34,7 @@ impl Mds {
         self.wake_thawed(now, out);
     }
 
-    fn wake_thawed(&mut self, now: Now, out: &mut Effects) {
+    pub(super) fn wake_thawed(&mut self, now: Now, out: &mut Effects) {
         for wait in self.migrator.take_thawed() {
             self.wake(now, &wait, out);
         }
@@ -67,11 +67,12 @@ impl Mds {
         self.wake_thawed(now, out);
     }
 
+    /// Whoever waited for a thaw goes on when everybody has heard of the death: what they begin concerns
+    /// the rank's next life.
     pub(super) fn on_rank_down(&mut self, now: Now, rank: Rank, out: &mut Effects) {
         let (mut cx, migrator) = self.split_migrator(now, out);
         replica::forget_rank(&mut cx, rank);
         migrator.on_rank_down(rank, &mut cx);
-        self.wake_thawed(now, out);
     }
 
     pub(super) fn on_exporter_returned(&mut self, now: Now, rank: Rank, out: &mut Effects) {

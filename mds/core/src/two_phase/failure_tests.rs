@@ -1,7 +1,7 @@
 //! Deaths in every state of either half. The story is always the same: A renames `/r0/f` to `/r1/g`;
 //! rank 1 coordinates, rank 0 takes part.
 
-use common::id::{Incarnation, Ino, Nonce, Rank};
+use common::id::{Incarnation, Ino, Nonce, Rank, TwoPhaseId};
 use common::wire::reply::Outcome;
 use common::wire::request::{Op, RenameMode, Request};
 use common::wire::session::ToMds;
@@ -10,7 +10,7 @@ use crate::cluster_fixture::{Cluster, D0, D1, D2, R0, R1, R2};
 use crate::fixture::{A, B, conn, name, rename_op};
 use crate::input::Input;
 use crate::message::migration::Registration;
-use crate::message::two_phase::TwoPhaseMsg;
+use crate::message::two_phase::{Item, TwoPhaseMsg};
 
 struct Story {
     cluster: Cluster,
@@ -359,4 +359,16 @@ fn a_holder_whose_life_is_not_known_yet_is_told_when_it_is() {
         assert!(matches!(cluster.reply(R1, A, request.id), Some(Outcome::Done(_))));
         cluster.assert_settled();
     }
+}
+
+/// It was asked when its asker took it for dead already (simulator, `the_monitor_dies` 922615).
+#[test]
+fn a_look_that_nobody_waits_for_is_undone() {
+    let mut cluster = Cluster::new();
+    cluster.at(R0).create(A, D0, "f");
+    let id = TwoPhaseId(99);
+    let items = vec![Item::Entry { dir: D0, name: name("f") }];
+    cluster.tell(R1, R0, TwoPhaseMsg::Look { id, items }.into());
+    cluster.run();
+    cluster.assert_at_rest();
 }
