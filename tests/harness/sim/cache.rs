@@ -13,6 +13,8 @@ use common::wire::request::RenameMode;
 use super::client::seen;
 use super::operation::{Answer, Operation, Outcome, Seen};
 
+const PAST: Monotonic = Monotonic(0);
+
 /// With the moment at which each ends.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
@@ -121,14 +123,17 @@ impl Cache {
         Some(entry)
     }
 
+    /// What a name stood for is still known to who removes it.
     pub fn drop_names(&mut self, dir: Ino, names: &[Name]) {
         for name in names {
-            self.names.remove(&(dir, name.clone()));
+            if let Some((_, until)) = self.names.get_mut(&(dir, name.clone())) {
+                *until = PAST;
+            }
         }
     }
 
     pub fn drop_all_names(&mut self) {
-        self.names.clear();
+        self.names.values_mut().for_each(|(_, until)| *until = PAST);
     }
 
     pub fn drop_attributes(&mut self, inodes: &[Ino]) {
