@@ -30,6 +30,7 @@ use crate::lock::Lock;
 use crate::mutant::mutated;
 use crate::row::{Key, Linkage};
 use crate::session::Tell;
+use crate::subtree::Intent;
 
 /// What a capability is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,7 +125,7 @@ fn end(now: Monotonic) -> Monotonic {
 /// is sent, the client hears of that first.
 pub fn grant(cx: &mut Cx<'_>, client: ClientId, op: &Op, outcome: &Outcome) -> Promise {
     let scopes = scopes(op, outcome);
-    if scopes.iter().any(|scope| is_locked(cx, *scope)) {
+    if scopes.iter().any(|scope| is_unsettled(cx, *scope)) {
         return Promise::None;
     }
     for scope in &scopes {
@@ -133,13 +134,16 @@ pub fn grant(cx: &mut Cx<'_>, client: ClientId, op: &Op, outcome: &Outcome) -> P
     if scopes.is_empty() { Promise::None } else { Promise::Shared }
 }
 
-/// Whether an operation of several ranks is about to change something of it.
-fn is_locked(cx: &Cx<'_>, scope: Scope) -> bool {
+/// Whether an operation of several ranks is about to change something of it, or another rank is about to
+/// serve it, which was told already who may have something cached.
+fn is_unsettled(cx: &Cx<'_>, scope: Scope) -> bool {
     let locks = &cx.own.locks;
     match scope {
         Scope::Dir(dir) => {
             let whole = [Lock::Contents(dir), Lock::Parent(dir)];
-            locks.in_dir(dir).is_some() || whole.iter().any(|lock| locks.holder(lock).is_some())
+            locks.in_dir(dir).is_some()
+                || whole.iter().any(|lock| locks.holder(lock).is_some())
+                || cx.admit(dir, Intent::Pin).is_err()
         }
         Scope::Home(ino) => locks.holder(&Lock::Inode(ino)).is_some(),
     }
