@@ -17,6 +17,7 @@ use common::wire::reply::{Answer, Found};
 use common::wire::request::{Caller, Op, Place, Target};
 
 use crate::call::listing::Partial;
+use crate::capability::{self, NEVER, Told};
 use crate::cx::Cx;
 use crate::effect::{Done, Effect};
 use crate::give_back::{GiveBack, release_if_unused};
@@ -44,6 +45,9 @@ struct Active {
     /// The shortest time for which what was answered so far may be used.
     until: Monotonic,
     change: Option<RequestId>,
+    /// The directories and inodes of which it says something.
+    about: Vec<Ino>,
+    asked: Monotonic,
 }
 
 /// What the next answer is for.
@@ -76,6 +80,7 @@ impl CallTable {
         let Some(active) = self.calls.get_mut(&id) else { return };
         active.requests.remove(&finished.id);
         active.until = active.until.min(finished.until);
+        active.about.extend(capability::about(&finished.op, &finished.result));
         if finished.op.is_change() && finished.result.is_ok() {
             active.change = Some(finished.id);
         }
@@ -101,7 +106,7 @@ impl CallTable {
                 }
             }
             Next::Answer(result) => {
-                let (until, change) = (active.until, active.change);
+                let (until, change) = (active.until(cx), active.change);
                 self.calls.remove(&id);
                 if let Ok(Done::Entry(attr)) = &result {
                     cx.atlas.inodes.looked_up(attr.ino);
@@ -146,6 +151,13 @@ enum Next {
 }
 
 impl Active {
+    /// Until when the kernel may use the answer. Something may have changed between two requests.
+    fn until(&self, cx: &Cx<'_>) -> Monotonic {
+        let Self { about, asked, .. } = self;
+        let told = Told { about, asked: *asked, is_change: self.change.is_some() };
+        if cx.atlas.capabilities.is_old(told) { NEVER } else { self.until }
+    }
+
     fn ask(&mut self, id: CallId, op: Op, pending: &mut Pending, cx: &mut Cx<'_>) {
         let request = pending.begin(Owner::Call(id), self.caller, op, cx);
         self.requests.insert(request);

@@ -30,6 +30,8 @@ const PRIVILEGES: u16 = 0o6000;
 pub(crate) struct Capabilities {
     /// Directories and inodes of which we heard that something changed, and when that was.
     changed: BTreeMap<Ino, Monotonic>,
+    /// The same of what we have changed ourselves: the kernel knows, but what was asked for before may come.
+    ours: BTreeMap<Ino, Monotonic>,
     /// Directories, and files at their homes, of which the kernel may have something cached.
     held: BTreeMap<Ino, Monotonic>,
     /// Files that the kernel may believe to give privileges to who executes them.
@@ -41,8 +43,17 @@ pub(crate) struct Capabilities {
 pub(crate) struct Promised {
     pub(crate) promise: Promise,
     pub(crate) asked: Monotonic,
+    pub(crate) now: Monotonic,
     /// Until when its rank counts us among the living.
     pub(crate) lease: Monotonic,
+}
+
+/// What the kernel is about to be told, of which directories and inodes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told<'a> {
+    pub(crate) about: &'a [Ino],
+    pub(crate) asked: Monotonic,
+    pub(crate) is_change: bool,
 }
 
 impl Capabilities {
@@ -58,11 +69,11 @@ impl Capabilities {
             attrs(result).for_each(|attr| self.told(attr));
         }
         let about = about(op, result);
-        let is_old = |ino: &Ino| {
-            let changed = self.changed.get(ino);
-            changed.is_some_and(|changed| changed.after(UNSETTLED) >= promised.asked)
-        };
-        if promised.promise == Promise::None || about.iter().any(is_old) {
+        if op.is_change() && result.is_ok() {
+            self.ours.extend(about.iter().map(|ino| (*ino, promised.now)));
+        }
+        let told = Told { about: &about, asked: promised.asked, is_change: op.is_change() };
+        if promised.promise == Promise::None || self.is_old(told) {
             return NEVER;
         }
         let until = promised.asked.after(CAPABILITY_TIME).min(promised.lease);
@@ -71,6 +82,16 @@ impl Capabilities {
             *held = (*held).max(until);
         }
         until
+    }
+
+    /// Whether something of it may have changed since, or will soon.
+    pub(crate) fn is_old(&self, told: Told<'_>) -> bool {
+        let Told { about, asked, is_change } = told;
+        about.iter().any(|ino| {
+            let changed = self.changed.get(ino);
+            changed.is_some_and(|changed| changed.after(UNSETTLED) >= asked)
+                || (!is_change && self.ours.get(ino).is_some_and(|changed| *changed >= asked))
+        })
     }
 
     /// The kernel is told of attributes.
@@ -104,27 +125,35 @@ impl Capabilities {
     /// Drops what is of no consequence any more.
     pub(crate) fn trim(&mut self, now: Monotonic, oldest: Monotonic) {
         self.changed.retain(|_, changed| changed.after(UNSETTLED) >= oldest);
+        self.ours.retain(|_, changed| *changed >= oldest);
         self.held.retain(|_, until| *until > now);
     }
 }
 
 /// The directories and inodes of which an answer says something.
-fn about(op: &Op, result: &Result<Answer, FsError>) -> Vec<Ino> {
+pub(crate) fn about(op: &Op, result: &Result<Answer, FsError>) -> Vec<Ino> {
     let mut about: Vec<Ino> = match op {
         Op::Lookup { dir, .. }
         | Op::Readdir { dir, .. }
         | Op::Mkdir { dir, .. }
-        | Op::Link { dir, .. } => vec![*dir],
+        | Op::Link { dir, .. }
+        | Op::Unlink { dir, .. }
+        | Op::Rmdir { dir, .. } => vec![*dir],
         Op::Create(create) => vec![create.dir],
         Op::Getattr { target } | Op::Setattr { target, .. } | Op::Wrote { target, .. } => {
             target.place.embedded_in().into_iter().collect()
         }
+        Op::SetXattr { target, .. } | Op::RemoveXattr { target, .. } => vec![target.ino],
         Op::Stat { targets } => {
             targets.iter().filter_map(|target| target.place.embedded_in()).collect()
         }
         // What the kernel has cached of the one name it goes on with under the other.
         Op::Rename(rename) => vec![rename.from_dir, rename.to_dir],
-        _ => return Vec::new(),
+        Op::Readlink { .. }
+        | Op::GetXattr { .. }
+        | Op::ListXattr { .. }
+        | Op::Forget { .. }
+        | Op::Sync => return Vec::new(),
     };
     match result {
         Ok(Answer::Found(found)) => about.push(found.ino()),
@@ -171,7 +200,8 @@ mod tests {
     }
 
     fn promised(asked: u64, lease: u64) -> Promised {
-        Promised { promise: Promise::Shared, asked: at(asked), lease: at(lease) }
+        let now = at(asked);
+        Promised { promise: Promise::Shared, asked: at(asked), now, lease: at(lease) }
     }
 
     #[test]
@@ -198,6 +228,17 @@ mod tests {
             assert!(capabilities.until(&op, &result, promised(102, 200)) > at(102));
             assert!(capabilities.on_changed(ino, at(103)), "something is");
         }
+    }
+
+    #[test]
+    fn what_was_asked_before_a_change_of_ours_is_used_once() {
+        let mut capabilities = Capabilities::default();
+        let (op, result) = look_up();
+        let unlink = Op::Unlink { dir: DIR, name: Name::new(b"g").unwrap() };
+        let change = Promised { now: at(101), ..promised(100, 200) };
+        capabilities.until(&unlink, &Ok(Answer::Done), change);
+        assert_eq!(capabilities.until(&op, &result, promised(101, 200)), NEVER);
+        assert!(capabilities.until(&op, &result, promised(102, 200)) > at(102));
     }
 
     #[test]

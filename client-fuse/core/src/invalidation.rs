@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use common::id::{Ino, NoticeId};
 use common::name::Name;
 
+use crate::capability::NEVER;
 use crate::effect::{Effect, Effects};
 use crate::input::{InvalidationId, LinkId};
 
@@ -28,6 +29,12 @@ impl Invalidations {
         inodes: Vec<Ino>,
         out: &mut Effects,
     ) {
+        // What waits to be answered was asked for before: it may be about this.
+        for (_, answer) in &mut self.answers {
+            if let Effect::Answer { until, .. } = answer {
+                *until = NEVER;
+            }
+        }
         self.last += 1;
         let id = InvalidationId(self.last);
         self.under_way.insert(id, notice);

@@ -276,7 +276,8 @@ impl Pending {
         }
         pended.unanswered = pended.unanswered.saturating_sub(1);
         let lease = cx.sessions.lease(rank);
-        let promised = Promised { promise: reply.promise, asked: pended.asked, lease };
+        let (asked, now) = (pended.asked, cx.now.monotonic);
+        let promised = Promised { promise: reply.promise, asked, now, lease };
         match reply.outcome {
             Outcome::Done(answer) => {
                 let from = (rank, promised, reply.after);

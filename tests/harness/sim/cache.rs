@@ -114,9 +114,13 @@ impl Cache {
         }
     }
 
-    /// Takes a name out, and the attributes of what it stands for.
+    /// Takes a name out, and the attributes of what it stands for. Linux has always looked it up; here
+    /// that may be left out, and then it may be anything.
     fn take(&mut self, dir: Ino, name: &Name) -> Option<(Option<(Ino, FileKind)>, Monotonic)> {
-        let entry = self.names.remove(&(dir, name.clone()))?;
+        let Some(entry) = self.names.remove(&(dir, name.clone())) else {
+            self.attrs.clear();
+            return None;
+        };
         if let (Some((ino, _)), _) = &entry {
             self.attrs.remove(ino);
         }

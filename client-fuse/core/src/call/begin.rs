@@ -33,7 +33,7 @@ impl CallTable {
             First::Sync => return self.sync(id, caller, pending, cx),
         };
         let request = pending.begin(Owner::Call(id), caller, op, cx);
-        self.calls.insert(id, Active::new(caller, call, step, [request].into()));
+        self.calls.insert(id, Active::new((caller, call), step, [request].into(), cx));
     }
 
     fn sync(&mut self, id: CallId, caller: Caller, pending: &mut Pending, cx: &mut Cx<'_>) {
@@ -49,13 +49,20 @@ impl CallTable {
             .map(|rank| pending.begin_at(rank, Owner::Call(id), Op::Sync, cx))
             .collect();
         let call = Call::Sync;
-        self.calls.insert(id, Active::new(caller, call, Step::Syncing, requests));
+        self.calls.insert(id, Active::new((caller, call), Step::Syncing, requests, cx));
     }
 }
 
 impl Active {
-    fn new(caller: Caller, call: Call, step: Step, requests: BTreeSet<RequestId>) -> Self {
-        Self { caller, call, step, requests, lookups: 0, until: FOREVER, change: None }
+    fn new(
+        (caller, call): (Caller, Call),
+        step: Step,
+        requests: BTreeSet<RequestId>,
+        cx: &Cx<'_>,
+    ) -> Self {
+        let (about, asked) = (Vec::new(), cx.now.monotonic);
+        let (lookups, until, change) = (0, FOREVER, None);
+        Self { caller, call, step, requests, lookups, until, change, about, asked }
     }
 }
 
