@@ -47,6 +47,8 @@ pub struct CapabilityTable {
     suspects: BTreeMap<ClientId, Monotonic>,
     /// What has changed and is not known yet to these, who have been told.
     unheard: BTreeMap<Scope, Told>,
+    /// When those who were told have nothing cached any more, whether they have heard or not.
+    told: BTreeMap<(ClientId, NoticeId), Monotonic>,
 }
 
 /// Acknowledgements to wait for.
@@ -62,13 +64,15 @@ impl CapabilityTable {
         self.suspects.extend(clients.into_iter().map(|client| (client, end(now))));
     }
 
-    /// Who may have something cached.
-    fn holders(&self, scope: Scope, now: Monotonic) -> BTreeSet<ClientId> {
-        let own = self.holders.get(&scope).into_iter().flatten();
-        own.chain(&self.suspects)
-            .filter(|(_, end)| **end > now)
-            .map(|(client, _)| *client)
-            .collect()
+    /// Who may have something cached, and until when.
+    fn holders(&self, scope: Scope, now: Monotonic) -> BTreeMap<ClientId, Monotonic> {
+        let mut holders = self.suspects.clone();
+        for (client, end) in self.holders.get(&scope).into_iter().flatten() {
+            let known = holders.entry(*client).or_insert(*end);
+            *known = (*known).max(*end);
+        }
+        holders.retain(|_, end| *end > now);
+        holders
     }
 
     /// These have changed, and that is not known before all of it is. Tells what is to be waited for.
@@ -82,6 +86,7 @@ impl CapabilityTable {
     }
 
     pub fn on_acked(&mut self, client: ClientId, notice: NoticeId) {
+        self.told.remove(&(client, notice));
         self.hear(|it| *it == (client, notice));
     }
 
@@ -94,6 +99,7 @@ impl CapabilityTable {
 
     pub fn forget_client(&mut self, client: ClientId) {
         self.suspects.remove(&client);
+        self.told.retain(|(of, _), _| *of != client);
         self.hear(|(of, _)| *of == client);
         self.holders.retain(|_, holders| {
             holders.remove(&client);
@@ -101,13 +107,14 @@ impl CapabilityTable {
         });
     }
 
-    /// Drops what has ended.
-    pub fn trim(&mut self, now: Monotonic) {
+    /// Drops what has ended. Whom nobody needs to wait for any more: they have nothing cached.
+    pub fn trim(&mut self, now: Monotonic) -> Vec<(ClientId, NoticeId)> {
         self.suspects.retain(|_, end| *end > now);
         self.holders.retain(|_, holders| {
             holders.retain(|_, end| *end > now);
             !holders.is_empty()
         });
+        self.told.iter().filter(|(_, end)| **end <= now).map(|(told, _)| *told).collect()
     }
 
     #[must_use]
@@ -315,10 +322,11 @@ fn tell_holders(
     requester: ClientId,
     told: &mut Told,
 ) {
-    for client in cx.own.capabilities.holders(scope, cx.now.monotonic) {
+    for (client, end) in cx.own.capabilities.holders(scope, cx.now.monotonic) {
         if client != requester
             && let Some(id) = cx.own.sessions.notify(client, notice.clone(), Tell::Now, cx.out)
         {
+            cx.own.capabilities.told.insert((client, id), end);
             told.insert((client, id));
         }
     }

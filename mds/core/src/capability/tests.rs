@@ -101,7 +101,7 @@ fn a_promise_ends_by_itself() {
     reply(&mut mds, B, look_up("g"));
     mds.now.monotonic = mds.now.monotonic.after(CAPABILITY_TIME + CAPABILITY_MARGIN);
     assert!(reply(&mut mds, A, unlink("f")).applied.is_some());
-    mds.mds.holdings_for_test().capabilities.trim(mds.now.monotonic);
+    assert_eq!(mds.mds.holdings_for_test().capabilities.trim(mds.now.monotonic), []);
     assert_eq!(mds.mds.holdings().capabilities.count(), 0);
 }
 
@@ -113,6 +113,20 @@ fn nobody_waits_for_who_is_sent_away() {
     let request = send(&mut mds, A, unlink("f"));
     assert_eq!(mds.reply(A, request.id), None);
     mds.input(crate::input::Input::Timer(crate::timer::Timer::Lease(B)));
+    assert!(mds.reply(A, request.id).is_some());
+}
+
+/// Its session may last longer: one that came from elsewhere, of a client that cannot be told of it.
+#[test]
+fn nobody_waits_for_longer_than_something_may_be_cached() {
+    let mut mds = Fixture::new();
+    mds.create(A, ROOT, "f");
+    reply(&mut mds, B, look_up("g"));
+    let request = send(&mut mds, A, unlink("f"));
+    mds.input(crate::input::Input::Timer(crate::timer::Timer::Spine));
+    assert_eq!(mds.reply(A, request.id), None);
+    mds.now.monotonic = mds.now.monotonic.after(CAPABILITY_TIME + CAPABILITY_MARGIN);
+    mds.input(crate::input::Input::Timer(crate::timer::Timer::Spine));
     assert!(mds.reply(A, request.id).is_some());
 }
 

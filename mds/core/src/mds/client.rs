@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, DirFragId, Ino, Rank, RequestId};
+use common::id::{ClientId, DirFragId, Ino, NoticeId, Rank, RequestId};
 use common::limit::{INO_RANGE_LOW, LEASE_RENEW};
 use common::mds_map::RankState;
 use common::time::Now;
@@ -181,10 +181,7 @@ impl Mds {
             ToMds::Renew { inos_left } => self.on_renew(now, client, inos_left, out),
             ToMds::Acked(notice) => {
                 if self.own.sessions.acked(client, notice, out) {
-                    self.own.capabilities.on_acked(client, notice);
-                    let (mut cx, requests) = self.split(now, out);
-                    requests.on_acked(client, notice, &mut cx);
-                    self.two_phase_acked(now, client, Some(notice), out);
+                    self.heard(now, client, notice, out);
                 }
             }
             ToMds::Close => {
@@ -192,6 +189,20 @@ impl Mds {
                 out.push(Effect::CloseConnection { conn });
             }
         }
+    }
+
+    /// Nobody needs to wait any more for a client to hear of something.
+    pub(super) fn heard(
+        &mut self,
+        now: Now,
+        client: ClientId,
+        notice: NoticeId,
+        out: &mut Effects,
+    ) {
+        self.own.capabilities.on_acked(client, notice);
+        let (mut cx, requests) = self.split(now, out);
+        requests.on_acked(client, notice, &mut cx);
+        self.two_phase_acked(now, client, Some(notice), out);
     }
 
     /// Opens the sessions that waited, if they can be now.

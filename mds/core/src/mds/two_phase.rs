@@ -94,7 +94,9 @@ impl Mds {
         let (mut cx, _) = self.split(now, out);
         replica::trim::trim(&mut cx, relied);
         self.look_after_lost(now, out);
-        self.own.capabilities.trim(now.monotonic);
+        for (client, notice) in self.own.capabilities.trim(now.monotonic) {
+            self.heard(now, client, notice, out);
+        }
         self.tell_slow();
     }
 
