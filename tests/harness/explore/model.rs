@@ -423,8 +423,23 @@ impl Model {
         change: impl FnOnce(&mut common::mds_map::RankEntry),
     ) -> Id {
         let mut map = self.map(state).clone();
-        map.epoch = MapEpoch(map.epoch.0 + 1);
         change(map.ranks.get_mut(&rank).expect("every rank is in the map from the start"));
+        map.epoch = epoch_of(&map);
         self.maps.keep(map)
     }
+}
+
+/// Epochs only have to grow: one that is worked out from what a map says is the same however many maps
+/// there were before.
+fn epoch_of(map: &MdsMap) -> MapEpoch {
+    let stages_of_a_life = RankState::Stopping as u64 + 2;
+    let stages = map.ranks.values().map(|entry| {
+        let stage = match entry.state {
+            RankState::Down if entry.incarnation == Incarnation(0) => 0,
+            RankState::Down => stages_of_a_life - 1,
+            state => state as u64,
+        };
+        entry.incarnation.0 * stages_of_a_life + stage
+    });
+    MapEpoch(1 + stages.sum::<u64>())
 }
