@@ -64,11 +64,11 @@ impl Mds {
     #[must_use]
     pub fn new(params: Params, restored: Restored, now: Now, out: &mut Effects) -> Self {
         let journal = restored.journal.clone();
-        let replay::Replayed { mut own, in_doubt, recalled } = replay::replay(&params, restored);
+        let replay::Replayed { mut own, migrations } = replay::replay(&params, restored);
         let map = no_map(params.cluster, &params);
         let mut cx = Cx { now, params: &params, map: &map, own: &mut own, out };
         let two_phase = TwoPhase::restore(&mut cx, &journal);
-        let migrator = Migrator::restore(in_doubt, recalled, &mut cx);
+        let migrator = Migrator::restore(migrations, &mut cx);
         let seq = own.advance();
         own.inos.reserve(seq, out);
         let expected = own.sessions.iter().map(|(client, _)| client).collect();
