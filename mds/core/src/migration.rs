@@ -12,8 +12,8 @@ use common::wire::admin::Settlement;
 
 use crate::cx::{Cx, Step as Attempt, Wait};
 use crate::effect::Effect;
+use crate::journal::Unsettled;
 use crate::journal::entry::{Entry, SubtreeClaim};
-use crate::journal::{InDoubt, Recalled};
 use crate::kill_point::KillPoint;
 use crate::message::migration::{MigrationMsg, Step};
 use crate::migration::bystander::Doubt;
@@ -47,6 +47,8 @@ pub struct Migrator {
     imports: BTreeMap<MigrationId, Importer>,
     /// Migrations of others of which this rank was told that authority is in doubt.
     doubts: BTreeMap<MigrationId, Doubt>,
+    /// Imports that an earlier life has finished: the exporter may not have heard of it.
+    imported: Vec<(MigrationId, DirFragId)>,
     ended: VecDeque<MigrationRecord>,
     last_number: u32,
     /// Bases whose waiting requests are to be tried anew: their freeze ended in this turn.
@@ -96,7 +98,8 @@ impl Migrator {
     /// Imports that the store leaves in doubt go on where they were: waiting for the exporter's word.
     /// What operators knew of earlier attempts, they know still.
     #[must_use]
-    pub fn restore(in_doubt: Vec<InDoubt>, recalled: Vec<Recalled>, cx: &mut Cx<'_>) -> Self {
+    pub fn restore(left: Unsettled, cx: &mut Cx<'_>) -> Self {
+        let Unsettled { in_doubt, imported, recalled } = left;
         for doubt in &in_doubt {
             if mutated!(cx.params, ImportedSessionsExpected) {
                 for session in &doubt.start.sessions {
@@ -107,7 +110,7 @@ impl Migrator {
         }
         let imports =
             in_doubt.into_iter().map(|doubt| (doubt.start.id, Importer::restore(doubt))).collect();
-        Self { imports, ended: record::restore(recalled, cx), ..Self::default() }
+        Self { imports, imported, ended: record::restore(recalled, cx), ..Self::default() }
     }
 
     /// The rank serves: whoever is in doubt asks, and who may be in doubt about us is told.
@@ -115,6 +118,12 @@ impl Migrator {
         for (id, release) in &cx.own.released {
             let msg = MigrationMsg { id: *id, base: release.base, step: Step::Serve };
             cx.out.send(release.to, msg);
+        }
+        for (id, base) in std::mem::take(&mut self.imported) {
+            cov_mark::hit!(importer_returns_and_has_finished);
+            cx.out.send(id.exporter, MigrationMsg { id, base, step: Step::Finished });
+            cx.own.journal.settle(id);
+            cx.own.checkpoint(cx.out);
         }
         self.tell_all_imports(&Event::Deadline, cx);
     }

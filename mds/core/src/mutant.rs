@@ -80,6 +80,16 @@ pub enum Mutant {
     DecisionDenied,
     /// What changed while the region was copied is not sent again.
     DeltaForgotten,
+    /// What a client claims when it comes back is not taken note of.
+    ClaimDropped,
+    /// What a client claims cannot be given back.
+    ClaimForGood,
+    /// What a client lets go is taken back although a later answer names it.
+    ForgetTakesAll,
+    /// What waited for the store goes on before it is seen whether claims that waited for it were good.
+    ClaimsVerifiedLate,
+    /// A daemon goes on although the monitor has said nothing for too long.
+    LeashIgnored,
 }
 
 /// Whether a mistake is switched on: `mutated!(params, UndoAfterCommit)`.
