@@ -23,13 +23,11 @@ enum Shows {
     Explored(Vec<(World, Bound)>),
     /// Only with clients: in a story of the simulator.
     Simulated(fn(u64) -> Settings),
-    /// The same, in few seeds, of which the first is this.
-    SimulatedFrom(u64, fn(u64) -> Settings),
 }
 
 impl Shows {
     fn is_simulated(&self) -> bool {
-        matches!(self, Self::Simulated(_) | Self::SimulatedFrom(..))
+        matches!(self, Self::Simulated(_))
     }
 }
 
@@ -44,7 +42,6 @@ fn shows(mutant: Mutant) -> Shows {
         Mutant::ClaimDropped | Mutant::ClaimForGood | Mutant::ForgetTakesAll => {
             return Shows::Simulated(breaks);
         }
-        Mutant::ClaimsVerifiedLate => return Shows::SimulatedFrom(800_100, power_is_lost),
         Mutant::LeashIgnored => return Shows::Simulated(takeovers),
         Mutant::CopyWithoutDeleteRange => {
             let world = World { leftovers: true, sweeps_early: true, ..World::two() };
@@ -98,18 +95,6 @@ fn breaks(_: u64) -> Settings {
     Settings { clients: 2, breaks: 6, ..Settings::peace() }
 }
 
-fn power_is_lost(seed: u64) -> Settings {
-    Settings {
-        ranks: 2 + u16::try_from(seed % 2).expect("below 2"),
-        clients: 1 + usize::try_from(seed / 2 % 3).expect("below 3"),
-        exports: 6,
-        pins: 2,
-        deaths: 2,
-        breaks: 2,
-        ..Settings::peace()
-    }
-}
-
 /// Clients die and so do ranks; to whom nothing happens waits no longer than a session lasts.
 fn importers_die(_: u64) -> Settings {
     Settings {
@@ -137,8 +122,7 @@ type Caught = Result<(u64, String), u64>;
 fn look(mutant: Mutant, reduced: bool) -> (&'static str, Caught) {
     match shows(mutant) {
         Shows::Explored(worlds) => ("states", in_worlds(mutant, reduced, worlds)),
-        Shows::Simulated(story) => ("seeds", in_story(mutant, 1, story)),
-        Shows::SimulatedFrom(first, story) => ("seeds", in_story(mutant, first, story)),
+        Shows::Simulated(story) => ("seeds", in_story(mutant, story)),
     }
 }
 
@@ -158,8 +142,8 @@ fn in_worlds(mutant: Mutant, reduced: bool, worlds: Vec<(World, Bound)>) -> Caug
     Err(states)
 }
 
-fn in_story(mutant: Mutant, first: u64, story: fn(u64) -> Settings) -> Caught {
-    for seed in first..first + SEEDS_MAX {
+fn in_story(mutant: Mutant, story: fn(u64) -> Settings) -> Caught {
+    for seed in 1..=SEEDS_MAX {
         let run = || world::World::new(seed, story(seed), Trace::default()).run();
         let violation = match mistake::with(mutant, || catch_unwind(run)) {
             Ok(Ok(())) => continue,
@@ -168,7 +152,7 @@ fn in_story(mutant: Mutant, first: u64, story: fn(u64) -> Settings) -> Caught {
         };
         // A seed that goes wrong without the mistake says nothing about it.
         if matches!(catch_unwind(run), Ok(Ok(()))) {
-            return Ok((seed - first + 1, violation));
+            return Ok((seed, violation));
         }
     }
     Err(SEEDS_MAX)

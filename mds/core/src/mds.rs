@@ -72,7 +72,8 @@ impl Mds {
         let migrator = Migrator::restore(migrations, &mut cx);
         let seq = own.advance();
         own.inos.reserve(seq, out);
-        let known = own.sessions.iter().filter(|(_, session)| !session.stored().untold);
+        let all = mutated!(params, ImportedSessionsExpected);
+        let known = own.sessions.iter().filter(|(_, session)| all || !session.stored().untold);
         let expected = known.map(|(client, _)| client).collect();
         Self {
             map,
@@ -104,9 +105,7 @@ impl Mds {
                 let asked = self.own.namespace.on_fetched(fetched);
                 self.clients.on_fetched(&asked);
                 // What is held here by mistake is not given back here.
-                if !mutated!(self.params, ClaimsVerifiedLate) {
-                    self.verify_claims(out);
-                }
+                self.verify_claims(out);
                 self.wake(now, &Wait::Fetch(asked), out);
                 self.go_on_after_loss(now, out);
                 self.compare_claims(now, out);

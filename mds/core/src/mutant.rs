@@ -86,8 +86,6 @@ pub enum Mutant {
     ClaimForGood,
     /// What a client lets go is taken back although a later answer names it.
     ForgetTakesAll,
-    /// What waited for the store goes on before it is seen whether claims that waited for it were good.
-    ClaimsVerifiedLate,
     /// A daemon goes on although the monitor has said nothing for too long.
     LeashIgnored,
 }

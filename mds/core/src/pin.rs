@@ -10,8 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{ClientId, Ino, RequestId};
 
-/// Who pins an inode, and by which request at the latest.
-pub type Holders = BTreeMap<ClientId, RequestId>;
+use crate::row::Holders;
 
 #[derive(Clone, Debug, Default, Hash)]
 pub struct PinTable {
