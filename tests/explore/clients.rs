@@ -53,7 +53,7 @@ fn while_it_moves(story: &str, world: World) {
     nothing_is_found(&format!("{story}, while it moves and ranks die"), world, &at_most(1));
 }
 
-fn renamed() -> World {
+pub(crate) fn renamed() -> World {
     World::two().with_client(vec![], vec![rename((REGION, "f"), (BESIDE, "g"), FILE)])
 }
 

@@ -21,6 +21,8 @@ pub(crate) fn bound(crashes: u8, cancels: u8, deadlines: u8) -> Bound {
         deadlines: few("DEADLINES", deadlines),
         states_max: number("STATES")
             .map_or(3_000_000, |it| usize::try_from(it).unwrap_or(usize::MAX)),
+        reduced: std::env::var_os("EXPLORE_ALL").is_none(),
+        census: std::env::var_os("EXPLORE_CENSUS").is_some(),
         time_max: Duration::from_secs(number("SECONDS").unwrap_or(100)),
     }
 }
@@ -41,6 +43,9 @@ pub(crate) fn tell(story: &str, bound: &Bound, report: &Report) {
         report.nodes,
         report.took.as_secs_f64(),
     );
+    for line in &report.census {
+        println!("{line}");
+    }
 }
 
 #[track_caller]

@@ -34,3 +34,14 @@ pub fn perhaps(params: Params) -> Params {
 pub fn perhaps(params: Params) -> Params {
     params
 }
+
+/// Whether daemons go on without the monitor's word. (They stand around the core, so its parameters do
+/// not say.)
+#[must_use]
+pub(crate) fn ignores_leash() -> bool {
+    #[cfg(feature = "mutants")]
+    let ignores = SWITCHED_ON.get() == Some(Mutant::LeashIgnored);
+    #[cfg(not(feature = "mutants"))]
+    let ignores = false;
+    ignores
+}

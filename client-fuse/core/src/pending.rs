@@ -198,7 +198,7 @@ impl Pending {
 
     /// The lowest id we may still ask about.
     pub(crate) fn oldest(&self) -> RequestId {
-        self.requests.keys().next().copied().unwrap_or(self.next())
+        self.requests.keys().next().copied().unwrap_or_else(|| self.next())
     }
 
     /// The id of the request that is begun next.
@@ -209,7 +209,7 @@ impl Pending {
     /// The lowest id of those whose first answer is still to come, and may name an inode.
     pub(crate) fn oldest_naming(&self) -> RequestId {
         let mut naming = self.requests.iter().filter(|(_, pended)| pended.may_name());
-        naming.next().map_or(self.next(), |(id, _)| *id)
+        naming.next().map_or_else(|| self.next(), |(id, _)| *id)
     }
 
     /// When the oldest request that may still be answered was begun.

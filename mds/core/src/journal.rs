@@ -23,6 +23,17 @@ pub struct InDoubt {
     pub before: Option<SubtreeClaim>,
 }
 
+/// What a store leaves to do of migrations.
+#[derive(Clone, Debug)]
+pub struct Unsettled {
+    /// Imports whose exporter's journal decides.
+    pub in_doubt: Vec<InDoubt>,
+    /// Imports that are done, of which the exporter may not have heard.
+    pub imported: Vec<(MigrationId, DirFragId)>,
+    /// Of this rank's exports, oldest first.
+    pub recalled: Vec<Recalled>,
+}
+
 /// The record of a migration of an earlier life.
 #[derive(Clone, Debug)]
 pub struct Recalled {

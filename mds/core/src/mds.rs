@@ -16,6 +16,7 @@ use crate::message::PeerMsg;
 use crate::message::session::SessionMsg;
 use crate::migration::Migrator;
 use crate::migration::sweep;
+use crate::mutant::mutated;
 use crate::namespace::Namespace;
 use crate::params::Params;
 use crate::recovery::{Recovery, replay};
@@ -64,14 +65,15 @@ impl Mds {
     #[must_use]
     pub fn new(params: Params, restored: Restored, now: Now, out: &mut Effects) -> Self {
         let journal = restored.journal.clone();
-        let replay::Replayed { mut own, in_doubt, recalled } = replay::replay(&params, restored);
+        let replay::Replayed { mut own, migrations } = replay::replay(&params, restored);
         let map = no_map(params.cluster, &params);
         let mut cx = Cx { now, params: &params, map: &map, own: &mut own, out };
         let two_phase = TwoPhase::restore(&mut cx, &journal);
-        let migrator = Migrator::restore(in_doubt, recalled, &mut cx);
+        let migrator = Migrator::restore(migrations, &mut cx);
         let seq = own.advance();
         own.inos.reserve(seq, out);
-        let known = own.sessions.iter().filter(|(_, session)| !session.stored().untold);
+        let all = mutated!(params, ImportedSessionsExpected);
+        let known = own.sessions.iter().filter(|(_, session)| all || !session.stored().untold);
         let expected = known.map(|(client, _)| client).collect();
         Self {
             map,

@@ -13,8 +13,6 @@ use common::wire::admin::Settlement;
 use crate::cx::{Cx, Step as Attempt, Wait};
 use crate::effect::Effect;
 use crate::journal::entry::{Entry, SubtreeClaim};
-use crate::journal::{InDoubt, Recalled};
-use crate::kill_point::KillPoint;
 use crate::message::migration::{MigrationMsg, Step};
 use crate::migration::bystander::Doubt;
 use crate::migration::copy::Changes;
@@ -26,6 +24,7 @@ use crate::replica::trim::Relied;
 use crate::subtree::{DirAuth, Freeze};
 
 pub mod bystander;
+mod comeback;
 pub mod copy;
 pub mod exporter;
 #[cfg(test)]
@@ -47,6 +46,8 @@ pub struct Migrator {
     imports: BTreeMap<MigrationId, Importer>,
     /// Migrations of others of which this rank was told that authority is in doubt.
     doubts: BTreeMap<MigrationId, Doubt>,
+    /// Imports that an earlier life has finished: the exporter may not have heard of it.
+    imported: Vec<(MigrationId, DirFragId)>,
     ended: VecDeque<MigrationRecord>,
     last_number: u32,
     /// Bases whose waiting requests are to be tried anew: their freeze ended in this turn.
@@ -93,32 +94,6 @@ pub enum Event {
 }
 
 impl Migrator {
-    /// Imports that the store leaves in doubt go on where they were: waiting for the exporter's word.
-    /// What operators knew of earlier attempts, they know still.
-    #[must_use]
-    pub fn restore(in_doubt: Vec<InDoubt>, recalled: Vec<Recalled>, cx: &mut Cx<'_>) -> Self {
-        for doubt in &in_doubt {
-            if mutated!(cx.params, ImportedSessionsExpected) {
-                for session in &doubt.start.sessions {
-                    cx.own.sessions.expect(session.client, cx.out);
-                }
-            }
-            cx.own.spine.watch.begin(doubt.start.id, doubt.start.base.ino);
-        }
-        let imports =
-            in_doubt.into_iter().map(|doubt| (doubt.start.id, Importer::restore(doubt))).collect();
-        Self { imports, ended: record::restore(recalled, cx), ..Self::default() }
-    }
-
-    /// The rank serves: whoever is in doubt asks, and who may be in doubt about us is told.
-    pub fn on_active(&mut self, cx: &mut Cx<'_>) {
-        for (id, release) in &cx.own.released {
-            let msg = MigrationMsg { id: *id, base: release.base, step: Step::Serve };
-            cx.out.send(release.to, msg);
-        }
-        self.tell_all_imports(&Event::Deadline, cx);
-    }
-
     /// Begins a migration, if nothing speaks against it at once. Refused attempts leave a record.
     ///
     /// # Errors
@@ -377,22 +352,6 @@ impl Migrator {
 
     pub fn on_rank_down(&mut self, rank: Rank, cx: &mut Cx<'_>) {
         self.tell_all(&Event::RankDown(rank), cx);
-    }
-
-    /// Its journal decides what it had begun to give away: whoever is in doubt about that asks.
-    pub fn on_rank_returned(&mut self, rank: Rank, cx: &mut Cx<'_>) {
-        for (id, doubt) in self.doubts.iter().filter(|(id, _)| id.exporter == rank) {
-            if cx.map.incarnation(rank) != Some(id.incarnation) {
-                cx.out.send(rank, MigrationMsg { id: *id, base: doubt.base, step: Step::Ask });
-                cx.out.reached(KillPoint::AskSent);
-            }
-        }
-        let of_it = |import: &Importer| import.is_exporter(rank) && import.is_in_doubt();
-        let imports = self.imports.iter().filter(|(_, import)| of_it(import));
-        let imports: Vec<MigrationId> = imports.map(|(id, _)| *id).collect();
-        for id in imports {
-            self.step_import(id, Event::Deadline, cx);
-        }
     }
 
     fn tell_all(&mut self, event: &Event, cx: &mut Cx<'_>) {

@@ -86,6 +86,14 @@ pub enum Mutant {
     SeenBeforeHeard,
     /// An importer believes that nobody has anything of the region cached.
     NobodySuspected,
+    /// What a client claims when it comes back is not taken note of.
+    ClaimDropped,
+    /// What a client claims cannot be given back.
+    ClaimForGood,
+    /// What a client lets go is taken back although a later answer names it.
+    ForgetTakesAll,
+    /// A daemon goes on although the monitor has said nothing for too long.
+    LeashIgnored,
 }
 
 /// Whether a mistake is switched on: `mutated!(params, UndoAfterCommit)`.

@@ -10,8 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{ClientId, Ino, RequestId};
 
-/// Who pins an inode, and by which request at the latest.
-pub type Holders = BTreeMap<ClientId, RequestId>;
+use crate::row::Holders;
 
 #[derive(Clone, Debug, Default, Hash)]
 pub struct PinTable {
@@ -64,10 +63,16 @@ impl PinTable {
 
     /// The client refers to it no more, if its pin is by a request before `below`.
     pub fn give_back(&mut self, ino: Ino, client: ClientId, below: RequestId) -> Left {
-        let Some(pinned) = self.pins.get_mut(&ino) else { return Left::Nobody };
-        if pinned.holders.get(&client).is_none_or(|latest| *latest >= below) {
-            return Left::Some;
+        let Some(pinned) = self.pins.get(&ino) else { return Left::Nobody };
+        match pinned.holders.get(&client) {
+            Some(latest) if *latest < below => self.drop_of(ino, client),
+            Some(_) | None => Left::Some,
         }
+    }
+
+    /// A client is wrong in what it claims, or gone.
+    pub fn drop_of(&mut self, ino: Ino, client: ClientId) -> Left {
+        let Some(pinned) = self.pins.get_mut(&ino) else { return Left::Nobody };
         pinned.holders.remove(&client);
         let left = if pinned.holders.is_empty() { Left::Nobody } else { Left::Some };
         if left == Left::Nobody {
@@ -75,11 +80,6 @@ impl PinTable {
         }
         self.note(ino);
         left
-    }
-
-    /// A client is wrong in what it claims, or gone.
-    pub fn drop_of(&mut self, ino: Ino, client: ClientId) -> Left {
-        self.give_back(ino, client, RequestId(u64::MAX))
     }
 
     /// The inode is embedded elsewhere, or nowhere, from here on.

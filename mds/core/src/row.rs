@@ -6,6 +6,8 @@
 //!
 //! Encoded by position: fields and variants are append only. Bytes are pinned in `row/tests.rs`.
 
+use std::collections::BTreeMap;
+
 use common::attr::{Attr, FileKind, Times};
 use common::id::{
     ClientId, DirFragId, Epoch, Ino, InoRange, MigrationId, NoticeId, Rank, RequestId,
@@ -15,7 +17,8 @@ use common::wire::request::Xattrs;
 use common::wire::session::Notice;
 use serde::{Deserialize, Serialize};
 
-use crate::pin::Holders;
+/// Who pins an inode, and by which request at the latest.
+pub type Holders = BTreeMap<ClientId, RequestId>;
 
 /// A row with its key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

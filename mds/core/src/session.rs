@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, Rank, RequestId, Seq};
+use common::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, RequestId, Seq};
 use common::id_set::IdSet;
 use common::time::Monotonic;
-use common::wire::request::Place;
 use common::wire::session::{Notice, ToClient};
 
 use crate::effect::Effects;
@@ -13,6 +12,8 @@ use crate::input::ConnId;
 use crate::message::migration::TravelSession;
 use crate::row::{Change, Key, Row, StoredSession};
 use crate::{Effect, timer::Timer};
+
+mod notices;
 
 #[derive(Clone, Debug, Hash)]
 pub struct Session {
@@ -238,7 +239,7 @@ impl SessionTable {
     pub fn remove(&mut self, client: ClientId, out: &mut Effects) -> Option<Session> {
         let session = self.sessions.remove(&client)?;
         for (id, notice) in &session.notices {
-            if outlives(notice) {
+            if notices::outlives(notice) {
                 out.delete(Key::Notice(client, *id));
             }
         }
@@ -343,112 +344,6 @@ impl SessionTable {
         }
     }
 
-    /// Tells a client what somebody else did; it stays on record until it is acknowledged.
-    pub fn notify(
-        &mut self,
-        client: ClientId,
-        notice: Notice,
-        tell: Tell,
-        out: &mut Effects,
-    ) -> Option<NoticeId> {
-        let session = self.sessions.get_mut(&client)?;
-        self.last_notice += 1;
-        let id = NoticeId(self.last_notice);
-        session.notices.insert(id, notice.clone());
-        if outlives(&notice) {
-            out.put(Row::Notice(client, id, notice.clone()));
-        }
-        match (tell, session.conn) {
-            (Tell::Now, Some(conn)) => out.tell(conn, ToClient::Notice { id, notice }),
-            (Tell::Now, None) => {}
-            (Tell::Durable(seq), _) => {
-                self.undurable.insert((seq, client, id));
-                out.push(Effect::SyncSoon);
-            }
-        }
-        Some(id)
-    }
-
-    /// What is noticed from here on has a later number.
-    #[must_use]
-    pub fn last_notice(&self) -> NoticeId {
-        NoticeId(self.last_notice)
-    }
-
-    /// What was noticed up to there cannot be lost any more.
-    pub fn tell_notices(&mut self, through: Seq, out: &mut Effects) {
-        while let Some(&(seq, client, id)) = self.undurable.first()
-            && seq <= through
-        {
-            self.undurable.pop_first();
-            let Some(session) = self.sessions.get(&client) else { continue };
-            if let (Some(conn), Some(notice)) = (session.conn, session.notices.get(&id)) {
-                out.tell(conn, ToClient::Notice { id, notice: notice.clone() });
-            }
-        }
-    }
-
-    /// Where it is durable what a client is about to hear of an inode.
-    #[must_use]
-    pub fn hears_at(&self, client: ClientId, ino: Ino) -> Option<Seq> {
-        let notices = &self.get(client)?.notices;
-        let of_client = self.undurable.iter().filter(|(_, of, _)| *of == client);
-        let mut about = of_client.filter(|(_, _, id)| match notices.get(id) {
-            Some(Notice::Moved { ino: told, .. } | Notice::Unlinked { ino: told, .. }) => {
-                *told == ino
-            }
-            Some(
-                Notice::Expect { .. }
-                | Notice::Pinned { .. }
-                | Notice::Changed { .. }
-                | Notice::ChangedAtHome { .. },
-            )
-            | None => false,
-        });
-        about.next_back().map(|(seq, _, _)| *seq)
-    }
-
-    /// Sends again what a broken connection may have lost.
-    pub fn repeat_notices(&self, client: ClientId, out: &mut Effects) {
-        let Some(session) = self.get(client) else { return };
-        let Some(conn) = session.conn else { return };
-        let undurable: BTreeSet<NoticeId> = self
-            .undurable
-            .iter()
-            .filter_map(|(_, of, id)| (*of == client).then_some(*id))
-            .collect();
-        for (id, notice) in session.notices.iter().filter(|(id, _)| !undurable.contains(id)) {
-            out.tell(conn, ToClient::Notice { id: *id, notice: notice.clone() });
-        }
-    }
-
-    /// Tells whether such a notice was outstanding.
-    pub fn acked(&mut self, client: ClientId, id: NoticeId, out: &mut Effects) -> bool {
-        let session = self.sessions.get_mut(&client);
-        let Some(notice) = session.and_then(|session| session.notices.remove(&id)) else {
-            return false;
-        };
-        if outlives(&notice) {
-            out.delete(Key::Notice(client, id));
-        }
-        true
-    }
-
-    /// Where an inode is by now of which the client may not have heard yet.
-    #[must_use]
-    pub fn untold_place(&self, client: ClientId, ino: Ino) -> Option<(&Place, Rank)> {
-        let notices = &self.get(client)?.notices;
-        notices.values().rev().find_map(|notice| match notice {
-            Notice::Moved { ino: moved, place, rank, .. } if *moved == ino => Some((place, *rank)),
-            Notice::Moved { .. }
-            | Notice::Unlinked { .. }
-            | Notice::Expect { .. }
-            | Notice::Pinned { .. }
-            | Notice::Changed { .. }
-            | Notice::ChangedAtHome { .. } => None,
-        })
-    }
-
     /// Tells every client whose changes have become durable.
     pub fn tell_durable(&mut self, through: Seq, out: &mut Effects) {
         for session in self.sessions.values_mut() {
@@ -479,17 +374,6 @@ impl SessionTable {
         if let Some(session) = self.sessions.get_mut(&client) {
             session.completed.insert(id);
         }
-    }
-}
-
-/// Whether a notice is of use to a client that did not hear of it before this process ended.
-fn outlives(notice: &Notice) -> bool {
-    match notice {
-        Notice::Moved { .. } | Notice::Unlinked { .. } => true,
-        Notice::Expect { .. }
-        | Notice::Pinned { .. }
-        | Notice::Changed { .. }
-        | Notice::ChangedAtHome { .. } => false,
     }
 }
 

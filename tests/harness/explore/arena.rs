@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 /// 128 bits of a good hash: two different things that have the same are not to be expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(u64, u64);
 
 impl Fingerprint {
@@ -60,6 +60,11 @@ impl<T: Hash> Arena<T> {
     #[must_use]
     pub fn at(&self, id: Id) -> &T {
         &self.things[id.index()]
+    }
+
+    /// All there are, the oldest first.
+    pub fn ids(&self) -> impl Iterator<Item = Id> + use<T> {
+        (0..u32::try_from(self.things.len()).expect("memory ends first")).map(Id)
     }
 
     #[must_use]

@@ -10,6 +10,7 @@ use mds_core::timer::Timer;
 
 use super::model::{Envelope, Model};
 use super::rank::{Lane, Letter, RankNode};
+use super::seat::Seat;
 use super::state::{Party, State};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,10 +143,13 @@ pub fn enabled(state: &State, model: &Model) -> Vec<Event> {
 }
 
 fn deliveries(state: &State, model: &Model, events: &mut Vec<Event>) {
+    let seats: Vec<(Party, &Seat)> =
+        model.parties().map(|to| (to, model.seat(state, to))).collect();
     for lane in [Lane::Ordered, Lane::Bulk] {
         for from in model.parties() {
-            for to in model.parties().filter(|to| *to != from) {
-                let Some(first) = model.first_in_lane(state, from, to, lane) else { continue };
+            for (to, seat) in &seats {
+                let Some(first) = model.head(seat.lane(from, lane)) else { continue };
+                let to = *to;
                 if hears(state, model, to, first) {
                     events.push(Event::Deliver { from, to, lane });
                 }

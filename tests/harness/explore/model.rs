@@ -1,5 +1,6 @@
 //! `Model`: what an event makes of a state. Everything a rank does is computed once and remembered.
 
+mod locality;
 mod step;
 
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use mds_core::message::replica::ReplicaMsg;
 use mds_core::timer::Timer;
 use rustc_hash::FxHashMap;
 
-use super::arena::{Arena, Id};
+use super::arena::{Arena, Fingerprint, Id};
 use super::client::ClientNode;
 use super::event::{self, Event};
 use super::property::{View, Violation};
@@ -32,11 +33,14 @@ pub struct Model {
     /// Lanes: envelopes, the oldest first.
     queues: Arena<Vec<Id>>,
     maps: Arena<MdsMap>,
-    steps: FxHashMap<(Id, Key), Rc<Stepped>>,
-    client_steps: FxHashMap<(Id, Key), Rc<Stepped>>,
+    steps: Steps,
+    client_steps: Steps,
     /// What becomes of a lane when something is added to it.
     longer: FxHashMap<(Id, Id), Id>,
 }
+
+/// What becomes of a node by an event.
+type Steps = FxHashMap<(Id, Key), Rc<Stepped>>;
 
 /// A message under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -103,7 +107,8 @@ impl Model {
         self.ranks().map(Party::Rank).chain(client)
     }
 
-    fn node_id(&self, state: &State, party: Party) -> Id {
+    #[must_use]
+    pub fn node_id(&self, state: &State, party: Party) -> Id {
         self.seats.at(state.seat(party)).node
     }
 
@@ -143,8 +148,20 @@ impl Model {
         to: Party,
         lane: Lane,
     ) -> Option<&Envelope> {
-        let queue = self.queues.at(self.seats.at(state.seat(to)).lane(from, lane));
-        queue.first().map(|first| self.envelopes.at(*first))
+        self.head(self.seat(state, to).lane(from, lane))
+    }
+
+    #[must_use]
+    pub fn seat(&self, state: &State, party: Party) -> &Seat {
+        self.seats.at(state.seat(party))
+    }
+
+    /// The first thing in a lane.
+    #[must_use]
+    pub fn head(&self, queue: Id) -> Option<&Envelope> {
+        // The empty lane was there before all others.
+        let full = queue != Id::default();
+        full.then(|| self.envelopes.at(self.queues.at(queue)[0]))
     }
 
     /// Whether a rank has said something to the client before it died that the client may not hear.
@@ -162,10 +179,26 @@ impl Model {
         self.nodes.len()
     }
 
+    /// Distinct steps of single parties seen so far.
+    #[must_use]
+    pub fn steps_seen(&self) -> usize {
+        self.steps.len() + self.client_steps.len()
+    }
+
+    /// The same for the same state in another model.
+    #[must_use]
+    pub fn fingerprint(&self, state: &State) -> Fingerprint {
+        let ranks: Vec<Fingerprint> =
+            self.ranks().map(|rank| Fingerprint::of(self.node(state, rank))).collect();
+        let client = self.client(state).map(Fingerprint::of);
+        Fingerprint::of(&(ranks, client, self.map(state), state.left, state.owner))
+    }
+
     /// Every rank with its store, before anything was started.
     pub fn cold(&mut self, left: Left) -> State {
         let map = self.maps.keep(self.world.first_map());
         let nothing = self.queues.keep(Vec::new());
+        assert_eq!(nothing, Id::default(), "so it is known for what it is");
         let nobody = self.seats.keep(Seat::new(Id::default(), nothing));
         let mut state = State::new(map, nobody, self.world.exporter, left);
         for rank in self.ranks() {
@@ -423,8 +456,23 @@ impl Model {
         change: impl FnOnce(&mut common::mds_map::RankEntry),
     ) -> Id {
         let mut map = self.map(state).clone();
-        map.epoch = MapEpoch(map.epoch.0 + 1);
         change(map.ranks.get_mut(&rank).expect("every rank is in the map from the start"));
+        map.epoch = epoch_of(&map);
         self.maps.keep(map)
     }
+}
+
+/// Epochs only have to grow: one that is worked out from what a map says is the same however many maps
+/// there were before.
+fn epoch_of(map: &MdsMap) -> MapEpoch {
+    let stages_of_a_life = RankState::Stopping as u64 + 2;
+    let stages = map.ranks.values().map(|entry| {
+        let stage = match entry.state {
+            RankState::Down if entry.incarnation == Incarnation(0) => 0,
+            RankState::Down => stages_of_a_life - 1,
+            state => state as u64,
+        };
+        entry.incarnation.0 * stages_of_a_life + stage
+    });
+    MapEpoch(1 + stages.sum::<u64>())
 }

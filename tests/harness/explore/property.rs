@@ -84,6 +84,16 @@ pub struct View {
     counts: Vec<(Ino, u64)>,
 }
 
+impl View {
+    /// Whether a rank in this state serves, and lists itself alone for, all that it does in another.
+    #[must_use]
+    pub fn claims_all_of(&self, other: &Self) -> bool {
+        let serves = |view: &Self, number: usize| view.serves.get(number) == Some(&Serves::Yes);
+        (0..other.serves.len()).all(|number| serves(self, number) || !serves(other, number))
+            && other.sole.iter().all(|base| self.sole.contains(base))
+    }
+}
+
 /// Works out what checkers ask of a rank.
 #[must_use]
 pub fn view(node: &RankNode, world: &World) -> View {

@@ -1,22 +1,23 @@
 //! Breadth first through every order of events, so that the first violation found is a shortest one.
 //!
-//! A state is known by its fingerprint; of each is kept how it came about and where the *fair* next
-//! event leads. At the end every state is followed along fair events: it must come to rest. So
-//! liveness is checked from every state, not from samples.
+//! Of each state is kept how it came about and where the *fair* next event leads. At the end every
+//! state is followed along fair events: it must come to rest. So liveness is checked from every state,
+//! not from samples. Not all that can happen is tried: [`super::reduction`] says why that is enough.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use mds_core::message::PeerMsg;
 use mds_core::message::replica::ReplicaMsg;
-use rustc_hash::FxHashMap;
 
 use super::arena::Fingerprint;
+use super::census;
 use super::event::{self, Event, Kind};
 use super::model::Model;
 use super::property::{self, Violation};
+use super::reduction::{Parties, Reduction};
 use super::state::{Left, State};
 use super::trace;
+use super::visited::{NOWHERE, Visited};
 use super::world::World;
 
 /// How far to go.
@@ -27,6 +28,10 @@ pub struct Bound {
     pub deadlines: u8,
     pub states_max: usize,
     pub time_max: Duration,
+    /// Leave out what leads nowhere else.
+    pub reduced: bool,
+    /// Tell what the states are made of.
+    pub census: bool,
 }
 
 /// What was seen.
@@ -34,16 +39,19 @@ pub struct Bound {
 pub struct Report {
     pub states: usize,
     pub transitions: u64,
-    /// Of the last state that was looked at.
+    /// Events from the first state to the one farthest away.
     pub depth: u32,
     /// Distinct states of single ranks.
     pub nodes: usize,
     /// Distinct states of the world at rest.
-    pub ends: u64,
+    pub ends: usize,
     /// Nothing was left to look at within the bound.
     pub complete: bool,
     pub took: Duration,
     pub found: Option<Found>,
+    pub census: Vec<String>,
+    /// Fingerprints of the states at rest, in order.
+    pub at_rest: Vec<Fingerprint>,
 }
 
 /// A violation, and how one gets there.
@@ -53,7 +61,6 @@ pub struct Found {
     pub trace: Vec<String>,
 }
 
-const NOWHERE: u32 = u32::MAX;
 /// Of the states beyond the bound every so many-th is followed, for so many events at most.
 const UNSEEN_STEP: usize = 97;
 const FOLLOW_MAX: usize = 2_000;
@@ -64,25 +71,18 @@ const STUCK_EVENTS: usize = 40;
 /// ones for ever.
 const NODES_MAX: usize = 60_000;
 
-/// What is kept of a state.
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    parent: u32,
-    by: Event,
-    depth: u32,
-    /// Where the fair next event leads; itself, if it is at rest.
-    fair: u32,
-}
-
 struct Search {
     model: Model,
-    numbers: FxHashMap<Fingerprint, u32>,
-    known: Vec<Known>,
-    queue: VecDeque<(u32, State)>,
-    first: State,
+    visited: Visited,
+    /// The oldest state that was not expanded.
+    next: u32,
+    reduction: Option<Reduction>,
     transitions: u64,
-    ends: u64,
+    ends: Vec<u32>,
 }
+
+/// What is wrong in a state, or becomes so by an event.
+type Wrong = (Violation, Option<Event>);
 
 /// Looks at everything that can happen in a world.
 #[must_use]
@@ -92,23 +92,33 @@ pub fn explore(world: World, bound: &Bound) -> Report {
     let first = begin(&mut model, bound);
     let mut search = Search {
         model,
-        numbers: FxHashMap::default(),
-        known: Vec::new(),
-        queue: VecDeque::new(),
-        first,
+        visited: Visited::default(),
+        next: 0,
+        reduction: bound.reduced.then(Reduction::default),
         transitions: 0,
-        ends: 0,
+        ends: Vec::new(),
     };
+    search.visited.reach(first, NOWHERE, 0);
     let (found, complete) = search.run(bound, began);
+    let states = search.visited.len();
+    let mut at_rest: Vec<Fingerprint> = search
+        .ends
+        .iter()
+        .map(|number| search.model.fingerprint(&search.visited.state(*number)))
+        .collect();
+    at_rest.sort_unstable();
+    let seen = search.visited.states();
     Report {
-        states: search.known.len(),
+        states,
         transitions: search.transitions,
-        depth: search.known.last().map_or(0, |known| known.depth),
+        depth: search.visited.depth(),
         nodes: search.model.nodes_seen(),
-        ends: search.ends,
+        ends: search.ends.len(),
         complete,
         took: began.elapsed(),
         found,
+        census: if bound.census { census::census(&search.model, seen) } else { Vec::new() },
+        at_rest,
     }
 }
 
@@ -171,70 +181,141 @@ fn fair(events: &[Event]) -> Option<Event> {
 
 impl Search {
     fn run(&mut self, bound: &Bound, began: Instant) -> (Option<Found>, bool) {
-        let first = self.first;
-        self.numbers.insert(Fingerprint::of(&first), 0);
-        self.known.push(Known { parent: NOWHERE, by: Event::Order, depth: 0, fair: NOWHERE });
-        self.queue.push_back((0, first));
-        while let Some((number, state)) = self.queue.pop_front() {
-            let many = self.known.len() >= bound.states_max || self.model.nodes_seen() >= NODES_MAX;
-            if many || began.elapsed() > bound.time_max {
-                self.queue.push_front((number, state));
-                return (self.find_stuck().or_else(|| self.follow_unseen()), false);
+        loop {
+            while index(self.next) < self.visited.len() {
+                let many =
+                    self.visited.len() >= bound.states_max || self.model.nodes_seen() >= NODES_MAX;
+                if many || began.elapsed() > bound.time_max {
+                    return (self.find_stuck().or_else(|| self.follow_unseen()), false);
+                }
+                let number = self.next;
+                self.next += 1;
+                if let Err((violation, by)) = self.expand(number) {
+                    return (Some(self.explain(violation, number, by.as_slice())), false);
+                }
             }
-            if let Err((violation, by)) = self.expand(number, &state) {
-                return (Some(self.explain(violation, number, by.into_iter().collect())), false);
+            match self.mend() {
+                Err((number, (violation, by))) => {
+                    return (Some(self.explain(violation, number, by.as_slice())), false);
+                }
+                Ok(true) => {}
+                Ok(false) => return (self.find_stuck(), true),
             }
         }
-        (self.find_stuck(), true)
     }
 
-    /// Everything that can happen next.
-    fn expand(&mut self, number: u32, state: &State) -> Result<(), (Violation, Option<Event>)> {
-        property::check(state, &self.model).map_err(|violation| (violation, None))?;
-        let events = event::enabled(state, &self.model);
-        let fair = fair(&events);
-        if fair.is_none() {
-            self.ends += 1;
-            property::check_rest(state, &self.model).map_err(|violation| (violation, None))?;
-            self.known[index(number)].fair = number;
+    /// Everything that can happen next, or as much of it as is enough.
+    fn expand(&mut self, number: u32) -> Result<(), Wrong> {
+        let state = self.visited.state(number);
+        property::check(&state, &self.model).map_err(|violation| (violation, None))?;
+        let events = event::enabled(&state, &self.model);
+        if fair(&events).is_none() {
+            self.ends.push(number);
+            property::check_rest(&state, &self.model).map_err(|violation| (violation, None))?;
+            self.visited.story_mut(number).fair = number;
         }
-        for event in events {
-            let next = self.model.apply(state, event).map_err(|it| (it, Some(event)))?;
-            self.transitions += 1;
-            let next = self.number(next, number, event);
-            if Some(event) == fair {
-                self.known[index(number)].fair = next;
-            }
+        if !self.expand_in_part(number, &state, &events)? {
+            self.try_all(number, &state, &events, Parties::ALL)?;
         }
         Ok(())
     }
 
-    fn number(&mut self, state: State, parent: u32, by: Event) -> u32 {
-        let next = u32::try_from(self.known.len()).expect("memory ends first");
-        let number = *self.numbers.entry(Fingerprint::of(&state)).or_insert(next);
-        if number == next {
-            let depth = self.known[index(parent)].depth + 1;
-            self.known.push(Known { parent, by, depth, fair: NOWHERE });
-            self.queue.push_back((number, state));
+    fn expand_in_part(
+        &mut self,
+        number: u32,
+        state: &State,
+        events: &[Event],
+    ) -> Result<bool, Wrong> {
+        let Some(reduction) = &mut self.reduction else { return Ok(false) };
+        reduction.learn_sometimes(&self.model);
+        for parties in reduction.candidates(state, &self.model, events) {
+            let is_in = |event: &&Event| {
+                self.model.party_of(state, **event).is_some_and(|party| parties.has(party))
+            };
+            let part: Vec<Event> = events.iter().filter(is_in).copied().collect();
+            if fair(&part).is_none() {
+                continue;
+            }
+            let mut leads_on = false;
+            let mut takes_away = false;
+            for event in part {
+                let next = self.model.apply(state, event).map_err(|it| (it, Some(event)))?;
+                leads_on |= self.visited.number(&next).is_none_or(|next| next > number);
+                takes_away |= self.model.took_away(state, &next);
+            }
+            if leads_on && !takes_away {
+                self.try_all(number, state, events, parties)?;
+                return Ok(true);
+            }
         }
-        number
+        Ok(false)
+    }
+
+    /// All events that happen to some parties, or to more than one.
+    fn try_all(
+        &mut self,
+        number: u32,
+        state: &State,
+        events: &[Event],
+        parties: Parties,
+    ) -> Result<(), Wrong> {
+        self.visited.story_mut(number).tried = parties;
+        let mut fair = None;
+        for (by, event) in (0_u8..).zip(events.iter().copied()) {
+            let all = parties == Parties::ALL;
+            if !all && !self.model.party_of(state, event).is_some_and(|it| parties.has(it)) {
+                continue;
+            }
+            let next = self.model.apply(state, event).map_err(|it| (it, Some(event)))?;
+            self.transitions += 1;
+            let next = self.visited.reach(next, number, by);
+            if fair.is_none() && event.kind() == Kind::Fair {
+                fair = Some(next);
+            }
+        }
+        if let Some(fair) = fair {
+            self.visited.story_mut(number).fair = fair;
+        }
+        Ok(())
+    }
+
+    /// Where less was tried than is enough, by what is known now, all is tried. Whether there is more to
+    /// look at.
+    fn mend(&mut self) -> Result<bool, (u32, Wrong)> {
+        let Some(reduction) = &mut self.reduction else { return Ok(false) };
+        if !reduction.learn(&self.model) && reduction.is_checked() {
+            return Ok(false);
+        }
+        for number in 0..self.next {
+            let tried = self.visited.story(number).tried;
+            let state = self.visited.state(number);
+            let reduction = self.reduction.as_ref().expect("there is one");
+            if tried != Parties::ALL && !reduction.is_undisturbed(&state, &self.model, tried) {
+                let events = event::enabled(&state, &self.model);
+                self.try_all(number, &state, &events, Parties::ALL).map_err(|it| (number, it))?;
+            }
+        }
+        if let Some(reduction) = &mut self.reduction {
+            reduction.set_checked();
+        }
+        Ok(true)
     }
 
     /// A state from which fair events lead round in a circle.
     fn find_stuck(&mut self) -> Option<Found> {
         // Of each state: the walk along fair events that was there first.
-        let mut walked = vec![NOWHERE; self.known.len()];
-        for start in 0..self.known.len() {
+        let mut walked = vec![NOWHERE; self.visited.len()];
+        for start in 0..self.visited.len() {
             let walk = u32::try_from(start).expect("states are numbered with 32 bits");
             let mut here = walk;
             while here != NOWHERE && walked[index(here)] == NOWHERE {
                 walked[index(here)] = walk;
-                let next = self.known[index(here)].fair;
+                let next = self.visited.story(here).fair;
                 if next == here {
                     break;
                 }
                 if next != NOWHERE && walked[index(next)] == walk {
-                    return Some(self.explain(Violation::Stuck, walk, Vec::new()));
+                    return Some(self.explain(Violation::Stuck, walk, &[]));
                 }
                 here = next;
             }
@@ -244,14 +325,14 @@ impl Search {
 
     /// Of the states that were not looked at any more, some are followed to their end.
     fn follow_unseen(&mut self) -> Option<Found> {
-        let some: Vec<(u32, State)> = self.queue.iter().step_by(UNSEEN_STEP).copied().collect();
-        for (number, state) in some {
+        let all = u32::try_from(self.visited.len()).expect("states are numbered with 32 bits");
+        for number in (self.next..all).step_by(UNSEEN_STEP) {
             let mut events = Vec::new();
-            if let Err(violation) = self.follow(state, &mut events) {
+            if let Err(violation) = self.follow(self.visited.state(number), &mut events) {
                 if violation == Violation::Stuck {
                     events.clear();
                 }
-                return Some(self.explain(violation, number, events));
+                return Some(self.explain(violation, number, &events));
             }
         }
         None
@@ -270,15 +351,17 @@ impl Search {
     }
 
     /// How one gets to a state, and what happens then; if it is stuck, how it is.
-    fn explain(&mut self, violation: Violation, number: u32, after: Vec<Event>) -> Found {
-        let mut events = after;
+    fn explain(&mut self, violation: Violation, number: u32, after: &[Event]) -> Found {
+        let mut events = after.to_vec();
         let mut here = number;
-        while self.known[index(here)].parent != NOWHERE {
-            let known = self.known[index(here)];
-            events.insert(0, known.by);
-            here = known.parent;
+        while self.visited.story(here).parent != NOWHERE {
+            let story = *self.visited.story(here);
+            let before = event::enabled(&self.visited.state(story.parent), &self.model);
+            events.insert(0, before[usize::from(story.by)]);
+            here = story.parent;
         }
-        let (mut trace, last) = trace::tell(&mut self.model, self.first, &events);
+        let first = self.visited.state(0);
+        let (mut trace, last) = trace::tell(&mut self.model, first, &events);
         if violation == Violation::Stuck {
             trace.push("and from there, with nobody dying:".to_owned());
             let mut rest = Vec::new();

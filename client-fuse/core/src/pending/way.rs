@@ -120,15 +120,14 @@ impl Pended {
 
     /// A rank does not know the number: nothing was made by it. Another one is chosen for the next time.
     pub(super) fn renumber(&mut self, rank: Rank, cx: &Cx<'_>) -> bool {
-        match &mut self.op {
-            Op::Create(Create { ino, .. }) | Op::Mkdir { ino, .. }
-                if !cx.numbers.accepts(rank, *ino) =>
-            {
-                *ino = UNNUMBERED;
-                true
-            }
-            _ => false,
+        let (Op::Create(Create { ino, .. }) | Op::Mkdir { ino, .. }) = &mut self.op else {
+            return false;
+        };
+        let is_strange = !cx.numbers.accepts(rank, *ino);
+        if is_strange {
+            *ino = UNNUMBERED;
         }
+        is_strange
     }
 
     /// Chooses the number of what is made, from those that `rank` accepts. False: none is left.

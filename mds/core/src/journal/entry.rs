@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::migration::TravelSession;
 use crate::message::two_phase::Part;
-use crate::pin::Holders;
+use crate::row::Holders;
 
 /// One durable fact. Applying it to a state that already holds it changes nothing.
 ///

@@ -323,6 +323,7 @@ impl Mds {
                 Some(Ok(Access::Frozen { base })) if self.migrator.brings_pins(base) => {
                     cov_mark::hit!(the_exporter_counts_pins);
                 }
+                _ if mutated!(self.params, ClaimDropped) => {}
                 Some(Ok(Access::Granted { .. } | Access::Frozen { .. }) | Err(_)) | None => {
                     let claims = self.clients.claims.entry(client).or_default();
                     claims.made.insert(target.ino, Claimed { dir, latest });
@@ -384,6 +385,7 @@ impl Mds {
 
     fn take_claim(&mut self, client: ClientId, (ino, dir): (Ino, Option<Ino>), latest: RequestId) {
         let dir = self.place_of_pinned(ino).unwrap_or(dir);
+        let latest = if mutated!(self.params, ClaimForGood) { RequestId(u64::MAX) } else { latest };
         self.own.pins.claim(ino, dir, client, latest);
         if let Some(dir) = dir {
             self.clients.unverified.push(Unverified { client, ino, dir });

@@ -29,8 +29,7 @@ use crate::message::migration::{
 use crate::message::replica::ReplicaMsg;
 use crate::message::session::SessionMsg;
 use crate::message::two_phase::{Act, Item, Part, Sight, TwoPhaseMsg};
-use crate::pin::Holders;
-use crate::row::{Dir, EntryKey, Inode, Linkage, Parent};
+use crate::row::{Dir, EntryKey, Holders, Inode, Linkage, Parent};
 use crate::subtree::DirAuth;
 
 /// What messages speak of: mostly what there is.

@@ -14,8 +14,7 @@ use common::migration::EndReason;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::entry::SubtreeClaim;
-use crate::pin::Holders;
-use crate::row::{Dir, EntryKey, Linkage, Parent};
+use crate::row::{Dir, EntryKey, Holders, Linkage, Parent};
 use crate::subtree::DirAuth;
 
 /// One step of one migration.

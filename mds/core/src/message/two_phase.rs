@@ -15,8 +15,7 @@ use common::wire::session::Notice;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::entry::SubtreeClaim;
-use crate::pin::Holders;
-use crate::row::{Inode, Linkage, Parent};
+use crate::row::{Holders, Inode, Linkage, Parent};
 
 /// Variants in the order in which they are sent; append only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

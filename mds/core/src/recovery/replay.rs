@@ -12,7 +12,7 @@ use crate::input::Restored;
 use crate::journal::entry::{
     Entry, ImportOutcome, ImportStart, Release, SubtreeClaim, SubtreeSnapshot,
 };
-use crate::journal::{InDoubt, Journal, Recalled};
+use crate::journal::{InDoubt, Journal, Recalled, Unsettled};
 use crate::lock::LockTable;
 use crate::namespace::Namespace;
 use crate::params::Params;
@@ -28,10 +28,7 @@ use crate::sweep::SweepList;
 #[derive(Clone, Debug)]
 pub struct Replayed {
     pub own: Holdings,
-    /// Imports whose exporter's journal decides.
-    pub in_doubt: Vec<InDoubt>,
-    /// Of this rank's exports, oldest first.
-    pub recalled: Vec<Recalled>,
+    pub migrations: Unsettled,
 }
 
 /// Rows of the small tables, and the facts of the journal in order.
@@ -63,6 +60,7 @@ pub fn replay(params: &Params, restored: Restored) -> Replayed {
         open: BTreeMap::new(),
         exported: BTreeSet::new(),
         finished: Vec::new(),
+        imported: Vec::new(),
         lists: Lists::default(),
         records: BTreeMap::new(),
         began: false,
@@ -82,6 +80,8 @@ struct Replay {
     exported: BTreeSet<MigrationId>,
     /// Of those, the ones of which the importer knows everything.
     finished: Vec<MigrationId>,
+    /// Imports that are done.
+    imported: Vec<(MigrationId, DirFragId)>,
     lists: Lists,
     records: BTreeMap<Seq, MigrationRecord>,
     /// A `SubtreeMap` was found: from there on what is known is complete.
@@ -166,6 +166,7 @@ impl Replay {
                     && outcome == ImportOutcome::Owned
                 {
                     restore_import(own, &start, DirAuth::Sole(self.me), Freeze::Live);
+                    self.imported.push((id, start.base));
                 }
             }
             Entry::Export { id, base, parent, to, epoch } => {
@@ -224,7 +225,9 @@ impl Replay {
             let exported = self.exported.contains(&record.id);
             Recalled { record, exported }
         });
-        Replayed { recalled: recalled.collect(), own: self.own, in_doubt }
+        let recalled = recalled.collect();
+        let migrations = Unsettled { in_doubt, imported: self.imported, recalled };
+        Replayed { own: self.own, migrations }
     }
 }
 

@@ -209,6 +209,6 @@ fn nobody_waits_for_sessions_of_an_import_in_doubt() {
     let (slot, key) = (common::id::Slot(0), NameHashKey(1, 2));
     let params = Params::new(Rank(0), slot, Incarnation(2), ClusterId(7), key);
     let replayed = replay::replay(&params, restored);
-    assert_eq!(replayed.in_doubt.len(), 1);
+    assert_eq!(replayed.migrations.in_doubt.len(), 1);
     assert!(replayed.own.sessions.is_empty());
 }

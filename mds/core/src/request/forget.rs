@@ -1,11 +1,12 @@
 //! `forget`: pins given back. Orphans that nobody holds any more go.
 
-use common::id::{ClientId, Ino};
+use common::id::{ClientId, Ino, RequestId};
 use common::wire::reply::Answer;
 use common::wire::request::Forget;
 
 use super::Done;
 use crate::cx::{Cx, Step, Stop, Wait};
+use crate::mutant::mutated;
 use crate::subtree::Intent;
 
 /// A pin is with the rank that counts it, wherever the client believes its inode to be. Items of which
@@ -27,7 +28,9 @@ pub fn forget(cx: &mut Cx<'_>, client: ClientId, items: &[Forget]) -> Step<Done>
         }
     }
     for item in here {
-        cx.own.give_back(item.ino, client, item.below, cx.out);
+        let all = mutated!(cx.params, ForgetTakesAll);
+        let below = if all { RequestId(u64::MAX) } else { item.below };
+        cx.own.give_back(item.ino, client, below, cx.out);
     }
     Ok(Done::read(Answer::NotHere(elsewhere)))
 }

@@ -10,8 +10,7 @@ use crate::cx::{Cx, Stop, Wait};
 use crate::holdings::Repeated;
 use crate::lock::{Lock, Operation};
 use crate::message::two_phase::{Item, Sight};
-use crate::pin::Holders;
-use crate::row::Linkage;
+use crate::row::{Holders, Linkage};
 use crate::subtree::{Access, Intent};
 
 /// Why an item could not be locked.

@@ -17,8 +17,7 @@ use super::{link, rename, rmdir, unlink};
 use crate::cx::{Cx, Stop, Wait};
 use crate::journal::entry::SubtreeClaim;
 use crate::message::two_phase::{Act, Item, Part, Sight};
-use crate::pin::Holders;
-use crate::row::{Inode, Linkage};
+use crate::row::{Holders, Inode, Linkage};
 
 /// What all ranks have told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -145,6 +145,21 @@ fn importer_dies_in_notifying() {
     importer_dies_and_it_stands("Notifying", "Notifying: I live");
 }
 
+/// Its journal says that it is done, so it does not ask; it says so again, or the exporter would not hear
+/// of it before it is time to send `Serve` once more.
+#[test]
+fn importer_returns_and_had_finished() {
+    cov_mark::check!(importer_returns_and_has_finished);
+    let mut story = Story::exporter_at("Notifying");
+    story.run_until(Half::Importer, "Finishing");
+    story.kill(I);
+    story.cluster.revive(I);
+    story.cluster.run();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved), "no deadline has passed");
+    story.rest();
+    story.assert_owner(I);
+}
+
 /// The list of it counts only while the journal says that it was given away.
 #[test]
 fn what_was_given_away_is_deleted_though_the_exporter_dies_twice_before() {

@@ -11,8 +11,7 @@ use crate::journal::entry::Entry;
 use crate::kill_point::KillPoint;
 use crate::message::migration::{Content, TravelSession};
 use crate::mutant::mutated;
-use crate::pin::Holders;
-use crate::row::{Change, Key, Row};
+use crate::row::{Change, Holders, Key, Row};
 
 /// By client: inodes that it pins, each with its directory.
 pub(super) type Unheard = BTreeMap<ClientId, Vec<(Ino, Ino)>>;

@@ -257,6 +257,10 @@ impl Importer {
                     };
                     cx.own.subtrees.insert(base, Subtree { freeze, ..before });
                 }
+                None if self.encloses(cx) => {
+                    cov_mark::hit!(what_encloses_the_region_came_meanwhile);
+                    self.set_base(DirAuth::Sole(self.import.exporter), Freeze::Live, cx);
+                }
                 None => {
                     cx.own.subtrees.remove(base);
                 }
@@ -267,6 +271,16 @@ impl Importer {
             self.received.sweep(cx);
             cx.own.journal.settle(self.import.id);
             cx.own.checkpoint(cx.out);
+        }
+    }
+
+    /// Whether the directory that holds the base's name is this rank's, or may be.
+    fn encloses(&self, cx: &Cx<'_>) -> bool {
+        let Some(parent) = self.import.parent else { return false };
+        match cx.own.subtrees.rank_of(parent, &cx.own.namespace) {
+            Ok(rank) => rank == Some(cx.me()),
+            // It is better to know of a base too many.
+            Err(_) => true,
         }
     }
 

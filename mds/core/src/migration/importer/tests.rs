@@ -5,13 +5,14 @@ use common::migration::{EndReason, MigrationOutcome};
 use common::wire::admin::{AdminError, AdminReply, AdminRequest, Settlement};
 use common::wire::session::{PinClaim, ToMds};
 
+use crate::cluster_fixture::D1;
 use crate::fixture::{A, conn, in_entry};
 use crate::journal::entry::{Entry, ImportOutcome, SubtreeClaim};
 use crate::message::PeerMsg;
 use crate::message::migration::{MigrationMsg, Payload, Registration, Step};
 use crate::message::replica::ReplicaMsg;
 use crate::migration::fixture::{B, E, Half, I, Neighbor, Story};
-use crate::subtree::DirAuth;
+use crate::subtree::{DirAuth, Freeze};
 
 fn finishes(story: &mut Story) -> Vec<ImportOutcome> {
     let facts = story.cluster.at(I).journal();
@@ -492,6 +493,22 @@ fn what_clients_claim_of_a_region_that_is_about_to_come_is_not_counted() {
     story.rest();
     assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
     assert!(!story.cluster.at(I).mds.holdings().pins.is_pinned(gone));
+}
+
+/// A third rank gave it away (simulator, `take_over` 930351): the region is a bound of that.
+#[test]
+fn what_encloses_a_region_that_does_not_come_after_all_came_meanwhile() {
+    cov_mark::check!(what_encloses_the_region_came_meanwhile);
+    let mut story = Story::importer_at("Prepped");
+    let base = DirFragId::whole(story.dir);
+    let importer = story.cluster.at(I).mds.holdings_for_test();
+    let own = SubtreeClaim { auth: I, epoch: Epoch(7), parent: Some(Ino::ROOT) };
+    importer.subtrees.restore(DirFragId::whole(D1), &own);
+    story.cluster.kill(E);
+    story.cluster.run();
+    let known = story.cluster.at(I).mds.holdings().subtrees.get(base).cloned();
+    let known = known.expect("it is a bound");
+    assert_eq!((known.auth, known.freeze), (DirAuth::Sole(E), Freeze::Live));
 }
 
 /// The importer once had a part of the region itself, and gave it back to the exporter. It dies when its
