@@ -19,7 +19,7 @@ use common::name::Name;
 use common::time::Timestamp;
 use common::wire::hello::{Hello, Identity};
 use common::wire::reply::Outcome;
-use common::wire::request::{Caller, Create, Forget, IfExists, Node, Op, Place, Request, Target};
+use common::wire::request::{Caller, Create, Forget, IfExists, Node, Op, Request, Target};
 use common::wire::session::{ToClient, ToMds};
 use transport::hello::{Greeted, greet};
 use transport::{Credentials, Role, client_endpoint, dial};
@@ -92,11 +92,11 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         })
         .await?;
     client
-        .measure("forget", arguments.depth, ops, |_, n| {
+        .measure("forget", arguments.depth, ops, |client, n| {
             let ino = made[usize::try_from(n)?];
-            let place = Place::Entry { dir: Ino::ROOT, name: name(n)? };
-            // Pinned once by the create and once by the look-up.
-            Ok(Op::Forget { items: vec![Forget { target: Target { ino, place }, count: 2 }] })
+            // Those that have named it are answered.
+            let below = RequestId(client.next_id);
+            Ok(Op::Forget { items: vec![Forget { ino, dir: Some(Ino::ROOT), below }] })
         })
         .await?;
     client
