@@ -50,7 +50,7 @@ impl Atlas {
     }
 
     /// Whether anything is known of the way to a directory.
-    fn leads_to(&self, dir: Ino) -> bool {
+    pub(crate) fn leads_to(&self, dir: Ino) -> bool {
         dir == Ino::ROOT || self.routes.is_known(dir) || self.inodes.get(dir).is_some()
     }
 

@@ -489,6 +489,20 @@ fn an_answer_that_was_withheld_pins_what_it_names_whoever_has_answered_since() {
     assert_given_back(&mut world);
 }
 
+/// It may have been carried out before the directory was removed (simulator, `ranks_die_during_moves`
+/// 20262072).
+#[test]
+fn what_is_in_a_forgotten_directory_is_asked_for_again_where_it_was() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R1));
+    world.call(unlink(10, "a"));
+    assert_eq!(world.request().0, R1);
+    world.refer(References::Forgotten { items: vec![(Ino(10), 1)] });
+    world.break_link(R1);
+    world.pass(SOON);
+    assert_eq!(world.request().0, R1);
+}
+
 /// A file whose making was not answered before the connection broke, and its directory is rank 1's since.
 fn made_before_it_moved() -> (Fixture, CallId, Ino) {
     let mut world = Fixture::new();
