@@ -497,6 +497,8 @@ fn what_is_in_a_forgotten_directory_is_asked_for_again_where_it_was() {
     world.look_up(1, "d", R0, dir_here(10, R1));
     world.call(unlink(10, "a"));
     assert_eq!(world.request().0, R1);
+    world.call(Call::Rmdir { dir: Ino(1), name: name("d") });
+    world.serve(R0, Outcome::Done(Answer::Done));
     world.refer(References::Forgotten { items: vec![(Ino(10), 1)] });
     world.break_link(R1);
     world.pass(SOON);
