@@ -240,7 +240,7 @@ impl World {
     fn until_nothing_is_copied(&mut self) -> Result<(), Violation> {
         let deadline = self.now.after(PATIENCE);
         let is_copied = |row: &Row| matches!(row, Row::Copied(..));
-        while self.ranks.iter().flat_map(|host| host.disk.rows()).any(|row| is_copied(&row)) {
+        while self.ranks.iter().flat_map(|host| host.disk.rows()).any(is_copied) {
             if self.now > deadline {
                 return Err(Violation::Hung("a copy does not end".to_owned()));
             }
