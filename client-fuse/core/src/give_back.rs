@@ -129,7 +129,7 @@ impl GiveBack {
             }
             // If it was let go once more, that is under way already.
             if !self.items.contains_key(ino) {
-                let lies = Lies { dir: item.dir, at: from };
+                let lies = Lies { dir: item.dir, at: next_rank(from, cx.atlas) };
                 self.queue(*ino, lies, attempt + 1, pending, cx);
             }
         }
@@ -169,6 +169,13 @@ impl GiveBack {
             .map(|claim| PinClaim { target: claim.target, latest: claim.pinned_by })
             .collect()
     }
+}
+
+/// Where to look next for what no way leads to.
+fn next_rank(after: Rank, atlas: &Atlas) -> Rank {
+    let ranks = atlas.map.iter().flat_map(|map| map.ranks.keys());
+    let mut next = ranks.clone().filter(|rank| **rank > after).chain(ranks);
+    next.next().copied().unwrap_or(after)
 }
 
 /// The kernel, or a handle of it, refers to more or to less.
