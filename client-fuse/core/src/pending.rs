@@ -12,9 +12,10 @@
 //! A request keeps its id through all of this, and the cluster applies an id at most once: so it
 //! may be sent again whenever its fate is unknown. Where it goes is decided anew each time.
 //! What sends a request astray, and what then becomes of it, is in [`astray`];
-//! how an operation finds its way, in [`way`].
+//! how an operation finds its way, in [`way`]; what becomes of it with its session, in [`evicted`].
 
 mod astray;
+mod evicted;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -58,6 +59,8 @@ struct Pended {
     sent_to: Option<Rank>,
     /// If it was sent more than once: to whom. Each of them may still answer.
     copies: BTreeSet<Rank>,
+    /// Ranks that have ended our session since it was sent to another.
+    forgotten_by: BTreeSet<Rank>,
     redirects: u32,
     /// How often its inode was looked up again.
     found_again: u32,
@@ -165,6 +168,7 @@ impl Pending {
             unanswered: 0,
             sent_to: None,
             copies: BTreeSet::new(),
+            forgotten_by: BTreeSet::new(),
             redirects: 0,
             found_again: 0,
             moved_back: 0,
@@ -219,6 +223,9 @@ impl Pending {
     fn send(&mut self, id: RequestId, rank: Rank, link: LinkId, cx: &mut Cx<'_>) {
         let oldest = self.oldest();
         let Some(pended) = self.requests.get_mut(&id) else { return };
+        if pended.forgotten_by.contains(&rank) {
+            return self.finish(id, rank, Err(FsError::Io));
+        }
         if !pended.number(rank, cx) {
             pended.state = State::Numbers(rank);
             return;
@@ -408,39 +415,6 @@ impl Pending {
                 | State::Applied(..) => {}
             }
         }
-    }
-
-    /// The rank has ended our session, and will not know again what it did for us. A change that was
-    /// sent and not answered may have been made, or not: its caller is told that nobody knows. Returns
-    /// how many changes it is of which that is so, or which may not have become durable.
-    pub(crate) fn on_evicted(&mut self, rank: Rank) -> usize {
-        let mut doubtful = Vec::new();
-        for (id, pended) in &mut self.requests {
-            match pended.state {
-                State::Sent(at) | State::Numbers(at) | State::Waiting(at) if at == rank => {
-                    pended.state = State::Waiting(rank);
-                    if pended.unanswered > 0 && pended.op.is_change() {
-                        doubtful.push(*id);
-                    }
-                }
-                State::Sent(_)
-                | State::Numbers(_)
-                | State::Waiting(_)
-                | State::Paused
-                | State::Finding
-                | State::Applied(..)
-                | State::Replayed(..) => {}
-            }
-        }
-        for id in &doubtful {
-            self.finish(*id, rank, Err(FsError::Io));
-        }
-        let lost: Vec<_> = self.applied.iter().filter(|(at, ..)| *at == rank).copied().collect();
-        for entry @ (_, _, id) in &lost {
-            self.applied.remove(entry);
-            self.requests.remove(id);
-        }
-        doubtful.len() + lost.len()
     }
 
     /// The ranks that have applied something of ours which is not durable.
