@@ -26,6 +26,12 @@ impl Monotonic {
         Self(self.0.saturating_add(nanos))
     }
 
+    #[must_use]
+    pub fn before(self, wait: Duration) -> Self {
+        let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanos))
+    }
+
     /// How long after `earlier` this is; nothing if it is before.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -271,6 +271,11 @@ impl<'a> Worker<'a> {
         self.hand = (acted + 1) % self.hands.len();
         for at in op.places() {
             let (found, expected) = (self.view().look_at(at)?, self.model.shown_at(at));
+            if found.is_none() && expected.is_some() {
+                // Its mount may have been killed, and have left the bare folder behind.
+                return Err(io::Error::from_raw_os_error(Errno::NOENT.raw_os_error()))
+                    .with_context(|| format!("after {op:?} mount {} shows nothing", self.hand));
+            }
             ensure!(
                 found == expected,
                 "after {op:?} mount {} shows {found:?} instead of {expected:?}",

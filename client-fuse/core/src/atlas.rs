@@ -52,8 +52,8 @@ impl Atlas {
     }
 
     /// Whether anything is known of the way to a directory.
-    fn leads_to(&self, dir: Ino) -> bool {
-        dir == Ino::ROOT || self.routes.is_known(dir) || self.inodes.get(dir).is_some()
+    pub(crate) fn leads_to(&self, dir: Ino) -> bool {
+        self.inodes.path_up(dir).any(|above| above == Ino::ROOT || self.routes.is_known(above))
     }
 
     pub(crate) fn target(&self, ino: Ino) -> Target {

@@ -14,7 +14,7 @@ use crate::atlas::Atlas;
 use crate::call::CallTable;
 use crate::cx::Cx;
 use crate::effect::{Effect, Effects};
-use crate::give_back::{GiveBack, Lies, on_references, release_if_unused};
+use crate::give_back::{GiveBack, Whereabouts, on_references, release_if_unused};
 use crate::input::{Input, LinkEnd, LinkId};
 use crate::invalidation::Invalidations;
 use crate::number::NumberPool;
@@ -398,8 +398,8 @@ impl ClientCore {
         }
     }
 
-    fn is_held(&mut self, ino: Ino, lies: (Option<Ino>, Rank), now: Now, out: &mut Effects) {
-        self.give_back.is_held(ino, lies, &self.pending, cx!(self, now, out));
+    fn is_held(&mut self, ino: Ino, whereabouts: (Option<Ino>, Rank), now: Now, out: &mut Effects) {
+        self.give_back.is_held(ino, whereabouts, &self.pending, cx!(self, now, out));
     }
 
     /// A reply that carries the attributes of a non-directory pins it, also if nobody waits.
@@ -408,8 +408,8 @@ impl ClientCore {
         let Some(ino) = answer.pins() else { return };
         if !self.atlas.inodes.pin(ino, finished.id) {
             let target = Target { ino, place: place_of(finished, answer) };
-            let lies = Lies::new(&target, Some(finished.rank), &self.atlas);
-            self.give_back.add(ino, lies, &self.pending, cx!(self, now, out));
+            let whereabouts = Whereabouts::new(&target, Some(finished.rank), &self.atlas);
+            self.give_back.add(ino, whereabouts, &self.pending, cx!(self, now, out));
         }
     }
 

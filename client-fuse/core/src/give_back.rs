@@ -37,7 +37,7 @@ pub(crate) struct GiveBack {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Item {
-    lies: Lies,
+    whereabouts: Whereabouts,
     /// Requests that did not find it.
     attempt: u32,
     /// The first request that was begun after it was let go.
@@ -46,14 +46,14 @@ struct Item {
 
 /// Where a pinned inode is, as far as we know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Lies {
+pub(crate) struct Whereabouts {
     /// In whose entry it is embedded.
     dir: Option<Ino>,
     /// With which rank, if no directory tells.
     at: Rank,
 }
 
-impl Lies {
+impl Whereabouts {
     pub(crate) fn new(target: &Target, at: Option<Rank>, atlas: &Atlas) -> Self {
         Self { dir: target.place.embedded_in(), at: atlas.rank_of(target, at) }
     }
@@ -64,13 +64,26 @@ impl Lies {
 }
 
 impl GiveBack {
-    pub(crate) fn add(&mut self, ino: Ino, lies: Lies, pending: &Pending, cx: &mut Cx<'_>) {
-        self.queue(ino, lies, 0, pending, cx);
+    pub(crate) fn add(
+        &mut self,
+        ino: Ino,
+        whereabouts: Whereabouts,
+        pending: &Pending,
+        cx: &mut Cx<'_>,
+    ) {
+        self.queue(ino, whereabouts, 0, pending, cx);
     }
 
-    fn queue(&mut self, ino: Ino, lies: Lies, attempt: u32, pending: &Pending, cx: &mut Cx<'_>) {
+    fn queue(
+        &mut self,
+        ino: Ino,
+        whereabouts: Whereabouts,
+        attempt: u32,
+        pending: &Pending,
+        cx: &mut Cx<'_>,
+    ) {
         self.gather(GATHER * (1 + attempt), cx);
-        self.items.insert(ino, Item { lies, attempt, below: pending.next() });
+        self.items.insert(ino, Item { whereabouts, attempt, below: pending.next() });
     }
 
     fn gather(&mut self, wait: Duration, cx: &mut Cx<'_>) {
@@ -92,13 +105,13 @@ impl GiveBack {
         self.seen = pending.oldest_naming();
         let seen = self.seen;
         let mut by_rank: BTreeMap<(Rank, u32), Vec<Forget>> = BTreeMap::new();
-        for (ino, Item { lies, attempt, below }) in
+        for (ino, Item { whereabouts, attempt, below }) in
             self.items.extract_if(.., |_, item| item.below <= seen)
         {
             // Named again meanwhile, it is given back when it is let go again.
             if !cx.atlas.inodes.is_pinned(ino) {
-                let to = by_rank.entry((lies.rank(cx.atlas), attempt)).or_default();
-                to.push(Forget { ino, dir: lies.dir, below });
+                let to = by_rank.entry((whereabouts.rank(cx.atlas), attempt)).or_default();
+                to.push(Forget { ino, dir: whereabouts.dir, below });
             }
         }
         for ((rank, attempt), items) in by_rank {
@@ -129,8 +142,8 @@ impl GiveBack {
             }
             // If it was let go once more, that is under way already.
             if !self.items.contains_key(ino) {
-                let lies = Lies { dir: item.dir, at: from };
-                self.queue(*ino, lies, attempt + 1, pending, cx);
+                let whereabouts = Whereabouts { dir: item.dir, at: next_rank(from, cx.atlas) };
+                self.queue(*ino, whereabouts, attempt + 1, pending, cx);
             }
         }
     }
@@ -145,7 +158,7 @@ impl GiveBack {
         cx: &mut Cx<'_>,
     ) {
         if !cx.atlas.inodes.is_pinned(ino) {
-            self.add(ino, Lies { dir, at }, pending, cx);
+            self.add(ino, Whereabouts { dir, at }, pending, cx);
         }
     }
 
@@ -169,6 +182,13 @@ impl GiveBack {
             .map(|claim| PinClaim { target: claim.target, latest: claim.pinned_by })
             .collect()
     }
+}
+
+/// Where to look next for what no way leads to.
+fn next_rank(after: Rank, atlas: &Atlas) -> Rank {
+    let ranks = atlas.map.iter().flat_map(|map| map.ranks.keys());
+    let mut next = ranks.clone().filter(|rank| **rank > after).chain(ranks);
+    next.next().copied().unwrap_or(after)
 }
 
 /// The kernel, or a handle of it, refers to more or to less.
@@ -212,8 +232,8 @@ pub(crate) fn release_if_unused(
             cx.out.push(Effect::Forgotten { ino });
         }
         if released.pinned_by.is_some() {
-            let lies = Lies::new(&released.target, released.at, cx.atlas);
-            give_back.add(ino, lies, pending, cx);
+            let whereabouts = Whereabouts::new(&released.target, released.at, cx.atlas);
+            give_back.add(ino, whereabouts, pending, cx);
         }
     }
 }

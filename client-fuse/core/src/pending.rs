@@ -12,10 +12,11 @@
 //! A request keeps its id through all of this, and the cluster applies an id at most once: so it
 //! may be sent again whenever its fate is unknown. Where it goes is decided anew each time.
 //! What sends a request astray, and what then becomes of it, is in [`astray`];
-//! how an operation finds its way, in [`way`].
+//! how an operation finds its way, in [`way`]; what becomes of it with its session, in [`evicted`].
 
 mod astray;
 mod broken;
+mod evicted;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -71,6 +72,8 @@ struct Pended {
     sent_to: Option<Rank>,
     /// If it was sent more than once: to whom. Each of them may still answer.
     copies: BTreeSet<Rank>,
+    /// Ranks that have ended our session since it was sent to another.
+    forgotten_by: BTreeSet<Rank>,
     redirects: u32,
     /// How often its inode was looked up again.
     found_again: u32,
@@ -181,6 +184,7 @@ impl Pending {
             unanswered: 0,
             sent_to: None,
             copies: BTreeSet::new(),
+            forgotten_by: BTreeSet::new(),
             redirects: 0,
             found_again: 0,
             moved_back: 0,
@@ -240,6 +244,9 @@ impl Pending {
     fn send(&mut self, id: RequestId, rank: Rank, link: LinkId, cx: &mut Cx<'_>) {
         let oldest = self.oldest();
         let Some(pended) = self.requests.get_mut(&id) else { return };
+        if pended.forgotten_by.contains(&rank) {
+            return self.finish(id, rank, Err(FsError::Io), NEVER);
+        }
         if !pended.number(rank, cx) {
             pended.state = State::Numbers(rank);
             return;

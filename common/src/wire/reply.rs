@@ -95,7 +95,7 @@ impl Answer {
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Found {
-    /// A non-directory embedded in this entry. The reply pins it once.
+    /// A non-directory embedded in this entry. The reply pins it.
     Here(Attr),
     /// A directory: its attributes are with the rank that is its authority.
     Dir {

@@ -144,8 +144,12 @@ impl Holdings {
         }
     }
 
-    /// Orders the data of an orphan that nobody holds to be removed. Its row stays until it is.
+    /// Orders the data of an orphan that nobody holds to be removed. Its row stays until it is. As long as
+    /// clients are still to say what they hold it is not known that nobody does.
     pub fn purge(&mut self, ino: Ino, out: &mut Effects) {
+        if self.repeated == Repeated::NotYet {
+            return;
+        }
         let Some(orphan) = self.namespace.orphan(ino) else { return };
         if orphan.inode.attr.kind == FileKind::File {
             out.push(Effect::Purge { ino });

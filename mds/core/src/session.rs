@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, RequestId, Seq};
 use common::id_set::IdSet;
+use common::limit::LEASE_RENEW;
 use common::time::Monotonic;
 use common::wire::session::{Notice, ToClient};
 
@@ -40,6 +41,15 @@ pub struct Session {
     met: Met,
     /// When its lease ends.
     until: Monotonic,
+    patience: Patience,
+}
+
+/// What a client's silence means when its timer rings. What it has sent to a process that was stopped
+/// is read after that process's timers have rung, so before a lease ends there is a second look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Patience {
+    First,
+    Last,
 }
 
 /// Whether the client of a session was ever heard of, in this life or before.
@@ -131,6 +141,11 @@ impl Session {
     #[must_use]
     pub fn until(&self) -> Monotonic {
         self.until
+    }
+
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        self.patience
     }
 
     #[must_use]
@@ -229,10 +244,16 @@ impl SessionTable {
 
     /// Its lease ends then, if its client is not heard of before.
     pub fn keep(&mut self, client: ClientId, until: Monotonic, out: &mut Effects) {
-        if let Some(session) = self.sessions.get_mut(&client) {
-            session.until = until;
-            out.push(Effect::SetTimer { timer: Timer::Lease(client), at: until });
-        }
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        (session.until, session.patience) = (until, Patience::First);
+        out.push(Effect::SetTimer { timer: Timer::Lease(client), at: until.before(LEASE_RENEW) });
+    }
+
+    /// It was silent for so long that only its last renewal can save it, if that comes by then.
+    pub fn look_again(&mut self, client: ClientId, until: Monotonic, out: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        (session.until, session.patience) = (until, Patience::Last);
+        out.push(Effect::SetTimer { timer: Timer::Lease(client), at: until });
     }
 
     /// Ends a session: nothing of it remains.
@@ -395,6 +416,7 @@ impl Session {
             untold: None,
             met: Met::NotYet,
             until: Monotonic::default(),
+            patience: Patience::First,
         }
     }
 

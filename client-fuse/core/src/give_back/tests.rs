@@ -106,6 +106,22 @@ fn pins_follow_an_inode_that_is_elsewhere() {
     assert_eq!(items(again.op), [forget_in(10, 6)]);
 }
 
+/// Its directory is gone from the table, and no way leads to it (simulator, `everything_goes_wrong`
+/// 30003247).
+#[test]
+fn what_no_way_leads_to_is_given_back_to_one_rank_after_another() {
+    let mut world = with_file();
+    world.refer(forget());
+    world.notice(R1, 3, Notice::Unlinked { ino: F, rank: R1 });
+    world.sent.clear();
+    world.pass(SOON);
+    world.serve(R1, Outcome::Done(Answer::NotHere(vec![F])));
+    world.pass(SOON);
+    let (rank, again) = world.request();
+    assert_ne!(rank, R1);
+    assert_eq!(items(again.op)[0].ino, F);
+}
+
 #[test]
 fn a_notice_about_what_is_on_its_way_back_redirects_it() {
     let mut world = with_file();

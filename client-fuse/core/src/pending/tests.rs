@@ -460,33 +460,54 @@ fn assert_given_back(world: &mut Fixture) {
     assert_eq!(items.iter().map(|item| item.ino).collect::<Vec<_>>(), [Ino(20)]);
 }
 
+/// A rank answers first, then rank 0 what it had before the connection broke.
+#[track_caller]
+fn assert_both_answers_are_given_back(
+    world: &mut Fixture,
+    call: CallId,
+    (first, id): (Rank, RequestId),
+) {
+    world.reply(first, id, None, here(20));
+    assert!(world.answer(call).is_ok());
+    world.refer(References::Forgotten { items: vec![(Ino(20), 1)] });
+    assert_given_back(world);
+    world.reply(R0, id, None, here(20));
+    assert_given_back(world);
+}
+
 /// The rank had it before the connection broke, answered that on the new one, and then the copy.
 #[test]
 fn a_second_answer_pins_what_it_names() {
     cov_mark::check!(a_second_answer_pins);
     let (mut world, call, id) = asked_again();
-    world.reply(R0, id, None, here(20));
-    assert!(world.answer(call).is_ok());
-    world.refer(References::Forgotten { items: vec![(Ino(20), 1)] });
-    assert_given_back(&mut world);
-    world.reply(R0, id, None, here(20));
-    assert_given_back(&mut world);
+    assert_both_answers_are_given_back(&mut world, call, (R0, id));
 }
 
 /// One rank did it and could not say so yet when the connection broke; meanwhile the directory went to another
-/// one, which answers what is sent again. The first answers on its new connection, and has counted that.
+/// one, which answers what is sent again. The first answers on its new connection, and has pinned it.
 #[test]
 fn an_answer_that_was_withheld_pins_what_it_names_whoever_has_answered_since() {
     let (mut world, call, id) = asked_again();
     world.reply(R0, id, None, redirect(1, R1, 9));
     let (at, moved) = world.request();
     assert_eq!((at, moved.id), (R1, id));
-    world.reply(R1, id, None, here(20));
-    assert!(world.answer(call).is_ok());
-    world.refer(References::Forgotten { items: vec![(Ino(20), 1)] });
-    assert_given_back(&mut world);
-    world.reply(R0, id, None, here(20));
-    assert_given_back(&mut world);
+    assert_both_answers_are_given_back(&mut world, call, (R1, id));
+}
+
+/// It may have been carried out before the directory was removed (simulator, `ranks_die_during_moves`
+/// 20262072).
+#[test]
+fn what_is_in_a_forgotten_directory_is_asked_for_again_where_it_was() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R1));
+    world.call(unlink(10, "a"));
+    assert_eq!(world.request().0, R1);
+    world.call(Call::Rmdir { dir: Ino(1), name: name("d") });
+    world.serve(R0, Outcome::Done(Answer::Done));
+    world.refer(References::Forgotten { items: vec![(Ino(10), 1)] });
+    world.break_link(R1);
+    world.pass(SOON);
+    assert_eq!(world.request().0, R1);
 }
 
 /// A file whose making was not answered before the connection broke, and its directory is rank 1's since.

@@ -111,6 +111,12 @@ impl Pended {
         if let Some(rank) = self.forced {
             return rank;
         }
+        if let (State::Waiting(rank), Some(dir)) = (&self.state, self.op.dir())
+            && !cx.atlas.leads_to(dir)
+        {
+            // Removed since, maybe: whoever had the request knows what has become of it.
+            return *rank;
+        }
         match (self.op.subject(), self.op.dir()) {
             (Some(target), _) => cx.atlas.rank_of(target, cx.atlas.inodes.is_at(target.ino)),
             (None, Some(dir)) => cx.atlas.rank_of_dir(dir),

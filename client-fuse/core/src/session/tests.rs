@@ -1,11 +1,13 @@
 //! Sessions from the first request to the last; the test plays the ranks.
 
+use common::attr::FileKind;
 use common::limit::LEASE;
+use common::wire::reply::{Answer, Outcome};
 use common::wire::session::ToClient;
 
 use super::*;
 use crate::effect::Done;
-use crate::fixture::{Fixture, R0, R1, dir_here, here, name};
+use crate::fixture::{Fixture, R0, R1, attr, dir_here, here, name, redirect};
 use crate::input::{Call, Input};
 use common::error::FsError;
 use common::id::{Ino, InoRange, MapEpoch};
@@ -113,6 +115,26 @@ fn after_a_session_was_ended_another_one_begins_and_nothing_is_done_twice() {
     assert_eq!(world.answer(sync), Err(FsError::Io));
     let sync = world.call(Call::Sync);
     assert_eq!(world.answer(sync), Ok(Done::Nothing));
+}
+
+/// Rank 0 has done it, and rank 1 knew: the directory has become its own since.
+#[test]
+fn what_another_rank_may_have_done_is_not_done_again_by_one_that_ended_the_session() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    world.look_up(1, "e", R0, dir_here(11, R1));
+    let asks = world.call(Call::Getattr { ino: Ino(11) });
+    world.serve(R1, Outcome::Done(Answer::Attr(attr(11, FileKind::Dir))));
+    assert!(world.answer(asks).is_ok());
+    let removes = world.call(Call::Unlink { dir: Ino(10), name: name("f") });
+    world.tell(R1, ToClient::Evicted);
+    world.pass(RECONNECT_FIRST);
+    world.assert_waiting(removes);
+    world.serve(R0, redirect(10, R1, 3));
+    assert_eq!(world.answer(removes), Err(FsError::Io), "nobody knows whether it was done");
+    let removes = world.call(Call::Unlink { dir: Ino(10), name: name("g") });
+    world.serve(R1, Outcome::Done(Answer::Done));
+    assert_eq!(world.answer(removes), Ok(Done::Nothing), "this one was not sent before");
 }
 
 #[test]

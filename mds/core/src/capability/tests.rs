@@ -111,8 +111,10 @@ fn nobody_waits_for_who_is_sent_away() {
     mds.create(A, ROOT, "f");
     reply(&mut mds, B, look_up("g"));
     let request = send(&mut mds, A, unlink("f"));
-    assert_eq!(mds.reply(A, request.id), None);
-    mds.input(crate::input::Input::Timer(crate::timer::Timer::Lease(B)));
+    for _the_second_look_too in 0..2 {
+        assert_eq!(mds.reply(A, request.id), None);
+        mds.input(crate::input::Input::Timer(crate::timer::Timer::Lease(B)));
+    }
     assert!(mds.reply(A, request.id).is_some());
 }
 

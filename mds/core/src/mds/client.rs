@@ -17,7 +17,7 @@ use crate::mutant::mutated;
 use crate::params::Params;
 use crate::request::Parked;
 use crate::row::StoredSession;
-use crate::session::{Session, Tell};
+use crate::session::{Patience, Tell};
 use crate::subtree::{Access, Intent};
 
 /// What clients have said that cannot be acted upon yet.
@@ -261,15 +261,30 @@ impl Mds {
         self.own.sessions.keep(client, now.monotonic.after(self.params.lease), out);
     }
 
-    /// A client was silent for a whole lease. Who has still to be told by another rank that it has a
-    /// session here cannot keep it while that rank is away, or has forgotten.
+    /// A client was silent for almost a whole lease, or for all of it.
     pub(super) fn on_lease(&mut self, now: Now, client: ClientId, out: &mut Effects) {
-        let ended = self.own.sessions.get(client).map(Session::until);
-        if ended.is_some_and(|ended| ended.after(LEASE_RENEW) < now.monotonic) {
-            // This rank was stopped: what the client has sent since is still to be read.
+        let Some(session) = self.own.sessions.get(client) else { return };
+        let (until, patience) = (session.until(), session.patience());
+        let stopped = match patience {
+            Patience::First => until < now.monotonic,
+            Patience::Last => until.after(LEASE_RENEW) < now.monotonic,
+        };
+        if stopped {
+            // This rank was: what the client has sent since is still to be read.
             cov_mark::hit!(who_was_not_read_is_not_missed);
             self.set_lease(now, client, out);
-        } else if !self.own.sessions.is_untold(client) {
+        } else if patience == Patience::First {
+            let until = now.monotonic.after(LEASE_RENEW);
+            self.own.sessions.look_again(client, until, out);
+        } else {
+            self.on_silence(now, client, out);
+        }
+    }
+
+    /// Who has still to be told by another rank that it has a session here cannot keep it while that
+    /// rank is away, or has forgotten.
+    fn on_silence(&mut self, now: Now, client: ClientId, out: &mut Effects) {
+        if !self.own.sessions.is_untold(client) {
             self.evict(now, client, out);
         } else if self.map.is_degraded() {
             cov_mark::hit!(who_was_not_told_is_not_missed);

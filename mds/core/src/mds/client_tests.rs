@@ -1,7 +1,7 @@
 //! Sessions of clients that are known from another rank.
 
 use common::id::{ClientId, Rank};
-use common::limit::LEASE;
+use common::limit::{LEASE, LEASE_RENEW};
 use common::wire::admin::AdminRequest;
 use common::wire::session::{Notice, ToClient};
 
@@ -12,6 +12,13 @@ use crate::timer::Timer;
 
 /// It has never heard of rank 2.
 const C: ClientId = ClientId(77);
+
+/// It says nothing for so long, and this rank would have heard it.
+fn a_lease_passes(cluster: &mut Cluster, rank: Rank) {
+    for _ in 0..2 {
+        cluster.at(rank).input(Input::Timer(Timer::Lease(C)));
+    }
+}
 
 fn has_session(cluster: &mut Cluster, rank: Rank) -> bool {
     cluster.at(rank).mds.holdings().sessions.get(C).is_some()
@@ -36,13 +43,12 @@ fn who_could_not_be_told_of_its_session_does_not_lose_it() {
     cov_mark::check!(who_was_not_told_is_not_missed);
     let mut cluster = known_from_elsewhere();
     cluster.kill(R1);
-    let lease = Input::Timer(Timer::Lease(C));
-    cluster.at(R2).input(lease.clone());
+    a_lease_passes(&mut cluster, R2);
     assert!(has_session(&mut cluster, R2), "nobody can tell it");
     cluster.at(R2).timers.clear();
     cluster.revive(R1);
     assert!(cluster.at(R2).timers.contains(&Timer::Lease(C)), "it has a whole lease from now on");
-    cluster.at(R2).input(lease);
+    a_lease_passes(&mut cluster, R2);
     assert!(!has_session(&mut cluster, R2));
 }
 
@@ -51,7 +57,7 @@ fn who_could_not_be_told_of_its_session_does_not_lose_it() {
 fn who_may_never_be_told_of_its_session_is_told_by_everybody() {
     let mut cluster = known_from_elsewhere();
     cluster.at(R1).told(conn(C, 1));
-    cluster.at(R2).input(Input::Timer(Timer::Lease(C)));
+    a_lease_passes(&mut cluster, R2);
     cluster.run();
     let told = cluster.at(R1).told(conn(C, 1));
     let expect = |msg: &ToClient| {
@@ -59,7 +65,7 @@ fn who_may_never_be_told_of_its_session_is_told_by_everybody() {
     };
     assert!(told.iter().any(expect), "{told:?}");
     assert!(has_session(&mut cluster, R2));
-    cluster.at(R2).input(Input::Timer(Timer::Lease(C)));
+    a_lease_passes(&mut cluster, R2);
     assert!(!has_session(&mut cluster, R2), "it had a whole lease to come");
 }
 
@@ -73,20 +79,32 @@ fn who_was_not_told_of_its_session_is_not_expected_back_in_time() {
     assert!(has_session(&mut cluster, R2));
 }
 
-/// What clients have sent to a process that is stopped is read after its timers have rung.
+/// What clients have sent to a process that is stopped is read after its timers have rung, however long
+/// it was.
 #[test]
 fn a_rank_that_was_stopped_takes_nothing_from_those_it_did_not_hear() {
     cov_mark::check!(who_was_not_read_is_not_missed);
-    let mut cluster = Cluster::new();
-    let rank = cluster.at(R1);
-    rank.connect(C, conn(C, 1));
-    rank.now.monotonic = rank.now.monotonic.after(LEASE * 2);
-    rank.input(Input::Timer(Timer::Lease(C)));
-    assert!(has_session(&mut cluster, R1));
-    let rank = cluster.at(R1);
-    rank.now.monotonic = rank.now.monotonic.after(LEASE);
-    rank.input(Input::Timer(Timer::Lease(C)));
-    assert!(!has_session(&mut cluster, R1));
+    for stopped in [LEASE - LEASE_RENEW / 2, LEASE, LEASE + LEASE_RENEW / 2, LEASE * 2] {
+        let mut cluster = Cluster::new();
+        let rank = cluster.at(R1);
+        rank.connect(C, conn(C, 1));
+        rank.now.monotonic = rank.now.monotonic.after(stopped);
+        rank.input(Input::Timer(Timer::Lease(C)));
+        assert!(has_session(&mut cluster, R1), "{stopped:?}");
+        let now = cluster.at(R1).now.monotonic;
+        let ends = |cluster: &mut Cluster| {
+            let session = cluster.at(R1).mds.holdings().sessions.get(C);
+            session.map(crate::session::Session::until)
+        };
+        assert!(ends(&mut cluster) >= Some(now.after(LEASE_RENEW)), "{stopped:?}");
+        for _ in 0..2 {
+            let Some(end) = ends(&mut cluster) else { break };
+            let rank = cluster.at(R1);
+            rank.now.monotonic = end;
+            rank.input(Input::Timer(Timer::Lease(C)));
+        }
+        assert!(!has_session(&mut cluster, R1), "{stopped:?}: it is not kept for ever");
+    }
 }
 
 #[test]
@@ -94,6 +112,6 @@ fn who_has_been_here_is_missed_although_another_rank_is_away() {
     let mut cluster = known_from_elsewhere();
     cluster.at(R2).connect(C, conn(C, 2));
     cluster.kill(R1);
-    cluster.at(R2).input(Input::Timer(Timer::Lease(C)));
+    a_lease_passes(&mut cluster, R2);
     assert!(!has_session(&mut cluster, R2));
 }

@@ -22,10 +22,11 @@ use common::time::Monotonic;
 use super::copy::{Changes, Copy};
 use super::{Event, Half, Order, record};
 use crate::cx::{Cx, Step as Attempt, Stop, Wait};
+use crate::effect::Effect;
 use crate::journal::entry::SubtreeClaim;
 use crate::message::migration::{Content, MigrationMsg, Step};
 use crate::replica;
-use crate::row::Parent;
+use crate::row::{Parent, Row};
 use crate::subtree::{DirAuth, Freeze};
 
 mod cancel;
@@ -67,6 +68,9 @@ pub struct Export {
     pub kept: BTreeMap<Ino, Kept>,
     /// The claim the importer will have.
     pub epoch: Epoch,
+    /// From this position on it is durable that this epoch is used up. Nobody is told of it before: after
+    /// a loss of power this rank would claim something else by it.
+    pub stamped: Seq,
 }
 
 /// A replica to be.
@@ -159,6 +163,7 @@ impl Exporter {
         let above =
             cx.own.subtrees.base_of(order.dir, &cx.own.namespace)?.ok_or(Stop::Gone(order.dir))?;
         cx.own.subtrees.split(base, above, Some(parent.dir));
+        let (epoch, stamped) = stamp(cx);
         let export = Export {
             id,
             base,
@@ -168,7 +173,8 @@ impl Exporter {
             bystanders: BTreeSet::new(),
             replicated: BTreeMap::new(),
             kept: BTreeMap::new(),
-            epoch: Epoch(0),
+            epoch,
+            stamped,
         };
         let since = cx.now.monotonic;
         let exporter =
@@ -192,7 +198,7 @@ impl Exporter {
             (State::Discovering, Event::Message(Step::Nack { reason })) => {
                 self.undo(State::Discovering, reason, Undone::Yes, cx)
             }
-            (State::Copying(copying), Event::Poke) => self.copy_on(copying, cx),
+            (State::Copying(copying), Event::Poke | Event::Durable(_)) => self.copy_on(copying, cx),
             (State::Copying(mut copying), Event::Message(Step::RowsAck { number })) => {
                 copying.unacked.remove(&number);
                 let state = self.copy_on(copying, cx);
@@ -286,7 +292,7 @@ impl Exporter {
         }
         record::step(&self.record, (from, to), cx);
         if self.is_over() {
-            cx.out.push(crate::Effect::StopTimer(crate::timer::Timer::Exporter(self.export.id)));
+            cx.out.push(Effect::StopTimer(crate::timer::Timer::Exporter(self.export.id)));
         } else {
             self.set_deadline(&self.state, cx);
         }
@@ -412,6 +418,15 @@ impl Exporter {
             | State::LoggingExport(..) => Step::Undecided,
         }
     }
+}
+
+/// A claim higher than all that went before, and when it is durable that it is used up.
+fn stamp(cx: &mut Cx<'_>) -> (Epoch, Seq) {
+    let epoch = cx.own.subtrees.stamp();
+    let stamped = cx.own.advance();
+    cx.out.put(Row::Clock(epoch));
+    cx.out.push(Effect::SyncSoon);
+    (epoch, stamped)
 }
 
 fn name(state: &State) -> &'static str {

@@ -58,6 +58,7 @@ pub fn replay(params: &Params, restored: Restored) -> Replayed {
         own,
         me: params.me,
         open: BTreeMap::new(),
+        undone: BTreeSet::new(),
         exported: BTreeSet::new(),
         finished: Vec::new(),
         imported: Vec::new(),
@@ -77,6 +78,8 @@ struct Replay {
     me: Rank,
     /// `ImportStart` without `ImportFinish`.
     open: BTreeMap<MigrationId, ImportStart>,
+    /// Imports that never began to count, or were undone, unless they are open.
+    undone: BTreeSet<MigrationId>,
     exported: BTreeSet<MigrationId>,
     /// Of those, the ones of which the importer knows everything.
     finished: Vec<MigrationId>,
@@ -155,18 +158,28 @@ impl Replay {
                 self.exported.extend(own.released.keys().copied());
                 own.journal.note_checkpoint(seq);
             }
-            Entry::ImportCopy { id, .. } => own.journal.note_open(id, seq),
+            Entry::ImportCopy { id, .. } => {
+                own.journal.note_open(id, seq);
+                self.undone.insert(id);
+            }
             Entry::ImportStart(start) => {
                 own.journal.note_open(start.id, seq);
                 self.open.insert(start.id, start);
             }
             Entry::ImportFinish { id, outcome, .. } => {
                 own.journal.note_open(id, seq);
-                if let Some(start) = self.open.remove(&id)
-                    && outcome == ImportOutcome::Owned
-                {
-                    restore_import(own, &start, DirAuth::Sole(self.me), Freeze::Live);
-                    self.imported.push((id, start.base));
+                let start = self.open.remove(&id);
+                match outcome {
+                    ImportOutcome::Owned => {
+                        self.undone.remove(&id);
+                        if let Some(start) = start {
+                            restore_import(own, &start, DirAuth::Sole(self.me), Freeze::Live);
+                            self.imported.push((id, start.base));
+                        }
+                    }
+                    ImportOutcome::Foreign => {
+                        self.undone.insert(id);
+                    }
                 }
             }
             Entry::Export { id, base, parent, to, epoch } => {
@@ -214,7 +227,8 @@ impl Replay {
             }
         }
         // Not before it is known which of them wait for their fragments to be deleted.
-        for id in self.finished {
+        let undone = self.undone.into_iter().filter(|id| !self.open.contains_key(id));
+        for id in self.finished.into_iter().chain(undone) {
             self.own.journal.settle(id);
         }
         for start in self.open.values() {

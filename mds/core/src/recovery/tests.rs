@@ -8,7 +8,7 @@ use common::name::NameHashKey;
 use common::wire::admin::AdminRequest;
 use common::wire::reply::{Answer, Found, Outcome};
 use common::wire::request::{
-    Create, IfExists, Node, Op, Place, Rename, RenameMode, Request, Target,
+    Create, Forget, IfExists, Node, Op, Place, Rename, RenameMode, Request, Target,
 };
 use common::wire::session::{PinClaim, SessionAge, ToClient, ToMds};
 
@@ -71,6 +71,35 @@ fn who_waits_to_be_let_in_begins_a_new_session_if_the_old_one_ends() {
         _ => None,
     });
     assert_eq!(opened, Some(SessionAge::New));
+}
+
+/// Who looked it up when it had no name any more is not on record (simulator, `everything_goes_wrong`
+/// 30002042).
+#[test]
+fn a_file_without_a_name_waits_for_everybody_who_may_hold_it() {
+    let mut fixture = Fixture::new();
+    let file = fixture.create(A, Ino::ROOT, "f");
+    let request = fixture.request(Op::Unlink { dir: Ino::ROOT, name: name("f") });
+    fixture.say(A, conn(A, 1), ToMds::Request(request));
+    let target = Target { ino: file, place: Place::Orphan { rank: Rank(0) } };
+    fixture.ask(B, Op::Getattr { target: target.clone() });
+    let mut fixture = reconnecting(fixture);
+    open(&mut fixture, A);
+    fixture.say(A, conn(A, 1), ToMds::ClaimsDone);
+    fixture.say(A, conn(A, 1), ToMds::ReplayDone);
+    assert_eq!(fixture.purges, []);
+    open(&mut fixture, B);
+    let latest = Some(common::id::RequestId(1));
+    let pins = vec![PinClaim { target, latest }];
+    for msg in [ToMds::Claim { pins }, ToMds::ClaimsDone, ToMds::ReplayDone] {
+        fixture.say(B, conn(B, 1), msg);
+    }
+    go_on(&mut fixture);
+    assert_eq!(fixture.mds.state(), RankState::Active);
+    assert_eq!(fixture.purges, []);
+    let items = vec![Forget { ino: file, dir: None, below: common::id::RequestId(u64::MAX) }];
+    fixture.ask(B, Op::Forget { items });
+    assert_eq!(fixture.purges, [file]);
 }
 
 /// Both hold a file without a name. One comes back and says so.

@@ -209,6 +209,7 @@ impl World {
         self.leftovers_until(|left| {
             left.frozen + left.auth_pins + left.waiting + left.sweeping == 0
         })?;
+        self.until_nothing_is_copied()?;
         self.check_replicas()?;
         self.check_undamaged()?;
         let (mut dirs, mut names) = (0, 0);
@@ -233,6 +234,19 @@ impl World {
             return Ok(());
         }
         Err(Violation::Stored { dirs, names, expected: format!("{expected:?}") })
+    }
+
+    /// Who looks at the tree has pinned directories read, and they go where they belong.
+    fn until_nothing_is_copied(&mut self) -> Result<(), Violation> {
+        let deadline = self.now.after(PATIENCE);
+        let is_copied = |row: &Row| matches!(row, Row::Copied(..));
+        while self.ranks.iter().flat_map(|host| host.disk.rows()).any(is_copied) {
+            if self.now > deadline {
+                return Err(Violation::Hung("a copy does not end".to_owned()));
+            }
+            self.run_for(SETTLE)?;
+        }
+        Ok(())
     }
 
     /// No store was put back as it once was: nobody may think so.

@@ -90,6 +90,9 @@ impl Exporter {
             return State::Copying(copying);
         }
         if copying.copy.rest() <= rest_max || copying.copy.rounds >= rounds_max {
+            if cx.own.durable < self.export.stamped {
+                return State::Copying(copying);
+            }
             return self.freeze(copying.copy, cx);
         }
         match copying.copy.take_dirty(cx) {
@@ -145,7 +148,6 @@ impl Exporter {
         self.frozen = Some(cx.now.monotonic);
         self.set_subtree(DirAuth::Ambiguous { first: me, second: me }, Freeze::ReadOnly, cx);
         cx.out.reached(KillPoint::Frozen);
-        self.export.epoch = cx.own.subtrees.stamp();
         self.export.replicated = self.replicated(&copy, cx);
         self.export.bystanders = self.export.replicated.keys().copied().collect();
         self.export.bounds = bounds.clone();

@@ -11,7 +11,7 @@ use crate::cluster_fixture::D1;
 use crate::fixture::{A, name, rename_op};
 use crate::message::migration::Step;
 use crate::migration::fixture::{B, E, Half, I, IN_DOUBT, Neighbor, Story};
-use crate::row::Key;
+use crate::row::{Key, Row};
 use crate::subtree::{DirAuth, Freeze};
 
 /// What it would pin would not travel: the file could be deleted while it is held.
@@ -415,6 +415,22 @@ fn a_migration_that_nobody_disturbs() {
             "Notifying"
         ]
     );
+}
+
+/// After a loss of power the next life would claim something else by the same epoch.
+#[test]
+fn nobody_is_told_of_an_epoch_that_is_not_durable() {
+    let mut story = Story::before(Neighbor::Bystander);
+    story.cluster.unsynced.insert(E);
+    story.order();
+    story.cluster.run();
+    assert_eq!(story.view(Half::Exporter), "Copying: E live", "it serves on while it waits");
+    assert_eq!(story.steps_to(B), []);
+    story.cluster.unsynced.clear();
+    story.rest();
+    let epoch = story.subtree(I).unwrap().epoch;
+    story.assert_owner(I);
+    assert_eq!(story.cluster.at(E).row(&Key::Clock), Some(&Row::Clock(epoch)));
 }
 
 /// A map of subtrees that is written in the middle of it does not make the region somebody else's.

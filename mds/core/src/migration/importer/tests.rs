@@ -94,6 +94,24 @@ fn exporter_dies_in_logging_start() {
     story.assert_owner(E);
 }
 
+/// Nobody else asks about it any more: its facts would stay for ever.
+#[test]
+fn facts_of_an_undone_import_go_though_the_importer_dies() {
+    for state in ["Copying", "LoggingStart"] {
+        let mut story = Story::importer_at(state);
+        story.kill(E);
+        story.kill(I);
+        story.revive(I);
+        story.revive(E);
+        story.cluster.at(I).checkpoint();
+        story.rest();
+        let facts = story.cluster.at(I).journal();
+        let facts: Vec<&Entry> =
+            facts.filter(|fact| !matches!(fact, Entry::SubtreeMap(_) | Entry::Step(_))).collect();
+        assert_eq!(facts, [] as [&Entry; 0], "{state}");
+    }
+}
+
 #[test]
 fn exporter_dies_in_acking() {
     cov_mark::check!(exporter_dies_in_acking);
