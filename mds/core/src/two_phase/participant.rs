@@ -34,9 +34,6 @@ pub struct Participant {
     /// Directories it keeps from being frozen.
     pinned: BTreeSet<Ino>,
     state: State,
-    /// What it is to promise when clients have dropped what they may have cached of that: once it is decided,
-    /// other ranks show it.
-    telling: Option<(Part, Acks)>,
 }
 
 #[derive(Clone, Debug, Hash, strum::IntoStaticStr)]
@@ -45,8 +42,9 @@ pub enum State {
     Looking { items: Vec<Item>, wait: Wait },
     /// Locked. Waiting for the coordinator to go on or to let go.
     Locked,
-    /// Waiting for the promise to be durable.
-    Promising { prepare: Seq, part: Part },
+    /// Waiting for the promise to be durable, and for clients to have dropped what they may have cached of
+    /// this: once it is decided, other ranks show it.
+    Promising { prepare: Seq, durable: Durable, part: Part, acks: Acks },
     /// Promised. Waiting for the verdict.
     Prepared { prepare: Seq, part: Part },
     /// Promised, and the coordinator or this rank has died since. Waiting for the coordinator's next
@@ -85,7 +83,7 @@ pub struct Promise {
 impl Participant {
     #[must_use]
     pub fn new(operation: Operation) -> Self {
-        Self { operation, pinned: BTreeSet::new(), state: State::Locked, telling: None }
+        Self { operation, pinned: BTreeSet::new(), state: State::Locked }
     }
 
     /// After a restart: a promise that was not settled.
@@ -209,45 +207,51 @@ impl Participant {
             );
             return;
         }
-        if matches!(self.state, State::Locked) && self.telling.is_none() {
+        if matches!(self.state, State::Locked) {
+            let held = part.held(&cx.own.pins);
+            let entry = Entry::PeerPrepare { id, coordinator, part: part.clone(), held };
+            let prepare = post.journal(cx, entry);
+            if mutated!(cx.params, PreparedBeforeDurable) {
+                post.send(cx, coordinator, TwoPhaseMsg::Prepared { id });
+                self.state = State::Prepared { prepare, part };
+                return;
+            }
             let acks = Acks { clients: part.tell(cx), ..Acks::default() };
-            self.telling = Some((part, acks));
-            self.promise(cx, post);
+            self.state = State::Promising { prepare, durable: Durable::No, part, acks };
         }
     }
 
-    /// Promises, if everybody has heard.
-    fn promise(&mut self, cx: &mut Cx<'_>, post: &mut Post) {
-        let Some((part, _)) = self.telling.take_if(|(_, acks)| acks.is_empty()) else { return };
+    fn promise(
+        &self,
+        cx: &mut Cx<'_>,
+        post: &mut Post,
+        (prepare, durable): (Seq, Durable),
+        (part, acks): (Part, Acks),
+    ) -> State {
         let Operation { coordinator, id } = self.operation;
-        let held = part.held(&cx.own.pins);
-        let entry = Entry::PeerPrepare { id, coordinator, part: part.clone(), held };
-        let prepare = post.journal(cx, entry);
-        if mutated!(cx.params, PreparedBeforeDurable) {
-            post.send(cx, coordinator, TwoPhaseMsg::Prepared { id });
-            self.state = State::Prepared { prepare, part };
-            return;
+        let current = cx.map.incarnation(coordinator);
+        if durable == Durable::Yes && self.operation.is_orphaned(current) {
+            // The coordinator died meanwhile. If it is back it is asked now, else then.
+            if current.is_some() {
+                post.send(cx, coordinator, TwoPhaseMsg::Query { id });
+            }
+            return State::InDoubt { prepare, part };
         }
-        self.state = State::Promising { prepare, part };
+        if durable == Durable::No || !acks.is_empty() {
+            return State::Promising { prepare, durable, part, acks };
+        }
+        post.send(cx, coordinator, TwoPhaseMsg::Prepared { id });
+        cx.out.reached(KillPoint::PreparedSent);
+        State::Prepared { prepare, part }
     }
 
     pub fn on_durable(&mut self, cx: &mut Cx<'_>, post: &mut Post, through: Seq) {
-        let Operation { coordinator, id } = self.operation;
         self.state = match std::mem::replace(&mut self.state, State::Over) {
-            State::Promising { prepare, part } if prepare <= through => {
+            State::Promising { prepare, durable: Durable::No, part, acks }
+                if prepare <= through =>
+            {
                 cx.out.reached(KillPoint::PrepareDurable);
-                let current = cx.map.incarnation(coordinator);
-                if self.operation.is_orphaned(current) {
-                    // The coordinator died meanwhile. If it is back it is asked now, else then.
-                    if current.is_some() {
-                        post.send(cx, coordinator, TwoPhaseMsg::Query { id });
-                    }
-                    self.state = State::InDoubt { prepare, part };
-                    return;
-                }
-                post.send(cx, coordinator, TwoPhaseMsg::Prepared { id });
-                cx.out.reached(KillPoint::PreparedSent);
-                State::Prepared { prepare, part }
+                self.promise(cx, post, (prepare, Durable::Yes), (part, acks))
             }
             State::Settling { commit, acks, .. } if commit <= through => {
                 self.settle(cx, post, commit, Durable::Yes, acks)
@@ -317,19 +321,17 @@ impl Participant {
 
     /// Somebody it concerns knows, or is no more.
     pub fn on_acked(&mut self, cx: &mut Cx<'_>, post: &mut Post, remove: impl Fn(&mut Acks)) {
-        if let Some((_, acks)) = &mut self.telling {
-            remove(acks);
-            self.promise(cx, post);
-            return;
-        }
         self.state = match std::mem::replace(&mut self.state, State::Over) {
             State::Settling { commit, durable, mut acks } => {
                 remove(&mut acks);
                 self.settle(cx, post, commit, durable, acks)
             }
+            State::Promising { prepare, durable, part, mut acks } => {
+                remove(&mut acks);
+                self.promise(cx, post, (prepare, durable), (part, acks))
+            }
             state @ (State::Looking { .. }
             | State::Locked
-            | State::Promising { .. }
             | State::Prepared { .. }
             | State::InDoubt { .. }
             | State::Committing { .. }
@@ -356,7 +358,6 @@ impl Participant {
     /// Locks and pins end; whoever waited for them may go on.
     fn let_go(&mut self, cx: &mut Cx<'_>, post: &mut Post) {
         self.state = State::Over;
-        self.telling = None;
         for lock in cx.own.locks.release(self.operation) {
             post.wake(Wait::Unlock(lock));
         }

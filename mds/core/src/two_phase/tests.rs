@@ -501,7 +501,7 @@ fn nothing_is_promised_before_those_who_have_it_cached_have_dropped_it() {
     cluster.silent.insert(B);
     cluster.send(R1, A, mv((D0, "f"), (D1, "f"), R0, RenameMode::Replace));
     cluster.run();
-    assert_eq!(cluster.states(R0), ["Locked"]);
+    assert_eq!(cluster.states(R0), ["Promising"]);
     assert!(cluster.states(R1).contains(&"Preparing"));
     // What is cached from here on is not what will be.
     let again = cluster.send(R0, B, look).id;
