@@ -15,7 +15,7 @@ use common::id::Ino;
 use common::limit::CAPABILITY_TIME;
 use common::time::Monotonic;
 use common::wire::reply::{Answer, Promise};
-use common::wire::request::Op;
+use common::wire::request::{Op, Rename};
 
 /// Nothing lasts so long: each use asks anew.
 pub(crate) const NEVER: Monotonic = Monotonic(0);
@@ -36,6 +36,8 @@ pub(crate) struct Capabilities {
     held: BTreeMap<Ino, Monotonic>,
     /// Files that the kernel may believe to give privileges to who executes them.
     privileged: BTreeSet<Ino>,
+    /// The kernel is about to go on with what it has cached of a name under one of which we hear nothing.
+    loose: bool,
 }
 
 /// One answer, and what it is worth.
@@ -72,6 +74,9 @@ impl Capabilities {
         if op.is_change() && result.is_ok() {
             self.ours.extend(about.iter().map(|ino| (*ino, promised.now)));
         }
+        if let (Op::Rename(rename), Ok(_)) = (op, result) {
+            self.renamed(rename, promised);
+        }
         let told = Told { about: &about, asked: promised.asked, is_change: op.is_change() };
         if promised.promise == Promise::None || self.is_old(told) {
             return NEVER;
@@ -82,6 +87,23 @@ impl Capabilities {
             *held = (*held).max(until);
         }
         until
+    }
+
+    /// What the kernel has cached of the one name it goes on with under the other, for as long.
+    fn renamed(&mut self, rename: &Rename, promised: Promised) {
+        let dirs = [rename.from_dir, rename.to_dir];
+        let held = dirs.iter().filter_map(|dir| self.held.get(dir)).max().copied();
+        let Some(until) = held.filter(|until| *until > promised.now) else { return };
+        let heard = |dir| self.changed.get(dir).is_some_and(|changed| *changed >= promised.asked);
+        if promised.promise == Promise::None || dirs.iter().any(heard) {
+            self.loose = true;
+        }
+        self.held.extend(dirs.map(|dir| (dir, until)));
+    }
+
+    /// Whether it must look up every name again before it hears of that.
+    pub(crate) fn take_loose(&mut self) -> bool {
+        std::mem::take(&mut self.loose)
     }
 
     /// Whether something of it may have changed since, or will soon.
@@ -178,8 +200,10 @@ fn attrs(result: &Result<Answer, FsError>) -> impl Iterator<Item = &Attr> {
 #[cfg(test)]
 mod tests {
     use common::attr::{FileKind, Times};
+    use common::id::Rank;
     use common::name::Name;
     use common::wire::reply::Found;
+    use common::wire::request::RenameMode;
 
     use super::*;
 
@@ -239,6 +263,37 @@ mod tests {
         capabilities.until(&unlink, &Ok(Answer::Done), change);
         assert_eq!(capabilities.until(&op, &result, promised(101, 200)), NEVER);
         assert!(capabilities.until(&op, &result, promised(102, 200)) > at(102));
+    }
+
+    fn rename() -> (Op, Result<Answer, FsError>) {
+        let (from, to) = (Name::new(b"f").unwrap(), Name::new(b"g").unwrap());
+        let (from_dir, to_dir) = (DIR, Ino(0x11));
+        let (mode, from_rank) = (RenameMode::Replace, Rank(0));
+        let rename = Rename { from_dir, from, to_dir, to, mode, from_rank };
+        (Op::Rename(rename), Ok(Answer::Done))
+    }
+
+    /// With the time that it was given under its old name, whatever the answer is worth.
+    #[test]
+    fn what_is_cached_of_a_name_moves_with_it() {
+        let ((look_up, found), (rename, done)) = (look_up(), rename());
+        for (promise, heard, loose) in [
+            (Promise::Shared, 99, false),
+            (Promise::None, 99, true),
+            // It was made before others changed it, and answered when we had heard of that.
+            (Promise::Shared, 101, true),
+        ] {
+            let mut capabilities = Capabilities::default();
+            capabilities.until(&look_up, &found, promised(100, 200));
+            capabilities.on_changed(Ino(0x11), at(heard));
+            capabilities.until(&rename, &done, Promised { promise, ..promised(101, 200) });
+            assert_eq!(capabilities.take_loose(), loose, "{promise:?} {heard}");
+            assert!(capabilities.on_changed(Ino(0x11), at(102)), "it is cached there");
+        }
+        let mut capabilities = Capabilities::default();
+        let none = Promised { promise: Promise::None, ..promised(101, 200) };
+        capabilities.until(&rename, &done, none);
+        assert!(!capabilities.take_loose(), "nothing is cached");
     }
 
     #[test]

@@ -365,6 +365,9 @@ impl ClientCore {
             {
                 self.invalidations.begin(None, None, vec![target.ino], out);
             }
+            if self.atlas.capabilities.take_loose() {
+                out.push(Effect::DropCaches { inodes: Vec::new() });
+            }
             let cx = cx!(self, now, out);
             match finished.owner {
                 Owner::Call(id) => {
