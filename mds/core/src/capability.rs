@@ -8,11 +8,15 @@
 //! cached: it keeps the capability, but not what is not true any more. Until then nobody hears of the change
 //! in another way: what was asked since waits for the same acknowledgements.
 //!
-//! Nothing of this is stored, and nothing of it travels:
+//! Nothing of this is stored, and holders do not travel:
 //! * a rank that begins anew serves when its clients have dropped what its earlier life told them, or
 //!   have not come back for longer than a capability lasts;
 //! * with a region come the exporter's sessions: for the time of a capability each of them may hold any
-//!   ([`CapabilityTable::suspect`]).
+//!   ([`CapabilityTable::suspect`]); and what they have not acknowledged, which they are told once more
+//!   ([`take_over`]).
+//!
+//! Who is sent away by an operator may go on with what it has cached: it stays on record until that has ended,
+//! or until it begins another session, before which it has dropped everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +31,7 @@ use common::wire::session::Notice;
 
 use crate::cx::Cx;
 use crate::lock::Lock;
+use crate::message::migration::Cached;
 use crate::mutant::mutated;
 use crate::row::{Key, Linkage};
 use crate::session::Tell;
@@ -97,7 +102,9 @@ impl CapabilityTable {
         });
     }
 
-    pub fn forget_client(&mut self, client: ClientId) {
+    /// It has nothing cached. Returns what nobody needs to wait for any more.
+    pub fn forget_client(&mut self, client: ClientId) -> BTreeSet<NoticeId> {
+        let told = self.told_to(client);
         self.suspects.remove(&client);
         self.told.retain(|(of, _), _| *of != client);
         self.hear(|(of, _)| *of == client);
@@ -105,6 +112,19 @@ impl CapabilityTable {
             holders.remove(&client);
             !holders.is_empty()
         });
+        told
+    }
+
+    /// What it is to acknowledge as one who may have something cached.
+    #[must_use]
+    pub fn told_to(&self, client: ClientId) -> BTreeSet<NoticeId> {
+        let of_client = (client, NoticeId(0))..=(client, NoticeId(u64::MAX));
+        self.told.range(of_client).map(|((_, id), _)| *id).collect()
+    }
+
+    fn clients(&self) -> impl Iterator<Item = ClientId> + '_ {
+        let holders = self.holders.values().flat_map(BTreeMap::keys);
+        self.suspects.keys().chain(holders).copied()
     }
 
     /// Drops what has ended. Whom nobody needs to wait for any more: they have nothing cached.
@@ -132,6 +152,10 @@ fn end(now: Monotonic) -> Monotonic {
 /// is sent, the client hears of that first.
 pub fn grant(cx: &mut Cx<'_>, client: ClientId, op: &Op, outcome: &Outcome) -> Promise {
     let scopes = scopes(op, outcome);
+    if cx.own.sessions.get(client).is_none() {
+        // It has left since it asked.
+        return Promise::None;
+    }
     if scopes.iter().any(|scope| is_unsettled(cx, *scope)) {
         return Promise::None;
     }
@@ -323,12 +347,50 @@ fn tell_holders(
     told: &mut Told,
 ) {
     for (client, end) in cx.own.capabilities.holders(scope, cx.now.monotonic) {
-        if client != requester
-            && let Some(id) = cx.own.sessions.notify(client, notice.clone(), Tell::Now, cx.out)
-        {
-            cx.own.capabilities.told.insert((client, id), end);
-            told.insert((client, id));
+        if client != requester {
+            told.insert(tell_one(cx, client, Some(notice.clone()), end));
         }
+    }
+}
+
+/// Who has no session cannot be told: that ends by itself.
+fn tell_one(
+    cx: &mut Cx<'_>,
+    client: ClientId,
+    notice: Option<Notice>,
+    end: Monotonic,
+) -> (ClientId, NoticeId) {
+    let sessions = &mut cx.own.sessions;
+    let id = notice.and_then(|notice| sessions.notify(client, notice, Tell::Now, cx.out));
+    let id = id.unwrap_or_else(|| sessions.untellable());
+    cx.own.capabilities.told.insert((client, id), end);
+    (client, id)
+}
+
+/// What travels with a region of these directories.
+#[must_use]
+pub fn cached(cx: &Cx<'_>, dirs: &BTreeSet<Ino>) -> Cached {
+    let (capabilities, sessions) = (&cx.own.capabilities, &cx.own.sessions);
+    let evicted = capabilities.clients().filter(|client| sessions.get(*client).is_none());
+    let unheard = capabilities.unheard.iter().filter_map(|(scope, told)| {
+        let Scope::Dir(dir) = scope else { return None };
+        let notice =
+            |(client, id): &(ClientId, NoticeId)| (*client, sessions.notice(*client, *id).cloned());
+        dirs.contains(dir).then(|| (*dir, told.iter().map(notice).collect()))
+    });
+    Cached { evicted: evicted.collect(), unheard: unheard.collect() }
+}
+
+/// What came with a region. Nobody hears here either of what clients have not dropped yet.
+pub fn take_over(cx: &mut Cx<'_>, cached: &Cached) {
+    let now = cx.now.monotonic;
+    cx.own.capabilities.suspect(cached.evicted.iter().copied(), now);
+    for (dir, told) in &cached.unheard {
+        let told: Vec<_> = told
+            .iter()
+            .map(|(client, notice)| tell_one(cx, *client, notice.clone(), end(now)))
+            .collect();
+        cx.own.capabilities.unheard.entry(Scope::Dir(*dir)).or_default().extend(told);
     }
 }
 

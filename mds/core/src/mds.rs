@@ -1,5 +1,7 @@
 //! `Mds`: owns the parts and dispatches. No logic of its own.
 
+use std::collections::BTreeSet;
+
 use common::id::{ClientId, ClusterId, Incarnation, MapEpoch, Rank, Seq};
 use common::mds_map::{MdsMap, RankState, Switch};
 use common::time::Now;
@@ -33,6 +35,15 @@ mod lost;
 mod migration;
 mod slow;
 mod two_phase;
+
+/// What its kernel has cached when a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caches {
+    /// Nothing: it was silent for longer than that lasts, or has said that it is gone.
+    Gone,
+    /// Anything that it was told, until that ends by itself.
+    Last,
+}
 
 /// One metadata server.
 #[derive(Clone, Debug, Hash)]
@@ -244,14 +255,20 @@ impl Mds {
         }
     }
 
-    /// The session is over: its lease ran out, it broke a rule, or it was left.
-    fn evict(&mut self, now: Now, client: ClientId, out: &mut Effects) {
+    /// The session is over: its lease ran out, an operator ended it, or it was left.
+    fn evict(&mut self, now: Now, client: ClientId, caches: Caches, out: &mut Effects) {
         self.clients.forget(client);
         self.own.end_session(client, out);
-        self.own.capabilities.forget_client(client);
+        let awaited = match caches {
+            Caches::Gone => {
+                self.own.capabilities.forget_client(client);
+                BTreeSet::new()
+            }
+            Caches::Last => self.own.capabilities.told_to(client),
+        };
         let (mut cx, requests) = self.split(now, out);
-        requests.forget_client(client, &mut cx);
-        self.two_phase_acked(now, client, None, out);
+        requests.forget_client(client, &awaited, &mut cx);
+        self.two_phase_acked(now, client, |notice| !awaited.contains(&notice), out);
         self.on_client_returned(now, client, out);
     }
 
@@ -316,7 +333,7 @@ fn no_map(cluster: ClusterId, params: &Params) -> MdsMap {
         slots: std::collections::BTreeMap::new(),
         data_stores: Vec::new(),
         balancer: Switch::Off,
-        lost: std::collections::BTreeSet::new(),
+        lost: BTreeSet::new(),
     }
 }
 

@@ -344,14 +344,20 @@ impl Requests {
     }
 
     /// A session ended: nobody waits for it, and what it asked is void.
-    pub fn forget_client(&mut self, client: ClientId, cx: &mut Cx<'_>) {
+    /// But for these notices: it may go on with what it has cached.
+    pub fn forget_client(
+        &mut self,
+        client: ClientId,
+        awaited: &BTreeSet<NoticeId>,
+        cx: &mut Cx<'_>,
+    ) {
         for parked in self.parked.values_mut() {
             parked.retain(|parked| parked.client != client);
         }
         self.parked.retain(|_, parked| !parked.is_empty());
         self.waiting.retain(|(owner, _)| *owner != client);
         self.held.retain(|(holder, _), _| *holder != client);
-        self.release_held(|(awaited, _)| *awaited == client, cx);
+        self.release_held(|(of, notice)| *of == client && !awaited.contains(notice), cx);
     }
 
     fn release_held(&mut self, matches: impl Fn(&(ClientId, NoticeId)) -> bool, cx: &mut Cx<'_>) {

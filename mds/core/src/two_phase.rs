@@ -226,10 +226,14 @@ impl TwoPhase {
     }
 
     /// A client knows what it was told, or is no more.
-    pub fn on_client_acked(&mut self, cx: &mut Cx<'_>, client: ClientId, notice: Option<NoticeId>) {
+    pub fn on_client_acked(
+        &mut self,
+        cx: &mut Cx<'_>,
+        client: ClientId,
+        knows: impl Fn(NoticeId) -> bool,
+    ) {
         self.remove_acks(cx, |acks| {
-            acks.clients
-                .retain(|(other, id)| *other != client || notice.is_some_and(|one| one != *id));
+            acks.clients.retain(|(other, id)| *other != client || !knows(*id));
         });
     }
 

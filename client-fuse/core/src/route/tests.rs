@@ -91,3 +91,13 @@ fn a_circle_of_parents_ends() {
     inodes.renamed(A, (C, name("a")));
     assert_eq!(RouteTable::default().rank(B, &inodes), R0);
 }
+
+/// The root's rank is what is believed of it anyway, but not more than what somebody else has said.
+#[test]
+fn a_route_is_noted_if_no_way_up_is_known() {
+    let (mut routes, inodes) = (RouteTable::default(), tree());
+    routes.learn(A, R0, &inodes);
+    assert!(!routes.is_known(A));
+    routes.learn(Ino(99), R0, &inodes);
+    assert!(routes.is_known(Ino(99)));
+}

@@ -1,11 +1,16 @@
 //! Who hears of what.
 
+use common::id::RequestId;
+use common::wire::admin::AdminRequest;
 use common::wire::reply::Reply;
 use common::wire::request::Request;
 use common::wire::session::ToMds;
 
 use super::*;
+use crate::cluster_fixture::{Cluster, D1, R1, R2};
 use crate::fixture::{A, B, Fixture, conn, in_entry, name};
+use crate::input::{AdminId, Input};
+use crate::timer::Timer;
 
 const ROOT: Ino = Ino::ROOT;
 
@@ -113,9 +118,73 @@ fn nobody_waits_for_who_is_sent_away() {
     let request = send(&mut mds, A, unlink("f"));
     for _the_second_look_too in 0..2 {
         assert_eq!(mds.reply(A, request.id), None);
-        mds.input(crate::input::Input::Timer(crate::timer::Timer::Lease(B)));
+        mds.input(Input::Timer(Timer::Lease(B)));
     }
     assert!(mds.reply(A, request.id).is_some());
+}
+
+fn evict(mds: &mut Fixture, client: ClientId) {
+    let request = AdminRequest::EvictSession { client };
+    mds.input(Input::Admin { id: AdminId(1), request });
+}
+
+/// What it has cached may be shown until that ends, if it cannot be told.
+#[test]
+fn who_is_sent_away_by_an_operator_is_waited_for() {
+    let mut mds = Fixture::new();
+    mds.create(A, ROOT, "f");
+    reply(&mut mds, B, look_up("g"));
+    let before = send(&mut mds, A, unlink("f"));
+    evict(&mut mds, B);
+    let ino = mds.new_ino(A);
+    let name = name("g");
+    let mkdir = Op::Mkdir { dir: ROOT, name, ino, mode: 0o755, umask: 0 };
+    let after = send(&mut mds, A, mkdir);
+    for passed in [false, true] {
+        mds.input(Input::Timer(Timer::Spine));
+        for request in [&before, &after] {
+            assert_eq!(mds.reply(A, request.id).is_some(), passed);
+        }
+        mds.now.monotonic = mds.now.monotonic.after(CAPABILITY_TIME + CAPABILITY_MARGIN);
+    }
+}
+
+/// Before it comes again it has dropped everything.
+#[test]
+fn who_was_sent_away_and_comes_again_is_not_waited_for() {
+    let mut mds = Fixture::new();
+    mds.create(A, ROOT, "f");
+    reply(&mut mds, B, look_up("g"));
+    let request = send(&mut mds, A, unlink("f"));
+    evict(&mut mds, B);
+    mds.say(B, conn(B, 2), ToMds::Open { client: B, oldest: RequestId(1) });
+    mds.make_durable();
+    assert_eq!(mds.reply(A, request.id), None);
+    mds.say(B, conn(B, 2), ToMds::ClaimsDone);
+    assert!(mds.reply(A, request.id).is_some());
+}
+
+/// Nobody sees the last changes before the move earlier because of it.
+#[test]
+fn what_was_not_acknowledged_travels() {
+    let mut cluster = Cluster::new();
+    let dir = cluster.at(R1).mkdir(A, D1, "a");
+    cluster.at(R1).create(A, dir, "f");
+    let look = Op::Lookup { dir, name: name("f") };
+    assert_eq!(reply(cluster.at(R1), B, look.clone()).promise, Promise::Shared);
+    cluster.silent.insert(B);
+    let unlinked = cluster.send(R1, A, Op::Unlink { dir, name: name("f") });
+    let request = AdminRequest::Export { dir, to: R2 };
+    cluster.at(R1).input(Input::Admin { id: AdminId(1), request });
+    cluster.run();
+    assert_eq!(cluster.reply(R1, A, unlinked.id), None);
+    let sought = cluster.send(R2, A, look);
+    cluster.run();
+    assert_eq!(cluster.reply(R2, A, sought.id), None);
+    let told = cluster.at(R2).ack_notices(B);
+    assert!(told.contains(&changed(dir, &[("f", None)])), "{told:?}");
+    cluster.run();
+    assert_eq!(cluster.reply(R2, A, sought.id), Some(Outcome::Refused(FsError::NotFound)));
 }
 
 /// Its session may last longer: one that came from elsewhere, of a client that cannot be told of it.
@@ -125,10 +194,10 @@ fn nobody_waits_for_longer_than_something_may_be_cached() {
     mds.create(A, ROOT, "f");
     reply(&mut mds, B, look_up("g"));
     let request = send(&mut mds, A, unlink("f"));
-    mds.input(crate::input::Input::Timer(crate::timer::Timer::Spine));
+    mds.input(Input::Timer(Timer::Spine));
     assert_eq!(mds.reply(A, request.id), None);
     mds.now.monotonic = mds.now.monotonic.after(CAPABILITY_TIME + CAPABILITY_MARGIN);
-    mds.input(crate::input::Input::Timer(crate::timer::Timer::Spine));
+    mds.input(Input::Timer(Timer::Spine));
     assert!(mds.reply(A, request.id).is_some());
 }
 

@@ -10,7 +10,7 @@ use common::wire::admin::{
 };
 use common::wire::session::ToClient;
 
-use super::Mds;
+use super::{Caches, Mds};
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::{Effect, Effects};
 use crate::holdings::Repeated;
@@ -141,7 +141,7 @@ impl Mds {
             out.push(Effect::CloseConnection { conn });
         }
         tracing::info!(client = client.0, "session ended by an operator");
-        self.evict(now, client, out);
+        self.evict(now, client, Caches::Last, out);
         AdminReply::Evicted
     }
 

@@ -9,7 +9,7 @@ use common::time::Now;
 use common::wire::request::{Op, Place};
 use common::wire::session::{Notice, Opened, PinClaim, PinnedBy, SessionAge, ToClient, ToMds};
 
-use super::Mds;
+use super::{Caches, Mds};
 use crate::effect::{Effect, Effects};
 use crate::input::{ConnId, Fetch};
 use crate::message::session::SessionMsg;
@@ -63,6 +63,8 @@ enum Replay {
 /// What a client that has just opened a connection holds.
 #[derive(Clone, Debug, Default, Hash)]
 struct Claims {
+    /// Its session began with this connection.
+    new: bool,
     /// Pinned by it before, as far as this rank knows: given back unless it is claimed. (What comes
     /// with an import afterwards, the client may not know to be here.)
     held: BTreeSet<Ino>,
@@ -174,7 +176,7 @@ impl Mds {
         match msg {
             ToMds::Open { .. } => unreachable!("handled above"),
             ToMds::Claim { pins } => self.on_claim(client, pins, out),
-            ToMds::ClaimsDone => self.on_claims_done(client, out),
+            ToMds::ClaimsDone => self.on_claims_done(now, client, out),
             ToMds::ReplayDone => self.on_client_returned(now, client, out),
             ToMds::Request(request) => self.on_request(now, Parked { client, request }, out),
             ToMds::Renew { inos_left } => self.on_renew(now, client, inos_left, out),
@@ -184,7 +186,7 @@ impl Mds {
                 }
             }
             ToMds::Close => {
-                self.evict(now, client, out);
+                self.evict(now, client, Caches::Gone, out);
                 out.push(Effect::CloseConnection { conn });
             }
         }
@@ -201,7 +203,7 @@ impl Mds {
         self.own.capabilities.on_acked(client, notice);
         let (mut cx, requests) = self.split(now, out);
         requests.on_acked(client, notice, &mut cx);
-        self.two_phase_acked(now, client, Some(notice), out);
+        self.two_phase_acked(now, client, |it| it == notice, out);
     }
 
     /// Opens the sessions that waited, if they can be now.
@@ -252,7 +254,7 @@ impl Mds {
         self.own.sessions.repeat_notices(client, out);
         let held = self.own.pins.of(client).collect();
         self.own.pins.begin_claims(client);
-        self.clients.claims.insert(client, Claims { held, made: BTreeMap::new() });
+        self.clients.claims.insert(client, Claims { new, held, made: BTreeMap::new() });
         self.set_lease(now, client, out);
     }
 
@@ -284,14 +286,14 @@ impl Mds {
     /// rank is away, or has forgotten.
     fn on_silence(&mut self, now: Now, client: ClientId, out: &mut Effects) {
         if !self.own.sessions.is_untold(client) {
-            self.evict(now, client, out);
+            self.evict(now, client, Caches::Gone, out);
         } else if self.map.is_degraded() {
             cov_mark::hit!(who_was_not_told_is_not_missed);
             self.set_lease(now, client, out);
         } else if self.own.sessions.seek(client) {
             self.have_told(now, client, out);
         } else {
-            self.evict(now, client, out);
+            self.evict(now, client, Caches::Gone, out);
         }
     }
 
@@ -385,8 +387,14 @@ impl Mds {
 
     /// The client holds exactly what it has claimed, and what answers name that it has not seen yet:
     /// those it was told of since, and those that are still to come.
-    fn on_claims_done(&mut self, client: ClientId, out: &mut Effects) {
-        let Claims { held, made } = self.clients.claims.remove(&client).unwrap_or_default();
+    fn on_claims_done(&mut self, now: Now, client: ClientId, out: &mut Effects) {
+        let Claims { new, held, made } = self.clients.claims.remove(&client).unwrap_or_default();
+        if new {
+            // What it had cached by an earlier session it has dropped before it said this.
+            for notice in self.own.capabilities.forget_client(client) {
+                self.heard(now, client, notice, out);
+            }
+        }
         let mut unseen = self.own.pins.end_claims(client);
         unseen.extend(self.requests.unsent_pins(client));
         for ino in held {

@@ -24,7 +24,7 @@ use crate::message::claims::ClaimsMsg;
 use crate::message::load::{Candidate, Heartbeat, LoadMsg};
 use crate::message::lost::{LostMsg, Standing};
 use crate::message::migration::{
-    Content, MigrationMsg, Payload, Registration, Step, TravelSession,
+    Cached, Content, MigrationMsg, Payload, Registration, Step, TravelSession,
 };
 use crate::message::replica::ReplicaMsg;
 use crate::message::session::SessionMsg;
@@ -300,7 +300,25 @@ impl Words {
             delta: self.some(3, Self::content),
             sessions: self.some(2, session),
             registrations: self.some(2, held).into_iter().collect(),
+            cached: self.cached(),
         })
+    }
+
+    fn cached(&mut self) -> Cached {
+        let told = |it: &mut Self| {
+            let names = it.some(2, |it| (it.name(), Some(it.any())));
+            let notice = match it.chance.below(3) {
+                0 => Some(Notice::Changed { dir: it.dir(), names }),
+                1 => Some(it.notice()),
+                _ => None,
+            };
+            (it.client(), notice)
+        };
+        let unheard = |it: &mut Self| (it.dir(), it.some(2, told));
+        Cached {
+            evicted: self.some(2, Self::client).into_iter().collect(),
+            unheard: self.some(2, unheard).into_iter().collect(),
+        }
     }
 
     fn step(&mut self) -> Step {

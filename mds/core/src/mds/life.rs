@@ -4,7 +4,7 @@ use common::id::{ClientId, Incarnation, Ino, Rank};
 use common::mds_map::RankState;
 use common::time::Now;
 
-use super::Mds;
+use super::{Caches, Mds};
 use crate::cx::{Cx, Wait};
 use crate::effect::{Effect, Effects};
 use crate::holdings::Repeated;
@@ -102,7 +102,7 @@ impl Mds {
                 client = client.0,
                 "session ended: the client did not reconnect in time"
             );
-            self.evict(now, client, out);
+            self.evict(now, client, Caches::Gone, out);
         }
         if self.recovery.state() == RankState::Reconnect {
             out.push(Effect::WantState(RankState::Rejoin));

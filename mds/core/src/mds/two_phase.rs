@@ -58,15 +58,15 @@ impl Mds {
         self.in_two_phase(now, out, TwoPhase::settle_lost);
     }
 
-    /// A client has acknowledged a notice; `None`: its session ended, with all it was told.
+    /// A client has acknowledged notices, or need not.
     pub(super) fn two_phase_acked(
         &mut self,
         now: Now,
         client: ClientId,
-        notice: Option<NoticeId>,
+        knows: impl Fn(NoticeId) -> bool,
         out: &mut Effects,
     ) {
-        self.in_two_phase(now, out, |two_phase, cx| two_phase.on_client_acked(cx, client, notice));
+        self.in_two_phase(now, out, |two_phase, cx| two_phase.on_client_acked(cx, client, knows));
     }
 
     pub(super) fn on_replica(&mut self, now: Now, from: Rank, msg: ReplicaMsg, out: &mut Effects) {

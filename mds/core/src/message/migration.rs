@@ -11,6 +11,7 @@ use common::id::{
 };
 use common::id_set::IdSet;
 use common::migration::EndReason;
+use common::wire::session::Notice;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::entry::SubtreeClaim;
@@ -94,6 +95,16 @@ pub struct Payload {
     pub sessions: Vec<TravelSession>,
     /// Spine replicas of the region's directories that other ranks hold, the exporter among them.
     pub registrations: BTreeMap<Ino, BTreeMap<Rank, Registration>>,
+    pub cached: Cached,
+}
+
+/// What clients may have cached of a region, beside those whose sessions come with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cached {
+    /// Their sessions were ended before they can be known to have dropped what they had.
+    pub evicted: BTreeSet<ClientId>,
+    /// By directory, what clients were told and have not acknowledged. `None`: it cannot be told any more.
+    pub unheard: BTreeMap<Ino, Vec<(ClientId, Option<Notice>)>>,
 }
 
 /// That a rank holds a replica of a directory.

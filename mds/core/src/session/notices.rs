@@ -37,6 +37,18 @@ impl SessionTable {
         Some(id)
     }
 
+    /// A number for what cannot be told, and is waited for nevertheless.
+    pub fn untellable(&mut self) -> NoticeId {
+        self.last_notice += 1;
+        NoticeId(self.last_notice)
+    }
+
+    /// What a client has been told and has not acknowledged.
+    #[must_use]
+    pub fn notice(&self, client: ClientId, id: NoticeId) -> Option<&Notice> {
+        self.get(client)?.notices.get(&id)
+    }
+
     /// What is noticed from here on has a later number.
     #[must_use]
     pub fn last_notice(&self) -> NoticeId {

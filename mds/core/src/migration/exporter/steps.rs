@@ -10,6 +10,7 @@ use common::wire::reply::Route;
 use common::wire::session::ToClient;
 
 use super::{Copying, Exporter, Finished, Kept, Resent, State, Undone, Warning, await_locally};
+use crate::capability;
 use crate::cx::{Cx, Step as Attempt, Stop};
 use crate::effect::Effect;
 use crate::journal::entry::{Entry, Release, SubtreeClaim};
@@ -241,6 +242,7 @@ impl Exporter {
             } else {
                 self.registrations(&copy, cx)
             },
+            cached: capability::cached(cx, copy.dirs()),
         };
         self.send_bulk(Step::Export(Box::new(payload)), cx);
         cx.out.reached(KillPoint::ExportSent);

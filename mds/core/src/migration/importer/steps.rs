@@ -8,6 +8,7 @@ use common::mds_map::RankState;
 use common::wire::session::Notice;
 
 use super::{ExporterIs, Importer, State, Told};
+use crate::capability;
 use crate::cx::Cx;
 use crate::effect::Effect;
 use crate::journal::entry::{Entry, ImportOutcome, ImportStart};
@@ -120,6 +121,7 @@ impl Importer {
                 cx.own.sessions.keep(session.client, until, cx.out);
             }
         }
+        capability::take_over(cx, &payload.cached);
         ask_about_pins(unheard, cx);
         for (dir, holders) in &payload.registrations {
             // The exporter may not have known that one of them is dead, or known a life that we do not.
