@@ -25,10 +25,15 @@ struct Known {
 impl RouteTable {
     /// The route of the nearest directory on the way up that has one.
     pub(crate) fn rank(&self, dir: Ino, inodes: &InodeTable) -> Rank {
-        inodes
-            .path_up(dir)
-            .find_map(|dir| self.routes.get(&dir))
-            .map_or(Rank::ROOT, |known| known.rank)
+        self.way(dir, inodes).unwrap_or(Rank::ROOT)
+    }
+
+    /// `None`: no way up is known.
+    fn way(&self, dir: Ino, inodes: &InodeTable) -> Option<Rank> {
+        inodes.path_up(dir).find_map(|dir| match self.routes.get(&dir) {
+            Some(known) => Some(known.rank),
+            None => (dir == Ino::ROOT).then_some(Rank::ROOT),
+        })
     }
 
     pub(crate) fn is_known(&self, dir: Ino) -> bool {
@@ -41,7 +46,7 @@ impl RouteTable {
             return;
         }
         let before = self.routes.remove(&dir);
-        if self.rank(dir, inodes) != rank {
+        if self.way(dir, inodes) != Some(rank) {
             let epoch = before.filter(|known| known.rank == rank).map_or(Epoch(0), |k| k.epoch);
             self.routes.insert(dir, Known { rank, epoch });
         }
