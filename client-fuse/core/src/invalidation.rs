@@ -76,11 +76,8 @@ mod tests {
     use crate::input::CallId;
 
     fn answers(out: &mut Effects) -> Vec<u64> {
-        let calls = out.take_answers().into_iter().filter_map(|answer| match answer {
-            Effect::Answer { call, .. } => Some(call.0),
-            _ => None,
-        });
-        calls.collect()
+        let number = |answer| if let Effect::Answer { call, .. } = answer { call.0 } else { 0 };
+        out.take_answers().into_iter().map(number).collect()
     }
 
     #[test]

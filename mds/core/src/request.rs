@@ -125,6 +125,11 @@ impl Requests {
             // A new connection repeats what the old one may have lost. The answer will come.
             return Verdict::Kept;
         }
+        if cx.own.sessions.get(client).is_some_and(|session| session.has_refused(request.id)) {
+            // It was sent once more before its client had the answer to what it had sent before.
+            cov_mark::hit!(a_copy_of_what_was_refused);
+            return Verdict::Kept;
+        }
         let parked = Parked { client, request };
         if let Some(applied) = undurable(&parked, cx) {
             self.park(parked, Wait::Durable(applied), cx);
@@ -302,6 +307,12 @@ impl Requests {
 
     fn send(&mut self, client: ClientId, reply: Reply, cx: &mut Cx<'_>) {
         self.answered += 1;
+        match reply.outcome {
+            // With another number it may be asked for again.
+            Outcome::Refused(FsError::Stale) => {}
+            Outcome::Refused(_) => cx.own.sessions.refuse(client, reply.id),
+            Outcome::Done(_) | Outcome::Redirect(_) | Outcome::Gone { .. } => {}
+        }
         tracing::trace!(client = client.0, id = reply.id.0, outcome = ?reply.outcome, "reply");
         cx.own.sessions.tell(client, ToClient::Reply(reply), cx.out);
     }

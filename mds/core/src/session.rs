@@ -23,6 +23,8 @@ pub struct Session {
     conn: Option<ConnId>,
     /// Requests that were applied, exactly. Never a watermark: ids complete in any order.
     completed: IdSet,
+    /// Refused over the present connection: what still comes of these are copies.
+    refused: IdSet,
     /// The client asks about nothing below: what still comes of that are copies it has done with.
     oldest: RequestId,
     /// It has sent none after this here: whatever an answer names, the client refers to by this one at
@@ -118,6 +120,12 @@ impl Session {
         id < self.oldest
     }
 
+    /// Whether its client has been told, or is about to be, that it was refused.
+    #[must_use]
+    pub fn has_refused(&self, id: RequestId) -> bool {
+        self.refused.contains(id)
+    }
+
     #[must_use]
     pub fn oldest(&self) -> RequestId {
         self.oldest
@@ -197,6 +205,7 @@ impl SessionTable {
             session.store(client, out);
         }
         session.untold = None;
+        session.refused = IdSet::default();
         if let Some(old) = session.conn.replace(conn)
             && old != conn
         {
@@ -308,6 +317,15 @@ impl SessionTable {
         }
     }
 
+    /// The request was refused, and its client is told so.
+    pub fn refuse(&mut self, client: ClientId, id: RequestId) {
+        if let Some(session) = self.sessions.get_mut(&client)
+            && session.conn.is_some()
+        {
+            session.refused.insert(id);
+        }
+    }
+
     /// A client's standing at another rank, from which something of it comes; recorded at `seq`. True
     /// if it has none here, so that its lease begins now.
     pub fn adopt(&mut self, travel: &TravelSession, seq: Seq, out: &mut Effects) -> bool {
@@ -350,6 +368,7 @@ impl SessionTable {
         let Some(session) = self.sessions.get_mut(&client) else { return };
         session.latest = session.latest.max(id);
         session.completed.trim_below(oldest);
+        session.refused.trim_below(oldest);
         session.oldest = session.oldest.max(oldest);
         // A deletion by range for each request would cost more than the rows it removes.
         if oldest.0 >= session.stored.oldest.0 + COMPLETED_TRIM_STEP {
@@ -407,6 +426,7 @@ impl Session {
             stored: StoredSession::default(),
             conn: None,
             completed: IdSet::default(),
+            refused: IdSet::default(),
             oldest: RequestId(0),
             latest: RequestId(0),
             notices: BTreeMap::new(),

@@ -15,11 +15,14 @@ use super::operation::{Answer, Operation, Outcome, Seen};
 
 const PAST: Monotonic = Monotonic(0);
 
+/// What a name stands for, if anything, and when that ends.
+type Entry = (Option<(Ino, FileKind)>, Monotonic);
+
 /// With the moment at which each ends.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
     /// Also names that stand for nothing.
-    names: BTreeMap<(Ino, Name), (Option<(Ino, FileKind)>, Monotonic)>,
+    names: BTreeMap<(Ino, Name), Entry>,
     attrs: BTreeMap<Ino, (Seen<Ino>, Monotonic)>,
 }
 
@@ -37,7 +40,19 @@ impl Cache {
                 let (seen, until) = self.attrs.get(node)?;
                 (*until > now).then(|| Ok(Answer::Attr(seen.clone())))
             }
-            _ => None,
+            Operation::Readdir { .. }
+            | Operation::Readlink { .. }
+            | Operation::GetXattr { .. }
+            | Operation::ListXattr { .. }
+            | Operation::Setattr { .. }
+            | Operation::Create { .. }
+            | Operation::Unlink { .. }
+            | Operation::Rmdir { .. }
+            | Operation::Link { .. }
+            | Operation::Rename { .. }
+            | Operation::SetXattr { .. }
+            | Operation::RemoveXattr { .. }
+            | Operation::Write { .. } => None,
         }
     }
 
@@ -116,7 +131,7 @@ impl Cache {
 
     /// Takes a name out, and the attributes of what it stands for. Linux has always looked it up; here
     /// that may be left out, and then it may be anything.
-    fn take(&mut self, dir: Ino, name: &Name) -> Option<(Option<(Ino, FileKind)>, Monotonic)> {
+    fn take(&mut self, dir: Ino, name: &Name) -> Option<Entry> {
         let Some(entry) = self.names.remove(&(dir, name.clone())) else {
             self.attrs.clear();
             return None;

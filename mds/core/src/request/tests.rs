@@ -533,3 +533,27 @@ fn what_was_claimed_by_mistake_is_not_given_back_here() {
         .collect();
     assert_eq!(answers, [&Outcome::Done(Answer::NotHere(vec![file]))]);
 }
+
+/// What it waited for came when its connection was new, and its client had sent it once more (simulator,
+/// `take_over` 51000389).
+#[test]
+fn what_was_refused_is_not_carried_out_when_it_comes_again() {
+    cov_mark::check!(a_copy_of_what_was_refused);
+    let mut mds = Fixture::new();
+    mds.mkdir(B, ROOT, "d");
+    let ino = mds.new_ino(A);
+    let mkdir = Op::Mkdir { dir: ROOT, name: name("d"), ino, mode: 0o755, umask: 0 };
+    let request = mds.request(mkdir);
+    mds.say(A, conn(A, 1), ToMds::Request(request.clone()));
+    let refused = mds.reply(A, request.id).map(|reply| reply.outcome);
+    assert_eq!(refused, Some(Outcome::Refused(FsError::Exists)));
+    assert_eq!(mds.ask(B, Op::Rmdir { dir: ROOT, name: name("d") }), Outcome::Done(Answer::Done));
+    mds.say(A, conn(A, 1), ToMds::Request(request.clone()));
+    assert_eq!(mds.reply(A, request.id), None);
+    assert_eq!(mds.entries(ROOT), []);
+
+    // Over a new connection it may be that the answer was lost.
+    mds.say(A, conn(A, 2), ToMds::Open { client: A, oldest: RequestId(0) });
+    mds.say(A, conn(A, 2), ToMds::Request(request));
+    assert_eq!(mds.entries(ROOT).len(), 1);
+}
