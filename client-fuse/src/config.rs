@@ -83,8 +83,8 @@ pub enum ConfigError {
     #[error("`{0}` is no cluster id; it has 32 hex digits, as `grove-mon --format` printed it")]
     Cluster(String),
     #[error(
-        "no certificates are named; use --certs DIR, GROVE_CERTS or `certs` in client.toml, or \
-         --ca, --cert and --key together"
+        "no certificates are named; use --certs DIR (of a mount, -o certs=DIR), GROVE_CERTS or \
+         `certs` in client.toml, or --ca, --cert and --key together"
     )]
     NoCertificates,
 }

@@ -69,7 +69,7 @@ pub enum MountError {
     Credentials(#[from] CredentialsError),
     #[error("rank 0 does not answer (it is `{state}`); `grove status` shows the cluster")]
     NoAnswer { state: &'static str },
-    #[error("there is no `{0}` in the file system; make that directory in a mount of a part above")]
+    #[error("there is no `{0}` in the file system; mount what is above it, and make it there")]
     NoSource(String),
     #[error("`{0}` is not a directory; only directories can be mounted")]
     SourceNotDirectory(String),
@@ -109,11 +109,7 @@ struct Ready {
 
 impl Ready {
     /// Reaches the cluster, and finds the directory that is to be mounted.
-    fn reach(
-        settings: &Settings,
-        options: &Options,
-        source: &Source,
-    ) -> Result<Self, MountError> {
+    fn reach(settings: &Settings, options: &Options, source: &Source) -> Result<Self, MountError> {
         let id = ClientId(random_number().map_err(MountError::Start)?);
         let (data, parties, map) = {
             let mut cluster = Cluster::connect(settings, Identity::Client(id))?;

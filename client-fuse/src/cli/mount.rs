@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -134,7 +134,8 @@ fn open_log(path: Option<&PathBuf>) -> anyhow::Result<Option<File>> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     let Some(path) = path else {
-        builder.with_writer(std::io::stderr).init();
+        let ansi = std::io::stderr().is_terminal();
+        builder.with_writer(std::io::stderr).with_ansi(ansi).init();
         return Ok(None);
     };
     let file = OpenOptions::new().create(true).append(true).open(path);

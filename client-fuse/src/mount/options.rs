@@ -13,19 +13,26 @@ const THREADS_MAX: usize = 64;
 
 /// Words for `mount(8)`, systemd and the like, which pass them on to us.
 const FOR_OTHERS: &[&str] = &[
-    "_netdev", "auto", "noauto", "nofail", "user", "nouser", "users", "nousers", "owner", "noowner",
-    "group", "nogroup", "silent", "loud",
+    "_netdev", "auto", "noauto", "nofail", "user", "nouser", "users", "nousers", "owner",
+    "noowner", "group", "nogroup", "silent", "loud",
 ];
 const FOR_OTHERS_BEGINNING: &[&str] = &["x-", "X-", "comment=", "helper=", "uhelper="];
 /// Reading keeps no access time up to date, so there is none to be kept less so.
 const OF_ACCESS_TIMES: &[&str] = &[
-    "relatime", "norelatime", "strictatime", "nostrictatime", "diratime", "nodiratime", "lazytime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "diratime",
+    "nodiratime",
+    "lazytime",
     "nolazytime",
 ];
 /// What every mount of ours has.
 const ALWAYS_SO: &[&str] = &["allow_other", "default_permissions"];
 /// `mount(8)` reads these from the mount table and hands them to a remount.
-const OF_THE_TABLE: &[&str] = &["user_id=", "group_id=", "rootmode=", "fd=", "max_read=", "blksize="];
+const OF_THE_TABLE: &[&str] =
+    &["user_id=", "group_id=", "rootmode=", "fd=", "max_read=", "blksize="];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {

@@ -14,7 +14,10 @@ pub struct User {
     pub name: String,
 }
 
-/// Those that can be seen, in the order of their numbers.
+/// What `umount` starts, and it itself, has what the shell has open.
+const NEVER_NAMED: &str = "umount";
+
+/// Those that can be seen, in the order of their numbers. Not we ourselves.
 #[must_use]
 pub fn of(mounted: &Mounted) -> Vec<User> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
@@ -23,7 +26,9 @@ pub fn of(mounted: &Mounted) -> Vec<User> {
         let pid = path.file_name()?.to_str()?.parse().ok()?;
         uses(&path, mounted).then(|| User { pid, name: name_of(&path) })
     });
-    let mut users: Vec<User> = processes.collect();
+    let others =
+        processes.filter(|user| user.pid != std::process::id() && user.name != NEVER_NAMED);
+    let mut users: Vec<User> = others.collect();
     users.sort();
     users
 }
@@ -65,9 +70,14 @@ mod tests {
             mounts.drain(..).filter(|mounted| mounted.holds(folder.path())).collect();
         let mounted = holds.iter().max_by_key(|it| it.mountpoint.as_os_str().len()).unwrap();
         let _open = fs::File::create(folder.path().join("file")).unwrap();
-        let own = std::process::id();
         assert!(has_open(Path::new("/proc/self"), mounted.id));
-        assert!(of(mounted).iter().any(|user| user.pid == own));
         assert!(!has_open(Path::new("/proc/self"), u64::MAX));
+        let mut works_there = std::process::Command::new("sleep");
+        let mut works_there = works_there.arg("60").current_dir(folder.path()).spawn().unwrap();
+        let found = of(mounted);
+        works_there.kill().unwrap();
+        works_there.wait().unwrap();
+        assert!(found.iter().any(|user| user.pid == works_there.id()));
+        assert!(found.iter().all(|user| user.pid != std::process::id()));
     }
 }
