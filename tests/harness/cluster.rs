@@ -22,6 +22,7 @@ use network::Network;
 use rustix::process::Signal;
 
 pub mod daemon;
+pub mod helpers;
 pub mod log;
 pub mod mount;
 pub mod network;
@@ -415,19 +416,58 @@ impl Cluster {
     /// # Errors
     /// What `grove mount` says.
     pub fn mount_with(&self, name: &str, options: &[&str]) -> anyhow::Result<Mount> {
-        let point = self.path(name);
-        // A mount that was killed has left it as it was, and out of reach.
-        match std::fs::create_dir(&point) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(error.into());
-            }
-            Ok(()) | Err(_) => {}
-        }
+        let point = self.mountpoint(name)?;
         let mut command = self.command_at(name, &binary("grove")?)?;
         command.args(["mount", &self.monitor]).env("GROVE_CONFIG", self.path("client.toml"));
         command.arg(&point).args(options).arg("--log").arg(self.path(&format!("{name}.log")));
         run(&mut command)?;
         Ok(Mount::new(point))
+    }
+
+    /// A folder of that name, for a mount.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn mountpoint(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let point = self.path(name);
+        match std::fs::create_dir(&point) {
+            // A mount that was killed has left it as it was, and out of reach.
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
+            Ok(()) | Err(_) => Ok(point),
+        }
+    }
+
+    /// `mount -t grovefs MONITOR…`, as root types it or systemd starts it: all it has is what `-o` says.
+    /// `part`: `:/PATH`, or nothing.
+    ///
+    /// # Errors
+    /// What `mount` says. The helpers must be there.
+    pub fn mount_as_people_do(
+        &self,
+        part: &str,
+        name: &str,
+        options: &str,
+    ) -> anyhow::Result<Mount> {
+        let point = self.mountpoint(name)?;
+        let source = format!("{}{part}", self.monitor);
+        let options = format!("{},{options}", self.options_for(name));
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "grovefs", "-o", &options]).arg(source).arg(&point);
+        run(&mut mount)?;
+        Ok(Mount::new(point))
+    }
+
+    /// What fstab says for a mount at the folder of that name.
+    #[must_use]
+    pub fn options_for(&self, name: &str) -> String {
+        let (config, log) = (self.path("client.toml"), self.path(&format!("{name}.log")));
+        format!("config={},log={}", config.display(), log.display())
+    }
+
+    /// Something that was mounted by other means, at the folder of that name.
+    #[must_use]
+    pub fn mounted_at(&self, name: &str) -> Mount {
+        Mount::new(self.path(name))
     }
 
     /// Moves a directory, and waits until it is there.

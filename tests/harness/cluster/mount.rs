@@ -85,6 +85,11 @@ impl Mount {
         Ok(())
     }
 
+    /// It was unmounted by other means.
+    pub fn is_unmounted(mut self) {
+        self.mounted = false;
+    }
+
     /// Unmounts, and waits until everything is given back.
     ///
     /// # Errors
