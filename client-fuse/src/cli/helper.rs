@@ -33,10 +33,12 @@ pub enum Helper {
 }
 
 /// The names, in the folder where `mount(8)` looks. The mount table calls our type `fuse.grovefs`, and so
-/// do those who read it: remounts and unmounts.
-pub(super) const NAMES: [(&str, Helper); 3] = [
+/// do those who read it: remounts and unmounts. `umount(8)` does so if `mount(8)` has noted something
+/// about the mount, as it does of `_netdev`, or of `uhelper=grovefs`; else it calls nobody.
+pub(super) const NAMES: [(&str, Helper); 4] = [
     ("mount.grovefs", Helper::Mount),
     ("mount.fuse.grovefs", Helper::Mount),
+    ("umount.grovefs", Helper::Umount),
     ("umount.fuse.grovefs", Helper::Umount),
 ];
 

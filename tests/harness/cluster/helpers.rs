@@ -12,7 +12,8 @@ use super::{binary, run};
 
 /// Where `mount(8)` looks, and nowhere else.
 const FOLDER: &str = "/sbin";
-const NAMES: [&str; 3] = ["mount.grovefs", "mount.fuse.grovefs", "umount.fuse.grovefs"];
+const NAMES: [&str; 4] =
+    ["mount.grovefs", "mount.fuse.grovefs", "umount.grovefs", "umount.fuse.grovefs"];
 
 #[derive(Debug)]
 pub struct Helpers {
