@@ -167,7 +167,7 @@ fn addresses(text: &str) -> Result<Vec<SocketAddr>, ConfigError> {
         match monitor.to_socket_addrs() {
             Ok(addresses) => found.extend(addresses),
             Err(error) => {
-                first_wrong.get_or_insert((monitor.to_owned(), error.to_string()));
+                first_wrong.get_or_insert_with(|| (monitor.to_owned(), error.to_string()));
             }
         }
     }

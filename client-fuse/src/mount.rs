@@ -129,9 +129,20 @@ impl Ready {
                 .map_err(MountError::Start)?;
         client.handle(Input::Map(map));
         watcher::start(Arc::downgrade(&client)).map_err(MountError::Start)?;
-        let root = root::find(&client, &source.path)?;
-        Ok(Self { cluster, id, client, transport, data, root })
+        match root::find(&client, &source.path) {
+            Ok(root) => Ok(Self { cluster, id, client, transport, data, root }),
+            Err(error) => {
+                part(&client, transport);
+                Err(error)
+            }
+        }
     }
+}
+
+/// Gives everything back: a rank that did not hear of it would keep files for us until a lease ends.
+fn part(client: &Client, transport: Transport) {
+    client.handle(Input::Close);
+    transport.stop();
 }
 
 /// Whether it could be mounted, as far as that is known without doing so.
@@ -146,8 +157,7 @@ pub fn check(
 ) -> Result<(), MountError> {
     check_mountpoint(mountpoint, Dead::Stays)?;
     let ready = Ready::reach(settings, options, source)?;
-    ready.client.handle(Input::Close);
-    ready.transport.stop();
+    part(&ready.client, ready.transport);
     Ok(())
 }
 
@@ -168,7 +178,13 @@ impl Mount {
         let Ready { cluster, id, client, transport, data, root } = ready;
         let rooted = Rooted::new(Arc::clone(&client), root, options.durability);
         let fuse = Fuse::new(Arc::new(rooted), data, pool, options.profile);
-        let session = mount(&mountpoint, fuse, source, options)?;
+        let session = match mount(&mountpoint, fuse, source, options) {
+            Ok(session) => session,
+            Err(error) => {
+                part(&client, transport);
+                return Err(error);
+            }
+        };
         let dropper = NameDropper::start(Kernel::new(session.notifier(), root));
         client.drop_names_with(dropper.map_err(MountError::Start)?);
         let presence = presence::show(&mountpoint, cluster, id);
@@ -200,8 +216,7 @@ impl Mount {
         // Before this process ends: the number of the mount may belong to another one by now.
         drop(guard);
         sync(&client);
-        client.handle(Input::Close);
-        transport.stop();
+        part(&client, transport);
         if let Some(presence) = presence {
             presence.done();
         }

@@ -53,9 +53,13 @@ fn text(path: &Path) -> anyhow::Result<&str> {
     path.to_str().context("our paths are ASCII")
 }
 
-fn has_sessions(cluster: &Cluster) -> anyhow::Result<bool> {
+fn sessions(cluster: &Cluster) -> anyhow::Result<usize> {
     let sessions = cluster.grove_json(&["session", "ls"])?;
-    Ok(sessions.as_array().is_none_or(|sessions| !sessions.is_empty()))
+    Ok(sessions.as_array().context("a list of sessions")?.len())
+}
+
+fn has_sessions(cluster: &Cluster) -> anyhow::Result<bool> {
+    Ok(sessions(cluster)? > 0)
 }
 
 /// `umount(8)`, as soon as no program that another test starts has our files.
@@ -245,6 +249,7 @@ fn what_cannot_be_mounted_is_refused_with_a_reason() -> anyhow::Result<()> {
     says(&of(":/"), "fast", "`fast` is no mount option; there are config=FILE")?;
     says(&of(":/"), "certs=/none", "/none")?;
     ensure!(findmnt(&point, "SOURCE").is_err() && std::fs::read_dir(&point)?.count() == 0);
+    ensure!(sessions(&cluster)? == 1, "who could not mount holds nothing");
 
     // Who only wants to know hears the same, and who is sloppy does not mind.
     let fake = |source: &str| mount(&["-ft", "grovefs", source, text(&point)?, "-o", &options]);

@@ -150,11 +150,11 @@ impl Rooted {
 }
 
 /// `..` of a mount's root is the root.
-fn top(done: Done, root: Ino) -> Done {
-    match done {
-        Done::Listing(listing) => Done::Listing(client_core::Listing { parent: root, ..listing }),
-        other => other,
+fn top(mut done: Done, root: Ino) -> Done {
+    if let Done::Listing(listing) = &mut done {
+        listing.parent = root;
     }
+    done
 }
 
 impl Durability {

@@ -166,12 +166,12 @@ impl Options {
             word => {
                 let option = kernel_option(word);
                 let option = option.ok_or_else(|| OptionError::Unknown(word.to_owned()))?;
-                self.durability = match option {
-                    MountOption::Sync => Durability::Everything,
-                    MountOption::DirSync => self.durability.max(Durability::Names),
-                    MountOption::Async => Durability::Later,
-                    _ => self.durability,
-                };
+                match word {
+                    "sync" => self.durability = Durability::Everything,
+                    "dirsync" => self.durability = self.durability.max(Durability::Names),
+                    "async" => self.durability = Durability::Later,
+                    _ => {}
+                }
                 self.kernel.retain(|known| !overrides(&option, known));
                 self.kernel.push(option);
             }

@@ -57,7 +57,7 @@ fn a_directory_is_the_root_of_its_mount() -> anyhow::Result<()> {
     std::os::unix::fs::symlink("file", part.path("symlink"))?;
     ensure!(std::fs::read(part.path("symlink"))? == b"one");
     let mut mark = [0; 4];
-    let length = rustix::fs::getxattr(&all.path("some/dir"), "user.mark", &mut mark)?;
+    let length = rustix::fs::getxattr(all.path("some/dir"), "user.mark", &mut mark)?;
     ensure!(&mark[..length] == b"1");
     // Names that others change are heard of.
     std::fs::remove_file(all.path("some/dir/linked"))?;
@@ -108,7 +108,7 @@ fn a_directory_that_is_mounted_moves_from_rank_to_rank() -> anyhow::Result<()> {
     ensure!(ino(other.point())? != ino(&all.path("above/other"))?);
     cluster.grove(&["export", text(other.point())?, "0", "--wait"])?;
     let mut rank = [0; 8];
-    let length = rustix::fs::getxattr(&all.path("elsewhere/moved"), "grove.dir.auth", &mut rank)?;
+    let length = rustix::fs::getxattr(all.path("elsewhere/moved"), "grove.dir.auth", &mut rank)?;
     ensure!(&rank[..length] == b"0");
     for worker in &mut workers {
         worker.clean()?;
