@@ -251,6 +251,13 @@ fn what_cannot_be_mounted_is_refused_with_a_reason() -> anyhow::Result<()> {
     ensure!(findmnt(&point, "SOURCE").is_err() && std::fs::read_dir(&point)?.count() == 0);
     ensure!(sessions(&cluster)? == 1, "who could not mount holds nothing");
 
+    // The exit code tells scripts which of the two it was.
+    for (source, code) in [(of("/dir"), 1), (of(":/none"), 32)] {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "grovefs", &source, text(&point)?, "-o", &options]);
+        ensure!(mount.output()?.status.code() == Some(code), "{source}");
+    }
+
     // Who only wants to know hears the same, and who is sloppy does not mind.
     let fake = |source: &str| mount(&["-ft", "grovefs", source, text(&point)?, "-o", &options]);
     refused(fake(&of(":/none")), "there is no `/none`")?;

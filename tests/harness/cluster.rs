@@ -17,7 +17,6 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use daemon::Daemon;
-use mount::Mount;
 use network::Network;
 use rustix::process::Signal;
 

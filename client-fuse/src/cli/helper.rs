@@ -15,9 +15,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::mount::{HasSaidWhy, Request, serve_in_background};
 use super::{output, umount};
 use crate::config::ConnectionArgs;
-use crate::mount::options::{Options, Unknown};
+use crate::mount::options::{OptionError, Options, Unknown};
 use crate::mount::remount::remount;
-use crate::mount::source::Source;
+use crate::mount::source::{Source, SourceError};
 
 /// Exit codes of `mount(8)`.
 const WRONGLY_CALLED: u8 = 1;
@@ -139,7 +139,8 @@ impl Helper {
         if !error.is::<HasSaidWhy>() {
             eprintln!("{name}: {error:#}");
         }
-        FAILED.into()
+        let wrongly_called = error.is::<OptionError>() || error.is::<SourceError>();
+        if wrongly_called { WRONGLY_CALLED.into() } else { FAILED.into() }
     }
 }
 
