@@ -116,9 +116,21 @@ impl Cluster {
     /// # Errors
     /// What `grove mount` says.
     pub fn mount_with(&self, name: &str, options: &[&str]) -> anyhow::Result<Mount> {
+        self.mount_source(&self.monitor, name, options)
+    }
+
+    /// Mounts a directory of the file system. `part`: `:/PATH`.
+    ///
+    /// # Errors
+    /// What `grove mount` says.
+    pub fn mount_part(&self, part: &str, name: &str) -> anyhow::Result<Mount> {
+        self.mount_source(&format!("{}{part}", self.monitor), name, &[])
+    }
+
+    fn mount_source(&self, source: &str, name: &str, options: &[&str]) -> anyhow::Result<Mount> {
         let point = self.mountpoint(name)?;
         let mut command = self.command_at(name, &binary("grove")?)?;
-        command.args(["mount", &self.monitor]).env("GROVE_CONFIG", self.path("client.toml"));
+        command.args(["mount", source]).env("GROVE_CONFIG", self.path("client.toml"));
         command.arg(&point).args(options).arg("--log").arg(self.path(&format!("{name}.log")));
         run(&mut command)?;
         Ok(Mount::new(point))
