@@ -69,6 +69,7 @@ pub fn look(
             Item::Home { ino } => {
                 lock(cx, Lock::Inode(*ino), operation)?;
                 let inode = cx.own.namespace.inode(*ino)?.cloned().map(Box::new);
+                cx.own.assume_held(*ino, None);
                 Sight::Home { inode }
             }
             Item::Victim { dir } => {
@@ -106,11 +107,14 @@ fn admit(cx: &mut Cx<'_>, participant: &mut Participant, dir: Ino) -> Result<(),
     }
 }
 
-fn entry_sight(cx: &Cx<'_>, dir: Ino, linkage: Option<Linkage>) -> Result<Sight, Unseen> {
+fn entry_sight(cx: &mut Cx<'_>, dir: Ino, linkage: Option<Linkage>) -> Result<Sight, Unseen> {
     let mut holders = BTreeMap::new();
     let mut child = None;
     match &linkage {
-        Some(Linkage::Primary(inode)) => holders = cx.own.pins.holders(inode.attr.ino).collect(),
+        Some(Linkage::Primary(inode)) => {
+            cx.own.assume_held(inode.attr.ino, Some(dir));
+            holders = cx.own.pins.holders(inode.attr.ino).collect();
+        }
         Some(Linkage::Dir { ino }) => child = Some(cx.rank_of_dir(*ino, dir)?),
         Some(Linkage::Remote { .. }) | None => {}
     }
