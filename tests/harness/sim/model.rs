@@ -20,6 +20,8 @@ pub struct Sym(pub u32);
 
 impl Sym {
     pub const ROOT: Self = Self(0);
+    /// What was never made, or is undone.
+    pub const NOTHING: Self = Self(u32::MAX);
 }
 
 /// An answer, or every reason there is to refuse: which of several is named first is not prescribed.
