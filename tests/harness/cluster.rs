@@ -22,6 +22,7 @@ use network::Network;
 use rustix::process::Signal;
 
 pub mod daemon;
+pub mod dice;
 pub mod log;
 pub mod mount;
 pub mod network;
