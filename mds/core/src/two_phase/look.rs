@@ -56,6 +56,13 @@ pub fn look(
     if operation.coordinator != cx.me() && cx.own.repeated == Repeated::NotYet {
         return Err(Unseen::Wait(Wait::Repeated));
     }
+    if operation.coordinator != cx.me()
+        && let Some(seq) = cx.own.sessions.told_at()
+    {
+        // Whoever asked would hear from the coordinator what is gone before it hears from us where to.
+        cov_mark::hit!(looked_at_after_the_notices);
+        return Err(Unseen::Wait(Wait::Durable(seq)));
+    }
     let mut sights = Vec::with_capacity(items.len());
     for item in items {
         let sight = match item {
