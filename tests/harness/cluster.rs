@@ -21,6 +21,7 @@ use network::Network;
 use rustix::process::Signal;
 
 pub mod daemon;
+pub mod dice;
 pub mod helpers;
 pub mod log;
 pub mod mount;

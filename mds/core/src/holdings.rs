@@ -89,6 +89,16 @@ impl Holdings {
         out.put(Row::Clock(self.subtrees.clock()));
     }
 
+    /// Before something is done to an inode: clients of which it is not known what they refer to may refer
+    /// to this one. What they say when they come decides.
+    pub fn assume_held(&mut self, ino: Ino, dir: Option<Ino>) {
+        let strangers = self.sessions.strangers();
+        if !strangers.is_empty() {
+            cov_mark::hit!(who_has_not_claimed_may_hold_anything);
+            self.pins.take_over(ino, dir, &strangers);
+        }
+    }
+
     /// Tells an inode's holders, and names the acknowledgements to wait for. Also whoever asked for it:
     /// others of its requests may be on their way to the old place. Its answer cannot wait for itself.
     /// The change that is told has the next position.

@@ -371,7 +371,11 @@ impl Mds {
     /// The client holds exactly what it has claimed, and what answers name that it has not seen yet:
     /// those it was told of since, and those that are still to come.
     fn on_claims_done(&mut self, client: ClientId, out: &mut Effects) {
-        let Claims { held, made } = self.clients.claims.remove(&client).unwrap_or_default();
+        let Claims { mut held, made } = self.clients.claims.remove(&client).unwrap_or_default();
+        if self.own.sessions.has_claimed(client) {
+            // Also what was assumed since.
+            held = self.own.pins.of(client).collect();
+        }
         let mut unseen = self.own.pins.end_claims(client);
         unseen.extend(self.requests.unsent_pins(client));
         for ino in held {
