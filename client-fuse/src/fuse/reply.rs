@@ -11,8 +11,8 @@ use fuser::{
     ReplyEntry, ReplyXattr,
 };
 
-use crate::client::Client;
 use crate::fuse::convert::file_attr;
+use crate::fuse::rooted::Rooted;
 
 /// How long the kernel may use what it is told: each use asks anew.
 pub(super) const TTL: Duration = Duration::ZERO;
@@ -57,7 +57,7 @@ pub(super) fn made_node(reply: ReplyEntry) -> impl OnDone {
 
 /// CREATE is answered for new files only. A name that somebody else has taken meanwhile is looked
 /// up again by the kernel, which then checks permissions and truncates as it must.
-pub(super) fn created(client: Arc<Client>, exclusive: bool, reply: ReplyCreate) -> impl OnDone {
+pub(super) fn created(client: Arc<Rooted>, exclusive: bool, reply: ReplyCreate) -> impl OnDone {
     move |result| match result {
         Ok(Done::Entry(attr)) => {
             client.refer(References::Opened { ino: attr.ino });
