@@ -76,7 +76,9 @@ pub fn look(
             Item::Home { ino } => {
                 lock(cx, Lock::Inode(*ino), operation)?;
                 let inode = cx.own.namespace.inode(*ino)?.cloned().map(Box::new);
-                cx.own.assume_held(*ino, None);
+                if inode.is_some() {
+                    cx.own.assume_held(*ino, None);
+                }
                 Sight::Home { inode }
             }
             Item::Victim { dir } => {
