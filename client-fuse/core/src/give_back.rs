@@ -11,12 +11,11 @@ use std::time::Duration;
 use common::id::{Ino, Rank, RequestId};
 use common::limit::FORGET_ITEMS_MAX;
 use common::wire::request::{Caller, Forget, Op, Place, Target};
-use common::wire::session::PinClaim;
+use common::wire::session::{PinClaim, PinnedBy};
 
 use crate::atlas::Atlas;
 use crate::cx::Cx;
 use crate::effect::Effect;
-use crate::inode_table::Released;
 use crate::input::{Listed, References};
 use crate::pending::{Owner, Pending};
 use crate::timer::Timer;
@@ -165,21 +164,25 @@ impl GiveBack {
     /// What a rank must believe us to hold. Of a name that is whatever lies with that rank in truth, which
     /// we may not have heard of: it picks.
     pub(crate) fn claims(rank: Rank, atlas: &Atlas, pending: &Pending) -> Vec<PinClaim> {
-        let mut claims: BTreeMap<Ino, Released> =
-            atlas.inodes.pinned().map(|held| (held.target.ino, held)).collect();
-        for (ino, place) in pending.makes() {
+        let held = atlas.inodes.pinned();
+        let mut claims: BTreeMap<Ino, (PinClaim, Option<Rank>)> = held
+            .map(|(target, at, latest)| {
+                (target.ino, (PinClaim { target, by: PinnedBy::Answered(latest) }, at))
+            })
+            .collect();
+        for (id, target, at) in pending.makes() {
             // If it was made, and the answer lost, somebody else must not take it away before we
             // hear of it.
-            let target = Target { ino, place };
-            claims.entry(ino).or_insert(Released { target, at: None, pinned_by: None });
+            let claim = PinClaim { target, by: PinnedBy::Unanswered(id) };
+            claims.entry(claim.target.ino).or_insert((claim, at));
         }
         claims
             .into_values()
-            .filter(|claim| {
+            .filter(|(claim, at)| {
                 matches!(claim.target.place, Place::Entry { .. })
-                    || atlas.rank_of(&claim.target, claim.at) == rank
+                    || atlas.rank_of(&claim.target, *at) == rank
             })
-            .map(|claim| PinClaim { target: claim.target, latest: claim.pinned_by })
+            .map(|(claim, _)| claim)
             .collect()
     }
 }

@@ -266,11 +266,10 @@ impl InodeTable {
     }
 
     /// Everything that ranks believe us to refer to.
-    pub(crate) fn pinned(&self) -> impl Iterator<Item = Released> + '_ {
-        self.inodes.iter().filter(|(_, it)| it.pinned_by.is_some()).map(|(ino, inode)| Released {
-            target: Target { ino: *ino, place: inode.place.clone() },
-            at: inode.at,
-            pinned_by: inode.pinned_by,
+    pub(crate) fn pinned(&self) -> impl Iterator<Item = (Target, Option<Rank>, RequestId)> + '_ {
+        self.inodes.iter().filter_map(|(ino, inode)| {
+            let target = Target { ino: *ino, place: inode.place.clone() };
+            Some((target, inode.at, inode.pinned_by?))
         })
     }
 

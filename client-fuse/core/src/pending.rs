@@ -24,7 +24,7 @@ use common::error::FsError;
 use common::id::{Ino, Rank, RequestId, Seq};
 use common::time::Timestamp;
 use common::wire::reply::{Answer, Outcome, Reply};
-use common::wire::request::{Caller, Op, Place};
+use common::wire::request::{Caller, Op, Place, Target};
 use common::wire::session::{Notice, ToMds};
 
 use crate::cx::Cx;
@@ -450,13 +450,24 @@ impl Pending {
         }
     }
 
-    /// Files of which it is not known whether they were made.
-    pub(crate) fn makes(&self) -> impl Iterator<Item = (Ino, Place)> + '_ {
-        let unanswered = self.requests.values().filter(|pended| pended.may_name());
-        unanswered.filter_map(|pended| {
+    /// Files of which it is not known whether they were made: by which request, and where they are if so.
+    pub(crate) fn makes(&self) -> impl Iterator<Item = (RequestId, Target, Option<Rank>)> + '_ {
+        let unanswered = self.requests.iter().filter(|(_, pended)| pended.may_name());
+        unanswered.filter_map(|(id, pended)| {
             let Op::Create(create) = &pended.op else { return None };
-            let place = Place::Entry { dir: create.dir, name: create.name.clone() };
-            (create.ino != UNNUMBERED).then_some((create.ino, place))
+            let ino = create.ino;
+            let (place, at) = match self.overtaken.get(&ino) {
+                Some(Notice::Moved { place, rank, .. }) => (place.clone(), Some(*rank)),
+                Some(Notice::Unlinked { rank, .. }) => (Place::Orphan { rank: *rank }, None),
+                Some(
+                    Notice::Expect { .. }
+                    | Notice::Pinned { .. }
+                    | Notice::Changed { .. }
+                    | Notice::ChangedAtHome { .. },
+                )
+                | None => (Place::Entry { dir: create.dir, name: create.name.clone() }, None),
+            };
+            (ino != UNNUMBERED).then_some((*id, Target { ino, place }, at))
         })
     }
 }

@@ -50,9 +50,16 @@ pub enum ToMds {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PinClaim {
     pub target: Target,
-    /// The latest request whose answer has named it. `None`: the answer of the one that makes it has
-    /// not come. If it was made, it stays pinned until that is answered.
-    pub latest: Option<RequestId>,
+    pub by: PinnedBy,
+}
+
+/// By which request a client refers to an inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PinnedBy {
+    /// The latest one whose answer has named it.
+    Answered(RequestId),
+    /// The one that makes it, whose answer has not come. If it was carried out, the inode is pinned.
+    Unanswered(RequestId),
 }
 
 /// Rank → client. Variants are encoded by position: append only.

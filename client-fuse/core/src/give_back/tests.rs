@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use common::error::FsError;
 use common::wire::reply::{Answer, Found, Outcome};
-use common::wire::session::{Notice, ToMds};
+use common::wire::session::{Notice, PinClaim, PinnedBy, ToMds};
 
 use super::*;
-use crate::fixture::{Fixture, R0, R1, attr, dir_here, file, here, name};
+use crate::fixture::{Fixture, R0, R1, attr, create, dir_here, file, here, name};
 use crate::input::{Call, References, Signal};
 
 const SOON: Duration = Duration::from_millis(50);
@@ -166,7 +166,8 @@ fn claims_name_what_is_held_and_not_what_is_on_its_way_back() {
     world.break_link(R1);
     world.pass(SOON);
     let target = Target { ino: Ino(21), ..at(10, "g") };
-    let claim = ToMds::Claim { pins: vec![PinClaim { target, latest: Some(RequestId(4)) }] };
+    let claim =
+        ToMds::Claim { pins: vec![PinClaim { target, by: PinnedBy::Answered(RequestId(4)) }] };
     assert!(world.sent.contains(&(R1, claim)), "{:?}", world.sent);
     let (_, again) = world.request();
     assert_eq!((again.id, items(again.op)), (lost.id, items(lost.op)));
@@ -178,8 +179,8 @@ fn a_name_is_claimed_at_every_rank() {
     let mut world = with_file();
     world.break_link(R0);
     world.pass(SOON);
-    let latest = Some(RequestId(3));
-    let claim = ToMds::Claim { pins: vec![PinClaim { target: at(10, "f"), latest }] };
+    let by = PinnedBy::Answered(RequestId(3));
+    let claim = ToMds::Claim { pins: vec![PinClaim { target: at(10, "f"), by }] };
     assert!(world.sent.contains(&(R0, claim)), "{:?}", world.sent);
 }
 
@@ -191,6 +192,27 @@ fn a_hard_link_is_claimed_at_its_home() {
     world.break_link(R0);
     world.pass(SOON);
     let target = Target { ino: F, place: Place::Home };
-    let claim = ToMds::Claim { pins: vec![PinClaim { target, latest: Some(RequestId(1)) }] };
+    let claim =
+        ToMds::Claim { pins: vec![PinClaim { target, by: PinnedBy::Answered(RequestId(1)) }] };
     assert!(world.sent.contains(&(R0, claim)), "{:?}", world.sent);
+}
+
+/// Its answer was lost; somebody has moved it since, which we were told before.
+#[test]
+fn what_we_may_have_made_is_claimed_where_it_is() {
+    let mut world = Fixture::new();
+    world.call(create(1, "f"));
+    let (_, request) = world.request();
+    let Op::Create(op) = &request.op else { panic!("{request:?}") };
+    let (ino, by) = (op.ino, PinnedBy::Unanswered(request.id));
+    for place in [at(1, "f").place, at(1, "g").place] {
+        world.sent.clear();
+        world.break_link(R0);
+        world.pass(SOON);
+        let target = Target { ino, place };
+        let claim = ToMds::Claim { pins: vec![PinClaim { target, by }] };
+        assert!(world.sent.contains(&(R0, claim)), "{:?}", world.sent);
+        let place = at(1, "g").place;
+        world.notice(R0, 1, Notice::Moved { ino, place, rank: R0, moves: 1 });
+    }
 }

@@ -7,7 +7,7 @@ use common::limit::{INO_RANGE_LOW, LEASE_RENEW};
 use common::mds_map::RankState;
 use common::time::Now;
 use common::wire::request::Op;
-use common::wire::session::{Notice, Opened, PinClaim, SessionAge, ToClient, ToMds};
+use common::wire::session::{Notice, Opened, PinClaim, PinnedBy, SessionAge, ToClient, ToMds};
 
 use super::Mds;
 use crate::effect::{Effect, Effects};
@@ -72,8 +72,7 @@ struct Claims {
 #[derive(Clone, Copy, Debug, Hash)]
 struct Claimed {
     dir: Option<Ino>,
-    /// `None`: the client does not know yet whether it pins it.
-    latest: Option<RequestId>,
+    by: PinnedBy,
 }
 
 impl Clients {
@@ -308,7 +307,7 @@ impl Mds {
 
     /// What lies elsewhere is counted elsewhere: the client did not hear that its region moved.
     fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>, out: &mut Effects) {
-        for PinClaim { target, latest } in pins {
+        for PinClaim { target, by } in pins {
             let place = match self.own.sessions.untold_place(client, target.ino) {
                 // The other rank has kept its pin.
                 Some((_, rank)) if rank != self.params.me => continue,
@@ -329,7 +328,7 @@ impl Mds {
                 _ if mutated!(self.params, ClaimDropped) => {}
                 Some(Ok(Access::Granted { .. } | Access::Frozen { .. }) | Err(_)) | None => {
                     let claims = self.clients.claims.entry(client).or_default();
-                    claims.made.insert(target.ino, Claimed { dir, latest });
+                    claims.made.insert(target.ino, Claimed { dir, by });
                 }
             }
         }
@@ -384,7 +383,16 @@ impl Mds {
             }
         }
         for (ino, claimed) in made {
-            if let Some(latest) = claimed.latest {
+            let latest = match claimed.by {
+                PinnedBy::Answered(latest) => Some(latest),
+                // What was carried out has pinned it then, as the journal does not say.
+                PinnedBy::Unanswered(id) => self
+                    .own
+                    .sessions
+                    .get(client)
+                    .and_then(|session| session.has_completed(id).then_some(id)),
+            };
+            if let Some(latest) = latest {
                 self.take_claim(client, (ino, claimed.dir), latest);
             }
         }

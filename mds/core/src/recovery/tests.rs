@@ -10,7 +10,7 @@ use common::wire::reply::{Answer, Found, Outcome};
 use common::wire::request::{
     Create, Forget, IfExists, Node, Op, Place, Rename, RenameMode, Request, Target,
 };
-use common::wire::session::{PinClaim, SessionAge, ToClient, ToMds};
+use common::wire::session::{PinClaim, PinnedBy, SessionAge, ToClient, ToMds};
 
 use super::*;
 use crate::cluster_fixture::{Cluster, D1, D2, R1, R2};
@@ -89,8 +89,8 @@ fn a_file_without_a_name_waits_for_everybody_who_may_hold_it() {
     fixture.say(A, conn(A, 1), ToMds::ReplayDone);
     assert_eq!(fixture.purges, []);
     open(&mut fixture, B);
-    let latest = Some(common::id::RequestId(1));
-    let pins = vec![PinClaim { target, latest }];
+    let by = PinnedBy::Answered(common::id::RequestId(1));
+    let pins = vec![PinClaim { target, by }];
     for msg in [ToMds::Claim { pins }, ToMds::ClaimsDone, ToMds::ReplayDone] {
         fixture.say(B, conn(B, 1), msg);
     }
@@ -100,6 +100,28 @@ fn a_file_without_a_name_waits_for_everybody_who_may_hold_it() {
     let items = vec![Forget { ino: file, dir: None, below: common::id::RequestId(u64::MAX) }];
     fixture.ask(B, Op::Forget { items });
     assert_eq!(fixture.purges, [file]);
+}
+
+/// Power was lost before its answer went out, and with it who holds it; but not the file.
+#[test]
+fn what_was_made_is_held_by_who_has_not_heard_of_it() {
+    let mut fixture = Fixture::new();
+    let (file, other) = (fixture.create(A, Ino::ROOT, "f"), fixture.create(B, Ino::ROOT, "g"));
+    let made = fixture.mds.holdings().sessions.get(A).and_then(|it| it.completed().iter().last());
+    let made = made.expect("a file is made by a request");
+    let mut fixture = reconnecting(fixture);
+    open(&mut fixture, A);
+    let claim = |ino, text, id| {
+        let target = Target { ino, place: Place::Entry { dir: Ino::ROOT, name: name(text) } };
+        PinClaim { target, by: PinnedBy::Unanswered(id) }
+    };
+    let never = common::id::RequestId(made.0 + 100);
+    let pins = vec![claim(file, "f", made), claim(other, "g", never)];
+    for msg in [ToMds::Claim { pins }, ToMds::ClaimsDone, ToMds::ReplayDone] {
+        fixture.say(A, conn(A, 1), msg);
+    }
+    let pins = &fixture.mds.holdings().pins;
+    assert!(pins.is_pinned_by(file, A) && !pins.is_pinned_by(other, A));
 }
 
 /// Both hold a file without a name. One comes back and says so.
@@ -117,7 +139,8 @@ fn who_does_not_come_loses_what_it_held() {
     let mut fixture = reconnecting(fixture);
     open(&mut fixture, A);
     let target = Target { ino: kept, place: Place::Orphan { rank: Rank(0) } };
-    let pins = vec![PinClaim { target, latest: Some(common::id::RequestId(1)) }];
+    let by = PinnedBy::Answered(common::id::RequestId(1));
+    let pins = vec![PinClaim { target, by }];
     for msg in [ToMds::Claim { pins }, ToMds::ClaimsDone, ToMds::ReplayDone] {
         fixture.say(A, conn(A, 1), msg);
     }

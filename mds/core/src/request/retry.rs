@@ -72,9 +72,12 @@ fn created(cx: &mut Cx<'_>, client: ClientId, request: &Request, create: &Create
             let parent = is_there(cx.dir(create.dir))?.cloned();
             let parent = parent.unwrap_or_else(|| Namespace::root(request.at));
             let attr = create::new_inode(create, &parent, request)?.attr;
-            // Where it is by now is known if somebody pins it, and must not be forgotten.
-            let dir = cx.own.pins.dir_of(create.ino);
-            target::pin(cx, client, &attr, dir)?;
+            // Where it is by now is known if somebody pins it. If nobody does it is gone, or elsewhere, and
+            // there it is pinned for whoever made it.
+            if cx.own.pins.is_pinned(create.ino) {
+                let dir = cx.own.pins.dir_of(create.ino);
+                target::pin(cx, client, &attr, dir)?;
+            }
             Ok(Answer::Found(Found::Here(attr)))
         }
         Some(answer) => Ok(answer),

@@ -3,7 +3,7 @@
 use common::error::FsError;
 use common::id::{Ino, Rank};
 use common::wire::reply::{Answer, Found, Outcome};
-use common::wire::request::{Op, Place, RenameMode, Target};
+use common::wire::request::{Create, IfExists, Node, Op, Place, RenameMode, Target};
 use common::wire::session::{Notice, ToMds};
 
 use crate::cluster_fixture::{Cluster, D0, D1, D2, R0, R1, R2};
@@ -511,4 +511,25 @@ fn who_is_answered_finds_it_done_everywhere() {
     let set = common::attr::SetAttr { mode: Some(0o700), ..Default::default() };
     let setattr = cluster.send(R1, A, Op::Setattr { target: Target::dir(D1), set }).id;
     assert_eq!(cluster.reply(R1, A, setattr), Some(Outcome::Gone { ino: D1 }));
+}
+
+/// The answer was lost. Who made the file refers to it where it is by now.
+#[test]
+fn what_was_made_and_moved_to_another_rank_is_not_pinned_here_when_that_is_answered() {
+    let mut cluster = Cluster::new();
+    let ino = cluster.at(R0).new_ino(A);
+    let (dir, existing) = (D0, IfExists::Refuse);
+    let (mode, umask) = (0o644, 0);
+    let create = Create { dir, name: name("f"), ino, node: Node::File, mode, umask, existing };
+    let request = cluster.send(R0, A, Op::Create(create));
+    cluster.run();
+    assert_renamed(&cluster.ask(R1, B, mv((D0, "f"), (D1, "f"), R0, RenameMode::Replace)), R1);
+    assert!(cluster.at(R1).mds.holdings().pins.is_pinned_by(ino, A));
+
+    let first = cluster.reply(R0, A, request.id);
+    cluster.at(R0).say(A, conn(A, 1), ToMds::Request(request.clone()));
+    cluster.run();
+    assert_eq!(cluster.reply(R0, A, request.id), first);
+    assert!(matches!(first, Some(Outcome::Done(_))));
+    assert!(!cluster.at(R0).mds.holdings().pins.is_pinned(ino));
 }

@@ -3,7 +3,7 @@
 use common::id::{DirFragId, Epoch, Incarnation, Ino, Nonce, RequestId};
 use common::migration::{EndReason, MigrationOutcome};
 use common::wire::admin::{AdminError, AdminReply, AdminRequest, Settlement};
-use common::wire::session::{PinClaim, ToMds};
+use common::wire::session::{PinClaim, PinnedBy, ToMds};
 
 use crate::cluster_fixture::D1;
 use crate::fixture::{A, conn, in_entry};
@@ -504,7 +504,7 @@ fn what_clients_claim_of_a_region_that_is_about_to_come_is_not_counted() {
     importer.say(
         A,
         conn(A, 9),
-        ToMds::Claim { pins: vec![PinClaim { target, latest: Some(RequestId(1)) }] },
+        ToMds::Claim { pins: vec![PinClaim { target, by: PinnedBy::Answered(RequestId(1)) }] },
     );
     importer.say(A, conn(A, 9), ToMds::ClaimsDone);
     importer.say(A, conn(A, 9), ToMds::ReplayDone);
