@@ -445,7 +445,7 @@ impl Pending {
     /// Somebody else did something to a file before we were told that it was made.
     pub(crate) fn noticed(&mut self, notice: &Notice) {
         let (Notice::Moved { ino, .. } | Notice::Unlinked { ino, .. }) = notice else { return };
-        if self.makes().any(|(made, _)| made == *ino) {
+        if self.makes().any(|(_, made, _)| made.ino == *ino) {
             self.overtaken.insert(*ino, notice.clone());
         }
     }
@@ -459,13 +459,7 @@ impl Pending {
             let (place, at) = match self.overtaken.get(&ino) {
                 Some(Notice::Moved { place, rank, .. }) => (place.clone(), Some(*rank)),
                 Some(Notice::Unlinked { rank, .. }) => (Place::Orphan { rank: *rank }, None),
-                Some(
-                    Notice::Expect { .. }
-                    | Notice::Pinned { .. }
-                    | Notice::Changed { .. }
-                    | Notice::ChangedAtHome { .. },
-                )
-                | None => (Place::Entry { dir: create.dir, name: create.name.clone() }, None),
+                Some(Notice::Expect { .. } | Notice::Pinned { .. }) | None => (Place::Entry { dir: create.dir, name: create.name.clone() }, None),
             };
             (ino != UNNUMBERED).then_some((*id, Target { ino, place }, at))
         })

@@ -6,7 +6,7 @@ use common::id::{ClientId, DirFragId, Ino, Rank, RequestId};
 use common::limit::{INO_RANGE_LOW, LEASE_RENEW};
 use common::mds_map::RankState;
 use common::time::Now;
-use common::wire::request::Op;
+use common::wire::request::{Op, Place};
 use common::wire::session::{Notice, Opened, PinClaim, PinnedBy, SessionAge, ToClient, ToMds};
 
 use super::Mds;
@@ -309,6 +309,10 @@ impl Mds {
     fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>, out: &mut Effects) {
         for PinClaim { target, by } in pins {
             let place = match self.own.sessions.untold_place(client, target.ino) {
+                // It may not have heard that the last name went, and the name's directory may be elsewhere.
+                _ if self.own.namespace.orphan(target.ino).is_some() => {
+                    Place::Orphan { rank: self.params.me }
+                }
                 // The other rank has kept its pin.
                 Some((_, rank)) if rank != self.params.me => continue,
                 Some((place, _)) => place.clone(),

@@ -1,13 +1,13 @@
 //! Sessions of clients that are known from another rank.
 
-use common::id::{ClientId, Ino, Rank};
+use common::id::{ClientId, Ino, Rank, RequestId};
 use common::limit::{LEASE, LEASE_RENEW};
 use common::wire::admin::AdminRequest;
 use common::wire::request::Op;
-use common::wire::session::{Notice, ToClient};
+use common::wire::session::{Notice, PinClaim, PinnedBy, ToClient, ToMds};
 
 use crate::cluster_fixture::{Cluster, D1, R1, R2};
-use crate::fixture::{A, conn, name};
+use crate::fixture::{A, conn, in_entry, name};
 use crate::input::{AdminId, Input};
 use crate::timer::Timer;
 
@@ -136,4 +136,27 @@ fn who_has_been_here_is_missed_although_another_rank_is_away() {
     cluster.kill(R1);
     a_lease_passes(&mut cluster, R2);
     assert!(!has_session(&mut cluster, R2));
+}
+
+/// Its last name went, of which C has not heard, and then the directory to another rank.
+#[test]
+fn an_orphan_is_claimed_by_the_name_it_had() {
+    let mut cluster = Cluster::new();
+    let dir = cluster.at(R1).mkdir(A, D1, "a");
+    cluster.at(R1).connect(C, conn(C, 1));
+    let file = cluster.at(R1).create(C, dir, "f");
+    cluster.silent.insert(C);
+    cluster.send(R1, A, Op::Unlink { dir, name: name("f") });
+    let request = AdminRequest::Export { dir, to: R2 };
+    cluster.at(R1).input(Input::Admin { id: AdminId(1), request });
+    cluster.run();
+    let target = in_entry(file, dir, "f");
+    let by = PinnedBy::Answered(RequestId(1));
+    let open = ToMds::Open { client: C, oldest: RequestId(0) };
+    let claim = ToMds::Claim { pins: vec![PinClaim { target, by }] };
+    for msg in [open, claim, ToMds::ClaimsDone, ToMds::ReplayDone] {
+        cluster.at(R1).say(C, conn(C, 2), msg);
+    }
+    assert!(cluster.at(R1).mds.holdings().pins.is_pinned_by(file, C));
+    assert_eq!(cluster.at(R1).purges, []);
 }
