@@ -459,7 +459,9 @@ impl Pending {
             let (place, at) = match self.overtaken.get(&ino) {
                 Some(Notice::Moved { place, rank, .. }) => (place.clone(), Some(*rank)),
                 Some(Notice::Unlinked { rank, .. }) => (Place::Orphan { rank: *rank }, None),
-                Some(Notice::Expect { .. } | Notice::Pinned { .. }) | None => (Place::Entry { dir: create.dir, name: create.name.clone() }, None),
+                Some(Notice::Expect { .. } | Notice::Pinned { .. }) | None => {
+                    (Place::Entry { dir: create.dir, name: create.name.clone() }, None)
+                }
             };
             (ino != UNNUMBERED).then_some((*id, Target { ino, place }, at))
         })
