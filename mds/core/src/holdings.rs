@@ -83,6 +83,20 @@ impl Holdings {
         seq
     }
 
+    /// Adjacent subtrees of this rank become one, for good: on record the base would outlive that the
+    /// region above is given away.
+    pub fn merge(&mut self, base: DirFragId, out: &mut Effects) {
+        match self.subtrees.merge(base, &self.namespace) {
+            Ok(true) => {
+                self.checkpoint(out);
+            }
+            Ok(false) => {}
+            Err(_) => {
+                tracing::debug!(%base, "stays a subtree of its own: its surroundings are not cached");
+            }
+        }
+    }
+
     /// Makes what this rank knows of authority durable, as it is now.
     pub fn journal_subtrees(&mut self, out: &mut Effects) {
         self.checkpoint(out);
