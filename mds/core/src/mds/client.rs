@@ -308,10 +308,14 @@ impl Mds {
     /// What lies elsewhere is counted elsewhere: the client did not hear that its region moved.
     fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>, out: &mut Effects) {
         for PinClaim { target, by } in pins {
+            let orphaned = Place::Orphan { rank: self.params.me };
             let place = match self.own.sessions.untold_place(client, target.ino) {
                 // It may not have heard that the last name went, and the name's directory may be elsewhere.
                 _ if self.own.namespace.orphan(target.ino).is_some() => {
-                    Place::Orphan { rank: self.params.me }
+                    if target.place != orphaned {
+                        self.tell_unlinked(client, target.ino, out);
+                    }
+                    orphaned
                 }
                 // The other rank has kept its pin.
                 Some((_, rank)) if rank != self.params.me => continue,
@@ -336,6 +340,14 @@ impl Mds {
                 }
             }
         }
+    }
+
+    /// A client's session may have ended, and with it what was still to be told. It would give back what
+    /// it holds to where it believes it to be.
+    fn tell_unlinked(&mut self, client: ClientId, ino: Ino, out: &mut Effects) {
+        let tell = Tell::Durable(self.own.advance());
+        let notice = Notice::Unlinked { ino, rank: self.params.me };
+        let _ends_again_with_the_session = self.own.sessions.notify(client, notice, tell, out);
     }
 
     /// Looks again at claims: the directory may not have been cached, or have moved since.

@@ -3,7 +3,7 @@
 use common::id::{ClientId, Ino, Rank, RequestId};
 use common::limit::{LEASE, LEASE_RENEW};
 use common::wire::admin::AdminRequest;
-use common::wire::request::Op;
+use common::wire::request::{Op, Place, Target};
 use common::wire::session::{Notice, PinClaim, PinnedBy, ToClient, ToMds};
 
 use crate::cluster_fixture::{Cluster, D1, R1, R2};
@@ -159,4 +159,35 @@ fn an_orphan_is_claimed_by_the_name_it_had() {
     }
     assert!(cluster.at(R1).mds.holdings().pins.is_pinned_by(file, C));
     assert_eq!(cluster.at(R1).purges, []);
+}
+
+/// Its session ended before it heard that the name went. It would give the file back to where the
+/// directory is by now.
+#[test]
+fn who_claims_an_orphan_by_its_name_is_told_that_it_is_one() {
+    let mut cluster = Cluster::new();
+    let dir = cluster.at(R1).mkdir(A, D1, "a");
+    let file = cluster.at(R1).create(A, dir, "f");
+    cluster.ask(R1, A, Op::Unlink { dir, name: name("f") });
+    let claim = |place| ToMds::Claim {
+        pins: vec![PinClaim {
+            target: Target { ino: file, place },
+            by: PinnedBy::Answered(RequestId(1)),
+        }],
+    };
+    let orphan = Place::Orphan { rank: R1 };
+    let told = |cluster: &mut Cluster, number| {
+        let told = cluster.at(R1).told(conn(C, number));
+        told.iter().any(|it| {
+            matches!(it, ToClient::Notice { notice: Notice::Unlinked { ino, rank: R1 }, .. } if *ino == file)
+        })
+    };
+    let named = in_entry(file, dir, "f").place;
+    for (number, place, is_told) in [(1, orphan, false), (2, named, true)] {
+        for msg in [ToMds::Open { client: C, oldest: RequestId(0) }, claim(place)] {
+            cluster.at(R1).say(C, conn(C, number), msg);
+            cluster.run();
+        }
+        assert_eq!(told(&mut cluster, number), is_told);
+    }
 }
