@@ -36,6 +36,12 @@ need_build() {
     need_cargo
 }
 
+# Test suites from crates.io, in versions that are known to pass.
+tools="$CARGO_TARGET_DIR/suites"
+need_suites() {
+    cargo install --quiet --locked --root "$tools" --target-dir "$CARGO_TARGET_DIR/suites/build" pjdfstest@0.2.2 fsx@0.3.2
+}
+
 build_release() {
     need_build
     cargo build --quiet --manifest-path "$repository/Cargo.toml" --release --package mds --package client-fuse

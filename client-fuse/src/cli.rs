@@ -5,6 +5,8 @@ mod bench;
 mod ca;
 mod export;
 mod guard;
+pub mod helper;
+mod install;
 mod leftovers;
 mod mds;
 mod migrations;
@@ -20,6 +22,8 @@ mod umount;
 use clap::{Parser, Subcommand};
 use common::wire::hello::Identity;
 use transport::Role;
+
+pub use mount::HasSaidWhy;
 
 use crate::cluster::Cluster;
 use crate::config::ConnectionArgs;
@@ -43,6 +47,8 @@ enum Command {
     Guard(guard::Args),
     /// Unmount it, and wait until everything is given back
     Umount(umount::Args),
+    /// Make `mount -t grovefs` and `umount` find this program
+    Install(install::Args),
     /// Certificates: make an authority, issue certificates
     #[command(subcommand)]
     Ca(ca::Command),
@@ -86,6 +92,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Mount(args) => mount::run(connection.clone(), args),
         Command::Guard(args) => guard::run(&args),
         Command::Umount(args) => umount::run(&args),
+        Command::Install(args) => install::run(&args),
         Command::Ca(command) => ca::run(&command),
         Command::Store(command) => store::run(connection, &command),
         Command::Status(args) => status::run(connection, &args),

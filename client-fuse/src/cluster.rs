@@ -17,6 +17,7 @@ use quinn::{Connection, Endpoint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 use transport::hello::{Greeted, HelloError, greet};
 use transport::{CredentialsError, DialError, EndpointError, FrameError, Role, dial};
 
@@ -37,6 +38,8 @@ pub enum ClusterError {
     Endpoint(#[from] EndpointError),
     #[error("cannot reach {whom}")]
     Dial { whom: String, source: DialError },
+    #[error("none of {} monitors answers: {}", .0.len(), in_words(.0))]
+    NoMonitor(Vec<DialError>),
     #[error("{whom} does not talk to us")]
     Hello { whom: String, source: HelloError },
     #[error("the connection to {whom} broke")]
@@ -64,6 +67,8 @@ pub struct Cluster {
     endpoint: Endpoint,
     identity: Identity,
     id: ClusterId,
+    /// The one of them that answered.
+    monitor_at: SocketAddr,
     monitor: Conversation,
     ranks: BTreeMap<Rank, Conversation>,
     map: MdsMap,
@@ -89,7 +94,7 @@ impl Cluster {
             let _context = runtime.enter();
             transport::client_endpoint(&credentials)?
         };
-        let (id, mut monitor) =
+        let (id, monitor_at, mut monitor) =
             runtime.block_on(open_monitor(&endpoint, settings, identity.clone()))?;
         let map = runtime.block_on(async {
             monitor.send(&ToMonitor::Subscribe).await?;
@@ -104,12 +109,19 @@ impl Cluster {
                 | FromMonitor::Description(_) => Err(unexpected()),
             }
         })?;
-        Ok(Self { runtime, endpoint, identity, id, monitor, ranks: BTreeMap::new(), map })
+        let ranks = BTreeMap::new();
+        Ok(Self { runtime, endpoint, identity, id, monitor_at, monitor, ranks, map })
     }
 
     #[must_use]
     pub fn id(&self) -> ClusterId {
         self.id
+    }
+
+    /// Where the monitor is that was reached.
+    #[must_use]
+    pub fn monitor_at(&self) -> SocketAddr {
+        self.monitor_at
     }
 
     #[must_use]
@@ -245,26 +257,59 @@ fn unexpected() -> ClusterError {
     ClusterError::Unexpected { whom: "the monitor".to_owned() }
 }
 
-/// Says hello to the monitor. If we were not told the cluster's id, its refusal says it: that it
-/// is the right cluster follows from its certificate.
+/// Says hello to the monitor that answers first. If we were not told the cluster's id, its refusal
+/// says it: that it is the right cluster follows from its certificate.
 async fn open_monitor(
     endpoint: &Endpoint,
     settings: &Settings,
     identity: Identity,
-) -> Result<(ClusterId, Conversation), ClusterError> {
+) -> Result<(ClusterId, SocketAddr, Conversation), ClusterError> {
+    let (addr, connection) = dial_first(endpoint, &settings.monitors).await?;
+    let whom = || format!("the monitor at {addr}");
     let mut id = settings.cluster.unwrap_or(ClusterId(0));
-    let to = (settings.monitor, Role::Mon);
-    let whom = || format!("the monitor at {}", settings.monitor);
-    let first = open(endpoint, whom(), to, &Hello::new(id, identity.clone(), None)).await;
-    match first {
+    let hello = Hello::new(id, identity.clone(), None);
+    match say_hello(whom(), connection, &hello).await {
         Err(ClusterError::Hello {
             source: HelloError::Refused(Refusal::Cluster { ours, .. }),
             ..
         }) if settings.cluster.is_none() => id = ours,
-        other => return Ok((id, other?)),
+        other => return Ok((id, addr, other?)),
     }
-    let second = open(endpoint, whom(), to, &Hello::new(id, identity, None)).await?;
-    Ok((id, second))
+    let hello = Hello::new(id, identity, None);
+    let second = open(endpoint, whom(), (addr, Role::Mon), &hello).await?;
+    Ok((id, addr, second))
+}
+
+/// All are called at once, so that one that is down costs no time.
+async fn dial_first(
+    endpoint: &Endpoint,
+    monitors: &[SocketAddr],
+) -> Result<(SocketAddr, Connection), ClusterError> {
+    let mut dials = JoinSet::new();
+    for addr in monitors.iter().copied() {
+        let endpoint = endpoint.clone();
+        dials.spawn(async move { (addr, dial(&endpoint, addr, Role::Mon).await) });
+    }
+    let mut failed = Vec::new();
+    while let Some(dialed) = dials.join_next().await {
+        match dialed.map_err(io::Error::other)? {
+            (addr, Ok(connection)) => return Ok((addr, connection)),
+            (addr, Err(source)) => failed.push((addr, source)),
+        }
+    }
+    match failed.pop() {
+        Some((addr, source)) if failed.is_empty() => {
+            Err(ClusterError::Dial { whom: format!("the monitor at {addr}"), source })
+        }
+        last => {
+            let failed = failed.into_iter().chain(last).map(|(_, source)| source);
+            Err(ClusterError::NoMonitor(failed.collect()))
+        }
+    }
+}
+
+fn in_words(errors: &[DialError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 async fn open(
@@ -277,6 +322,14 @@ async fn open(
         Ok(connection) => connection,
         Err(source) => return Err(ClusterError::Dial { whom, source }),
     };
+    say_hello(whom, connection, hello).await
+}
+
+async fn say_hello(
+    whom: String,
+    connection: Connection,
+    hello: &Hello,
+) -> Result<Conversation, ClusterError> {
     match greet(&connection, hello).await {
         Ok(greeted) => Ok(Conversation { whom, _connection: connection, greeted }),
         Err(source) => Err(ClusterError::Hello { whom, source }),

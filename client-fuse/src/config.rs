@@ -10,13 +10,14 @@ use serde::Deserialize;
 use transport::{Credentials, CredentialsError, Role};
 
 /// What every sub-command that talks to a cluster takes.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct ConnectionArgs {
     /// A TOML file with the keys `monitor`, `cluster`, `certs`, `name`, `ca`, `cert`, `key`,
     /// `data` [env: GROVE_CONFIG]
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// Where the monitor listens: HOST:PORT [env: GROVE_MONITOR]
+    /// Where monitors listen: HOST:PORT, with commas between several; the first that answers is
+    /// used [env: GROVE_MONITOR]
     #[arg(long, value_name = "HOST:PORT", global = true)]
     pub monitor: Option<String>,
     /// The cluster's id, 32 hex digits; found out if it is not given [env: GROVE_CLUSTER]
@@ -57,7 +58,8 @@ struct ClientFile {
 /// What was found, checked as far as possible without the network.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub monitor: SocketAddr,
+    /// One or more. Any that answers will do.
+    pub monitors: Vec<SocketAddr>,
     pub cluster: Option<ClusterId>,
     pub data: Option<String>,
     role: Role,
@@ -81,13 +83,28 @@ pub enum ConfigError {
     #[error("`{0}` is no cluster id; it has 32 hex digits, as `grove-mon --format` printed it")]
     Cluster(String),
     #[error(
-        "no certificates are named; use --certs DIR, GROVE_CERTS or `certs` in client.toml, or \
-         --ca, --cert and --key together"
+        "no certificates are named; use --certs DIR (of a mount, -o certs=DIR), GROVE_CERTS or \
+         `certs` in client.toml, or --ca, --cert and --key together"
     )]
     NoCertificates,
 }
 
 impl ConnectionArgs {
+    /// What is not said here is as said there.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            config: self.config.or(other.config),
+            monitor: self.monitor.or(other.monitor),
+            cluster: self.cluster.or(other.cluster),
+            certs: self.certs.or(other.certs),
+            name: self.name.or(other.name),
+            ca: self.ca.or(other.ca),
+            cert: self.cert.or(other.cert),
+            key: self.key.or(other.key),
+        }
+    }
+
     /// Puts together what flags, environment and file say. `role`: what is to be played.
     ///
     /// # Errors
@@ -98,7 +115,7 @@ impl ConnectionArgs {
         let from_env = |key: &str| env::var(key).ok().filter(|text| !text.is_empty());
 
         let monitor = self.monitor.clone().or_else(|| from_env("GROVE_MONITOR")).or(file.monitor);
-        let monitor = address(&monitor.ok_or(ConfigError::NoMonitor)?)?;
+        let monitors = addresses(&monitor.ok_or(ConfigError::NoMonitor)?)?;
         let cluster = self.cluster.clone().or_else(|| from_env("GROVE_CLUSTER")).or(file.cluster);
         let cluster =
             cluster.map(|text| text.parse().map_err(|_| ConfigError::Cluster(text))).transpose()?;
@@ -112,7 +129,7 @@ impl ConnectionArgs {
             flag.clone().or(in_file).or_else(|| in_folder(name)).ok_or(ConfigError::NoCertificates)
         };
         Ok(Settings {
-            monitor,
+            monitors,
             cluster,
             data: from_env("GROVE_DATA").or(file.data),
             role,
@@ -142,10 +159,24 @@ fn read(path: &Path) -> Result<ClientFile, ConfigError> {
     })
 }
 
-fn address(text: &str) -> Result<SocketAddr, ConfigError> {
-    let wrong = |reason: String| ConfigError::Monitor { text: text.to_owned(), reason };
-    let mut found = text.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
-    found.next().ok_or_else(|| wrong("the name has no address".to_owned()))
+/// The addresses of all monitors of a list. One whose name is not known is like one that is down: the
+/// others will do.
+fn addresses(text: &str) -> Result<Vec<SocketAddr>, ConfigError> {
+    let (mut found, mut first_wrong) = (Vec::new(), None);
+    for monitor in text.split(',') {
+        match monitor.to_socket_addrs() {
+            Ok(addresses) => found.extend(addresses),
+            Err(error) => {
+                first_wrong.get_or_insert_with(|| (monitor.to_owned(), error.to_string()));
+            }
+        }
+    }
+    if found.is_empty() {
+        let nothing = || (text.to_owned(), "the name has no address".to_owned());
+        let (text, reason) = first_wrong.unwrap_or_else(nothing);
+        return Err(ConfigError::Monitor { text, reason });
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -166,6 +197,14 @@ mod tests {
         assert_eq!(settings.ca, Path::new("/certs/ca.pem"));
         assert_eq!(settings.cert, Path::new("/certs/client.pem"));
         assert_eq!(args().resolve(Role::Admin).unwrap().key, Path::new("/certs/admin.key"));
+    }
+
+    #[test]
+    fn of_several_monitors_those_with_an_address_are_used() {
+        let several = "nowhere,127.0.0.1:1,[::1]:2".to_owned();
+        let settings = ConnectionArgs { monitor: Some(several), ..args() }.resolve(Role::Client);
+        let addresses = ["127.0.0.1:1", "[::1]:2"].map(|text| text.parse().unwrap());
+        assert_eq!(settings.unwrap().monitors, addresses);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod listing;
 mod name_dropper;
 mod profile;
 mod reply;
+mod rooted;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -45,14 +46,14 @@ use fuser::{
 pub use kernel_caches::KernelCaches;
 pub use name_dropper::NameDropper;
 pub use profile::{Acl, Locks, Profile};
+pub use rooted::{Durability, Kernel, Root, Rooted};
 
-use crate::client::Client;
 use crate::data::DataStore;
 use crate::pool::Pool;
 
 #[derive(Debug)]
 pub struct Fuse {
-    client: Arc<Client>,
+    client: Arc<Rooted>,
     data: Arc<dyn DataStore>,
     pool: Pool,
     profile: Profile,
@@ -61,7 +62,7 @@ pub struct Fuse {
 impl Fuse {
     #[must_use]
     pub fn new(
-        client: Arc<Client>,
+        client: Arc<Rooted>,
         data: Arc<dyn DataStore>,
         pool: Pool,
         profile: Profile,
@@ -359,7 +360,7 @@ impl Filesystem for Fuse {
         offset: u64,
         reply: ReplyDirectory,
     ) {
-        let dir = Ino(ino.0);
+        let dir = self.client.ours(ino);
         let call = listing::call(dir, offset, ListDetail::Names);
         self.call(req, call, move |result, _| listing::names(dir, offset, result, reply));
     }
@@ -372,7 +373,7 @@ impl Filesystem for Fuse {
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        let (dir, client) = (Ino(ino.0), Arc::clone(&self.client));
+        let (dir, client) = (self.client.ours(ino), Arc::clone(&self.client));
         let call = listing::call(dir, offset, ListDetail::Attributes);
         self.call(req, call, move |result, ttl| {
             listing::attributes(&client, (dir, offset), result, ttl, reply);

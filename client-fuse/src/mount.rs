@@ -5,7 +5,11 @@ pub mod guard;
 pub mod options;
 pub mod presence;
 pub mod process;
+pub mod remount;
+mod root;
+pub mod source;
 pub mod table;
+pub mod users;
 
 use std::fs::File;
 use std::io;
@@ -15,9 +19,9 @@ use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread;
 use std::time::Duration;
 
-use client_core::{Call, Done, Input, Params};
+use client_core::{Call, Input, Params};
 use common::error::FsError;
-use common::id::{ClientId, Ino, Rank};
+use common::id::{ClientId, ClusterId};
 use common::wire::hello::Identity;
 use common::wire::request::Caller;
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
@@ -30,16 +34,15 @@ use crate::client::{Client, DIALS_MAX};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::Settings;
 use crate::data::{DataStore, FileStore, OpenError};
-use crate::fuse::{Fuse, KernelCaches, NameDropper, Profile};
+use crate::fuse::{Fuse, Kernel, KernelCaches, NameDropper, Root, Rooted};
 use crate::mount::guard::Guard;
 use crate::mount::options::Options;
 use crate::mount::presence::Presence;
+use crate::mount::source::Source;
 use crate::pool::Pool;
 use crate::transport::{Parties, Transport};
 use crate::watcher;
 
-/// How long a mount waits for the root's authority to answer.
-const FIRST_ANSWER: Duration = Duration::from_secs(30);
 /// How long the end of a mount waits for everything to be durable.
 const LAST_SYNC: Duration = Duration::from_secs(5);
 /// Threads for the data store.
@@ -66,8 +69,16 @@ pub enum MountError {
     Credentials(#[from] CredentialsError),
     #[error("rank 0 does not answer (it is `{state}`); `grove status` shows the cluster")]
     NoAnswer { state: &'static str },
-    #[error("the root directory cannot be read: {0}")]
-    Root(FsError),
+    #[error("there is no `{0}` in the file system; mount what is above it, and make it there")]
+    NoSource(String),
+    #[error("`{0}` is not a directory; only directories can be mounted")]
+    SourceNotDirectory(String),
+    #[error("`{0}` is a symbolic link, which is not followed; name the directory it leads to")]
+    SourceIsLink(String),
+    #[error("the directory `{path}` cannot be read: {reason}")]
+    Root { path: String, reason: FsError },
+    #[error("nobody answers for `{0}`; `grove status` shows the cluster")]
+    NoAnswerFor(String),
     #[error("cannot start: {0}")]
     Start(io::Error),
     #[error("the kernel refuses the mount: {0}; is the fuse module loaded, and are you root?")]
@@ -86,6 +97,70 @@ pub struct Mount {
     guard: Option<Guard>,
 }
 
+/// Everything a mount needs but the kernel's part.
+struct Ready {
+    cluster: ClusterId,
+    id: ClientId,
+    client: Arc<Client>,
+    transport: Transport,
+    data: Arc<dyn DataStore>,
+    root: Root,
+}
+
+impl Ready {
+    /// Reaches the cluster, and finds the directory that is to be mounted.
+    fn reach(settings: &Settings, options: &Options, source: &Source) -> Result<Self, MountError> {
+        let id = ClientId(random_number().map_err(MountError::Start)?);
+        let (data, parties, map) = {
+            let mut cluster = Cluster::connect(settings, Identity::Client(id))?;
+            bury_the_dead(&mut cluster);
+            let address = options.data.as_ref().or(settings.data.as_ref());
+            let address = address.ok_or(MountError::NoDataStore)?;
+            let data: Arc<dyn DataStore> = Arc::new(FileStore::open(address, cluster.map())?);
+            let monitor = cluster.monitor_at();
+            let parties = Parties { cluster: cluster.id(), client: id, monitor };
+            (data, parties, cluster.map().clone())
+        };
+        let cluster = parties.cluster;
+        let (dials, orders) = mpsc::channel(DIALS_MAX);
+        let client = Arc::new(Client::new(Params { client: id }, dials, Some(Arc::clone(&data))));
+        let transport =
+            Transport::start(settings.credentials()?, parties, Arc::clone(&client), orders)
+                .map_err(MountError::Start)?;
+        client.handle(Input::Map(map));
+        watcher::start(Arc::downgrade(&client)).map_err(MountError::Start)?;
+        match root::find(&client, &source.path) {
+            Ok(root) => Ok(Self { cluster, id, client, transport, data, root }),
+            Err(error) => {
+                part(&client, transport);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Gives everything back: a rank that did not hear of it would keep files for us until a lease ends.
+fn part(client: &Client, transport: Transport) {
+    client.handle(Input::Close);
+    transport.stop();
+}
+
+/// Whether it could be mounted, as far as that is known without doing so.
+///
+/// # Errors
+/// See [`Mount::start`].
+pub fn check(
+    settings: &Settings,
+    options: &Options,
+    source: &Source,
+    mountpoint: &Path,
+) -> Result<(), MountError> {
+    check_mountpoint(mountpoint, Dead::Stays)?;
+    let ready = Ready::reach(settings, options, source)?;
+    part(&ready.client, ready.transport);
+    Ok(())
+}
+
 impl Mount {
     /// Checks everything that can be checked, then mounts. It is usable when this returns.
     ///
@@ -94,39 +169,30 @@ impl Mount {
     pub fn start(
         settings: &Settings,
         options: &Options,
+        source: &Source,
         mountpoint: &Path,
     ) -> Result<Self, MountError> {
-        let mountpoint = check_mountpoint(mountpoint)?;
-        let id = ClientId(random_number().map_err(MountError::Start)?);
-        let (data, parties, map) = {
-            let mut cluster = Cluster::connect(settings, Identity::Client(id))?;
-            bury_the_dead(&mut cluster);
-            let address = options.data.as_ref().or(settings.data.as_ref());
-            let address = address.ok_or(MountError::NoDataStore)?;
-            let data: Arc<dyn DataStore> = Arc::new(FileStore::open(address, cluster.map())?);
-            let parties = Parties { cluster: cluster.id(), client: id, monitor: settings.monitor };
-            (data, parties, cluster.map().clone())
-        };
-        let whose = parties.cluster;
-        let (dials, orders) = mpsc::channel(DIALS_MAX);
-        let client = Arc::new(Client::new(Params { client: id }, dials, Some(Arc::clone(&data))));
-        let transport =
-            Transport::start(settings.credentials()?, parties, Arc::clone(&client), orders)
-                .map_err(MountError::Start)?;
-        client.handle(Input::Map(map));
-        watcher::start(Arc::downgrade(&client)).map_err(MountError::Start)?;
+        let mountpoint = check_mountpoint(mountpoint, Dead::Goes)?;
+        let ready = Ready::reach(settings, options, source)?;
         let pool = Pool::new(POOL_THREADS).map_err(MountError::Start)?;
-        ask_for_root(&client)?;
-
-        let profile = options.profile;
-        let session = mount(&mountpoint, Arc::clone(&client), data, pool, (profile, options))?;
-        let dropper = NameDropper::start(session.notifier()).map_err(MountError::Start)?;
-        client.drop_names_with(dropper);
-        let caches = KernelCaches::start(session.notifier(), &Arc::downgrade(&client));
+        let Ready { cluster, id, client, transport, data, root } = ready;
+        let rooted = Rooted::new(Arc::clone(&client), root, options.durability);
+        let fuse = Fuse::new(Arc::new(rooted), data, pool, options.profile);
+        let session = match mount(&mountpoint, fuse, source, options) {
+            Ok(session) => session,
+            Err(error) => {
+                part(&client, transport);
+                return Err(error);
+            }
+        };
+        let kernel = Kernel::new(session.notifier(), root);
+        let dropper = NameDropper::start(kernel.clone());
+        client.drop_names_with(dropper.map_err(MountError::Start)?);
+        let caches = KernelCaches::start(kernel, &Arc::downgrade(&client));
         if let Some(caches) = caches.map_err(MountError::Start)? {
             client.cache_with(caches);
         }
-        let presence = presence::show(&mountpoint, whose, id);
+        let presence = presence::show(&mountpoint, cluster, id);
         if let Err(error) = &presence {
             tracing::warn!(%error, "cannot record the mount; `grove umount` will not wait for us");
         }
@@ -155,8 +221,7 @@ impl Mount {
         // Before this process ends: the number of the mount may belong to another one by now.
         drop(guard);
         sync(&client);
-        client.handle(Input::Close);
-        transport.stop();
+        part(&client, transport);
         if let Some(presence) = presence {
             presence.done();
         }
@@ -164,13 +229,23 @@ impl Mount {
     }
 }
 
-fn check_mountpoint(path: &Path) -> Result<PathBuf, MountError> {
+/// What becomes of a mount that was killed, and is in the way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dead {
+    Goes,
+    Stays,
+}
+
+fn check_mountpoint(path: &Path, killed: Dead) -> Result<PathBuf, MountError> {
     let unusable = |reason| MountError::Mountpoint { path: path.to_owned(), reason };
     let path = table::locate(path).map_err(unusable)?;
     let unusable = |reason| MountError::Mountpoint { path: path.clone(), reason };
     while let Some(mounted) = table::find(&path).map_err(unusable)? {
         if !dead::is_dead(&mounted) {
             return Err(MountError::MountedAlready(path));
+        }
+        if killed == Dead::Stays {
+            return Ok(path);
         }
         tracing::warn!(mountpoint = %path.display(), "taking the place of a mount that was killed");
         dead::unmount_dead(&path).map_err(unusable)?;
@@ -200,34 +275,15 @@ pub(crate) fn random_number() -> io::Result<u64> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// A mount that cannot show its root is no mount.
-fn ask_for_root(client: &Arc<Client>) -> Result<(), MountError> {
-    let (sender, answer) = std_mpsc::channel();
-    let call = Call::Getattr { ino: Ino::ROOT };
-    client.call((Caller::default(), 0), call, move |result, _| {
-        let _ = sender.send(result);
-    });
-    match answer.recv_timeout(FIRST_ANSWER) {
-        Ok(Ok(Done::Attr(_))) => Ok(()),
-        Ok(Ok(_)) => Err(MountError::Root(FsError::Io)),
-        Ok(Err(error)) => Err(MountError::Root(error)),
-        Err(_) => {
-            let state = client.map().map_or("unknown", |map| map.state(Rank::ROOT).name());
-            Err(MountError::NoAnswer { state })
-        }
-    }
-}
-
 fn mount(
     mountpoint: &Path,
-    client: Arc<Client>,
-    data: Arc<dyn DataStore>,
-    pool: Pool,
-    (profile, options): (Profile, &Options),
+    fuse: Fuse,
+    source: &Source,
+    options: &Options,
 ) -> Result<BackgroundSession, MountError> {
     let mut config = Config::default();
     config.mount_options = vec![
-        MountOption::FSName("grovefs".to_owned()),
+        MountOption::FSName(source.text.to_string_lossy().into_owned()),
         MountOption::CUSTOM(format!("subtype={}", table::FILE_SYSTEM.trim_start_matches("fuse."))),
         MountOption::DefaultPermissions,
     ];
@@ -235,7 +291,6 @@ fn mount(
     config.acl = SessionACL::All;
     config.n_threads = Some(options.threads);
     config.clone_fd = true;
-    let fuse = Fuse::new(client, data, pool, profile);
     let session = Session::new(fuse, mountpoint, &config).map_err(MountError::Kernel)?;
     session.spawn().map_err(MountError::Kernel)
 }

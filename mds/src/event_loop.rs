@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use common::limit::{BEACON, TURN_INPUTS_MAX};
 use common::mds_map::MdsMap;
@@ -85,14 +84,12 @@ impl EventLoop {
     /// While the monitor does not acknowledge us we do nothing; nor does anything fall due, since
     /// those who were to prevent it could not.
     async fn hold_still(&mut self) {
-        if self.leash.is_slack() {
-            return;
-        }
+        let Some(since) = self.leash.taut_since() else { return };
         warn!("the monitor does not acknowledge this rank: it answers nobody until it does");
-        let since = Instant::now();
         self.slack().await;
-        self.timers.delay(since.elapsed());
-        info!(for_ms = since.elapsed().as_millis(), "acknowledged again");
+        let held = self.clock.monotonic().since(since);
+        self.timers.delay(held);
+        info!(for_ms = held.as_millis(), "acknowledged again");
     }
 
     /// Stands still of its own will: beacons sent meanwhile are to be signs of life.

@@ -1,6 +1,7 @@
 //! Where the event loop learns from the link to the monitor how long it may go on: two ends of
 //! [`mds_core::monitor::link::Leash`].
 
+use common::time::Monotonic;
 use mds_core::monitor::link;
 use tokio::sync::watch;
 
@@ -33,7 +34,13 @@ impl Leash {
     /// Whether the rank may go on.
     #[must_use]
     pub fn is_slack(&self) -> bool {
-        self.newest.borrow().is_slack(self.clock.monotonic())
+        self.taut_since().is_none()
+    }
+
+    /// Since when it may not.
+    #[must_use]
+    pub fn taut_since(&self) -> Option<Monotonic> {
+        self.newest.borrow().taut_since(self.clock.monotonic())
     }
 
     /// Waits until it may go on.

@@ -13,12 +13,11 @@ use rustix::fs::{XattrFlags, removexattr, setxattr};
 use rustix::io::Errno;
 
 pub(crate) use crew::{anybody_failed, longest, total, wait_for_progress, while_working};
-pub(crate) use dice::Dice;
 use model::{APPENDED, DIRS, Model, Op};
+pub(crate) use tests::cluster::dice::Dice;
 use view::{MARK, View};
 
 mod crew;
-mod dice;
 mod model;
 mod view;
 

@@ -10,6 +10,7 @@ mod load;
 mod lost_rank;
 mod malformed;
 mod migration;
+mod mounting;
 mod old_life;
 mod posix;
 mod recovery_time;

@@ -57,26 +57,54 @@ const PLACES: [(u16, u16); 4] = [(0, 0), (1, 1), (0, 1), (1, 2)];
 fn every_operation_at_one_rank_and_across_two() -> anyhow::Result<()> {
     let cluster = Cluster::start(3, "")?;
     let (mount, elsewhere) = (cluster.mount("mount")?, cluster.mount("elsewhere")?);
-    for (rank, other) in PLACES {
-        let names = [format!("at-{rank}-{other}"), format!("beside-{rank}-{other}")];
-        for (name, rank) in names.iter().zip([rank, other]) {
-            std::fs::create_dir(mount.path(name))?;
-            if rank != 0 {
-                cluster.export(&Path::new("/").join(name), rank)?;
-            }
-        }
-        for (name, check) in OPERATIONS {
-            let [dir, other_dir] = names.each_ref().map(|place| mount.path(place).join(name));
-            std::fs::create_dir(&dir)?;
-            std::fs::create_dir(&other_dir)?;
-            let dir_elsewhere = elsewhere.path(&names[0]).join(name);
-            let arena = Arena { dir, other: other_dir, dir_elsewhere };
-            check(&arena).with_context(|| format!("{name}, ranks {rank} and {other}"))?;
-        }
+    for ranks in PLACES {
+        try_all(&cluster, [mount.point(), elsewhere.point()], Path::new("/"), ranks)?;
     }
     mount.unmount()?;
     elsewhere.unmount()?;
     cluster.end()
+}
+
+#[test]
+fn every_operation_on_a_mount_of_a_directory() -> anyhow::Result<()> {
+    let cluster = Cluster::start(3, "")?;
+    let elsewhere = cluster.mount("elsewhere")?;
+    std::fs::create_dir(elsewhere.path("part"))?;
+    cluster.export(Path::new("/part"), 1)?;
+    let mount = cluster.mount_part(":/part", "mount")?;
+    for ranks in PLACES {
+        let seen = [mount.point(), &elsewhere.path("part")];
+        try_all(&cluster, seen, Path::new("/part"), ranks)?;
+    }
+    mount.unmount()?;
+    elsewhere.unmount()?;
+    cluster.end()
+}
+
+/// One directory, `within` the file system, as two mounts show it.
+fn try_all(
+    cluster: &Cluster,
+    [mount, elsewhere]: [&Path; 2],
+    within: &Path,
+    (rank, other): (u16, u16),
+) -> anyhow::Result<()> {
+    let names = [format!("at-{rank}-{other}"), format!("beside-{rank}-{other}")];
+    let inherited = if within == Path::new("/") { 0 } else { 1 };
+    for (name, rank) in names.iter().zip([rank, other]) {
+        std::fs::create_dir(mount.join(name))?;
+        if rank != inherited {
+            cluster.export(&within.join(name), rank)?;
+        }
+    }
+    for (name, check) in OPERATIONS {
+        let [dir, other_dir] = names.each_ref().map(|place| mount.join(place).join(name));
+        std::fs::create_dir(&dir)?;
+        std::fs::create_dir(&other_dir)?;
+        let dir_elsewhere = elsewhere.join(&names[0]).join(name);
+        let arena = Arena { dir, other: other_dir, dir_elsewhere };
+        check(&arena).with_context(|| format!("{name}, ranks {rank} and {other}"))?;
+    }
+    Ok(())
 }
 
 /// Whether an operation was refused like this.

@@ -17,11 +17,12 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use daemon::Daemon;
-use mount::Mount;
 use network::Network;
 use rustix::process::Signal;
 
 pub mod daemon;
+pub mod dice;
+pub mod helpers;
 pub mod log;
 pub mod mount;
 pub mod network;
@@ -402,32 +403,6 @@ impl Cluster {
         with_json.push("--json");
         let text = self.grove(&with_json)?;
         serde_json::from_str(&text).with_context(|| format!("read {text}"))
-    }
-
-    /// Mounts the file system at a new folder of that name.
-    ///
-    /// # Errors
-    /// What `grove mount` says.
-    pub fn mount(&self, name: &str) -> anyhow::Result<Mount> {
-        self.mount_with(name, &[])
-    }
-
-    /// # Errors
-    /// What `grove mount` says.
-    pub fn mount_with(&self, name: &str, options: &[&str]) -> anyhow::Result<Mount> {
-        let point = self.path(name);
-        // A mount that was killed has left it as it was, and out of reach.
-        match std::fs::create_dir(&point) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(error.into());
-            }
-            Ok(()) | Err(_) => {}
-        }
-        let mut command = self.command_at(name, &binary("grove")?)?;
-        command.args(["mount", &self.monitor]).env("GROVE_CONFIG", self.path("client.toml"));
-        command.arg(&point).args(options).arg("--log").arg(self.path(&format!("{name}.log")));
-        run(&mut command)?;
-        Ok(Mount::new(point))
     }
 
     /// Moves a directory, and waits until it is there.

@@ -181,9 +181,18 @@ impl Active {
             Answer::Symlink(target) => Next::Answer(Ok(Done::Symlink(target))),
             Answer::Xattr(value) => Next::Answer(Ok(Done::Xattr(value))),
             Answer::XattrNames(names) => Next::Answer(Ok(Done::XattrNames(names))),
-            Answer::Done | Answer::Renamed(_) => Next::Answer(Ok(Done::Nothing)),
+            Answer::Done => self.on_done(id, pending, cx),
+            Answer::Renamed(_) => Next::Answer(Ok(Done::Nothing)),
             Answer::Stats(_) | Answer::NotHere(_) => Next::Answer(Err(FsError::Io)),
         }
+    }
+
+    /// Of a link that was made before, and whose name is gone since, no more is said than that.
+    fn on_done(&mut self, id: CallId, pending: &mut Pending, cx: &mut Cx<'_>) -> Next {
+        let Call::Link { ino, .. } = self.call else { return Next::Answer(Ok(Done::Nothing)) };
+        cx.atlas.inodes.begin_completing(ino);
+        self.ask(id, Op::Getattr { target: cx.atlas.target(ino) }, pending, cx);
+        Next::Step(Step::Completing(ino))
     }
 
     /// A name stands for something. Its attributes may be with another rank.

@@ -1,6 +1,7 @@
 //! `grove export PATH RANK [--wait]`
 
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -10,13 +11,15 @@ use common::mds_map::RankState;
 use common::migration::{EndReason, MigrationOutcome, MigrationRecord};
 use common::name::Name;
 use common::wire::admin::{AdminError, Located};
+use rustix::fs::getxattr;
 
 use super::connect;
 use super::migrations::Shown;
 use super::output::{self, Format};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::ConnectionArgs;
-use crate::mount::table;
+use crate::mount::source::Source;
+use crate::mount::table::{self, Mounted};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -35,13 +38,13 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()> {
-    let names = names(&in_file_system(&args.path)?)?;
+    let from = Start::of(&args.path)?;
     let mut cluster = connect(connection)?;
     let to = Rank(args.rank);
     check_importer(&cluster, to)?;
     let shown = args.path.display();
     let (dir, from) =
-        locate(&mut cluster, &names).with_context(|| format!("cannot export {shown}"))?;
+        locate(&mut cluster, &from).with_context(|| format!("cannot export {shown}"))?;
     let id = match cluster.export(from, dir, to) {
         Err(ClusterError::RankRefuses { error: AdminError::Migration(reason), .. }) => {
             bail!("cannot export {shown}: {}", explain(reason, from, to))
@@ -69,23 +72,52 @@ pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()
     }
 }
 
-/// A path below a mountpoint of ours is taken from there, any other absolute one from the root.
-fn in_file_system(path: &Path) -> anyhow::Result<PathBuf> {
-    let mounts = table::read().context("cannot read the mount table")?;
-    let full = std::path::absolute(path).context("cannot find the current directory")?;
-    let below = mounts
-        .iter()
-        .filter(|mounted| mounted.file_system == table::FILE_SYSTEM)
-        .filter_map(|mounted| full.strip_prefix(&mounted.mountpoint).ok())
-        .min_by_key(|rest| rest.as_os_str().len());
-    match below {
-        Some(rest) => Ok(Path::new("/").join(rest)),
-        None if path.is_absolute() => Ok(path.to_owned()),
-        None => bail!(
-            "`{}` is not below a mount of GroveFS; write the path from the file system's root",
-            path.display()
-        ),
+/// Where a path begins in the file system, and how it goes on.
+struct Start {
+    dir: Ino,
+    /// Its authority, as far as is known.
+    rank: Rank,
+    names: Vec<Name>,
+}
+
+impl Start {
+    /// A path below a mountpoint of ours is taken from there, any other absolute one from the root.
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        let mounts = table::read().context("cannot read the mount table")?;
+        let full = std::path::absolute(path).context("cannot find the current directory")?;
+        let below = mounts
+            .iter()
+            .filter(|mounted| mounted.file_system == table::FILE_SYSTEM)
+            .filter_map(|mounted| Some((mounted, full.strip_prefix(&mounted.mountpoint).ok()?)))
+            .min_by_key(|(_, rest)| rest.as_os_str().len());
+        match below {
+            Some((mounted, rest)) if shows_a_part(mounted) => Self::at(&mounted.mountpoint, rest),
+            Some((_, rest)) => Self::at_root(rest),
+            None if path.is_absolute() => Self::at_root(path),
+            None => bail!(
+                "`{}` is not below a mount of GroveFS; write the path from the file system's root",
+                path.display()
+            ),
+        }
     }
+
+    fn at_root(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self { dir: Ino::ROOT, rank: Rank::ROOT, names: names(path)? })
+    }
+
+    /// What a mount shows may have another path by now than when it was mounted: it is asked.
+    fn at(mountpoint: &Path, rest: &Path) -> anyhow::Result<Self> {
+        let asked = || format!("cannot ask the mount at {}", mountpoint.display());
+        let dir = Ino(mountpoint.metadata().with_context(asked)?.ino());
+        let mut rank = [0; 16];
+        let length = getxattr(mountpoint, c"grove.dir.auth", &mut rank).with_context(asked)?;
+        let rank = std::str::from_utf8(&rank[..length]).ok().and_then(|text| text.parse().ok());
+        Ok(Self { dir, rank: Rank(rank.with_context(asked)?), names: names(rest)? })
+    }
+}
+
+fn shows_a_part(mounted: &Mounted) -> bool {
+    Source::parse(&mounted.source).is_ok_and(|source| !source.path.is_empty())
 }
 
 fn names(path: &Path) -> anyhow::Result<Vec<Name>> {
@@ -119,8 +151,9 @@ fn check_importer(cluster: &Cluster, to: Rank) -> anyhow::Result<()> {
 }
 
 /// Follows a path from rank to rank. Returns the directory and its authority.
-fn locate(cluster: &mut Cluster, names: &[Name]) -> anyhow::Result<(Ino, Rank)> {
-    let (mut dir, mut rank, mut followed) = (Ino::ROOT, Rank::ROOT, 0);
+fn locate(cluster: &mut Cluster, from: &Start) -> anyhow::Result<(Ino, Rank)> {
+    let names = &from.names;
+    let (mut dir, mut rank, mut followed) = (from.dir, from.rank, 0);
     // One question for each rank on the way, and some for what moves meanwhile.
     for _ in 0..names.len() + 16 {
         let rest = names[followed..].to_vec();

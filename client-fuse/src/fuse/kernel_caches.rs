@@ -8,7 +8,6 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -18,24 +17,22 @@ use client_core::{Input, InvalidationId};
 use common::id::Ino;
 use common::name::Name;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use fuser::{INodeNo, Notifier};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 use crate::client::Client;
+use crate::fuse::rooted::Kernel;
 
 /// Directories are shared out among so many threads.
 const THREADS: u64 = 4;
 /// A thread that waits for longer than this waits for a lock.
 const LOCKED: Duration = Duration::from_millis(1);
-/// Attributes alone, and no pages.
-const ATTRIBUTES: i64 = -1;
 
 /// A directory, and names in it.
 pub(crate) type Names = (Ino, Vec<Name>);
 
 #[derive(Debug)]
 pub struct KernelCaches {
-    kernel: Arc<Kernel>,
+    told: Arc<Told>,
     threads: Vec<Sender<Order>>,
 }
 
@@ -47,8 +44,8 @@ struct Order {
 }
 
 #[derive(Debug)]
-struct Kernel {
-    notifier: Notifier,
+struct Told {
+    kernel: Kernel,
     /// Where it is told what fuser cannot say.
     device: File,
 }
@@ -58,7 +55,7 @@ impl KernelCaches {
     ///
     /// # Errors
     /// Threads cannot be made.
-    pub fn start(notifier: Notifier, client: &Weak<Client>) -> io::Result<Option<Self>> {
+    pub fn start(kernel: Kernel, client: &Weak<Client>) -> io::Result<Option<Self>> {
         let device = match device_of_session() {
             Ok(device) => device,
             Err(error) => {
@@ -66,21 +63,21 @@ impl KernelCaches {
                 return Ok(None);
             }
         };
-        let kernel = Arc::new(Kernel { notifier, device });
-        if let Err(error) = kernel.look_up_all_again() {
+        let told = Arc::new(Told { kernel, device });
+        if let Err(error) = told.look_up_all_again() {
             tracing::info!(%error, "this kernel is older than 6.16: it keeps no names or attributes");
             return Ok(None);
         }
         let mut threads = Vec::new();
         for number in 0..THREADS {
             let (sender, orders) = unbounded();
-            let dropper = NameDropper::start(&kernel, number)?;
+            let dropper = NameDropper::start(&told, number)?;
             let client = Weak::clone(client);
             let name = format!("grove-caches-{number}");
             thread::Builder::new().name(name).spawn(move || dropper.serve(&orders, &client))?;
             threads.push(sender);
         }
-        Ok(Some(Self { kernel, threads }))
+        Ok(Some(Self { told, threads }))
     }
 
     /// Reports to the client when it is done. As many are under way as ranks wait for, and no more.
@@ -94,14 +91,14 @@ impl KernelCaches {
 
     /// Every name, and the attributes of these.
     pub(crate) fn drop_all(&self, inodes: &[Ino]) {
-        if let Err(error) = self.kernel.look_up_all_again() {
+        if let Err(error) = self.told.look_up_all_again() {
             tracing::debug!(%error, "the kernel does not drop names");
         }
-        inodes.iter().for_each(|ino| self.kernel.drop_attributes(*ino));
+        inodes.iter().for_each(|ino| self.told.drop_attributes(*ino));
     }
 }
 
-impl Kernel {
+impl Told {
     fn look_up_all_again(&self) -> io::Result<()> {
         const INC_EPOCH: i32 = 8;
         const HEADER_BYTES: u32 = 16;
@@ -114,21 +111,20 @@ impl Kernel {
 
     /// What it does not know it has not cached: errors say no more than that.
     fn drop_name(&self, dir: Ino, name: &Name) {
-        let name = OsStr::from_bytes(name.as_bytes());
-        if let Err(error) = self.notifier.inval_entry(INodeNo(dir.0), name) {
+        if let Err(error) = self.kernel.drop_name(dir, name) {
             tracing::trace!(%error, "not cached");
         }
     }
 
     fn drop_attributes(&self, ino: Ino) {
-        if let Err(error) = self.notifier.inval_inode(INodeNo(ino.0), ATTRIBUTES, 0) {
+        if let Err(error) = self.kernel.drop_attributes(ino) {
             tracing::trace!(%error, "not cached");
         }
     }
 
     /// Of a directory the listing as well.
     fn drop_directory(&self, dir: Ino) {
-        if let Err(error) = self.notifier.inval_inode(INodeNo(dir.0), 0, 0) {
+        if let Err(error) = self.kernel.drop_directory(dir) {
             tracing::trace!(%error, "not cached");
         }
     }
@@ -136,17 +132,17 @@ impl Kernel {
 
 /// A thread that may have to wait for locks.
 struct NameDropper {
-    kernel: Arc<Kernel>,
+    told: Arc<Told>,
     orders: Sender<(Names, Vec<Ino>)>,
     done: Receiver<()>,
     waits: bool,
 }
 
 impl NameDropper {
-    fn start(kernel: &Arc<Kernel>, number: u64) -> io::Result<Self> {
+    fn start(told: &Arc<Told>, number: u64) -> io::Result<Self> {
         let (orders, queue) = bounded::<(Names, Vec<Ino>)>(1);
         let (reports, done) = bounded(1);
-        let at_work = Arc::clone(kernel);
+        let at_work = Arc::clone(told);
         let name = format!("grove-names-{number}");
         thread::Builder::new().name(name).spawn(move || {
             for ((dir, names), inodes) in queue {
@@ -158,20 +154,20 @@ impl NameDropper {
                 }
             }
         })?;
-        Ok(Self { kernel: Arc::clone(kernel), orders, done, waits: false })
+        Ok(Self { told: Arc::clone(told), orders, done, waits: false })
     }
 
     fn serve(mut self, orders: &Receiver<Order>, client: &Weak<Client>) {
         for Order { id, names, inodes } in orders {
             let dropped = match names {
                 Some(names) => {
-                    self.kernel.drop_directory(names.0);
+                    self.told.drop_directory(names.0);
                     self.drop_names(names, &inodes)
                 }
                 None => false,
             };
             if !dropped {
-                inodes.iter().for_each(|ino| self.kernel.drop_attributes(*ino));
+                inodes.iter().for_each(|ino| self.told.drop_attributes(*ino));
             }
             let Some(client) = client.upgrade() else { break };
             client.handle(Input::Invalidated { id });
@@ -187,7 +183,7 @@ impl NameDropper {
             self.waits = self.done.recv_timeout(LOCKED).is_err();
         }
         if self.waits
-            && let Err(error) = self.kernel.look_up_all_again()
+            && let Err(error) = self.told.look_up_all_again()
         {
             tracing::debug!(%error, "the kernel does not drop names");
         }

@@ -12,9 +12,9 @@ use common::error::FsError;
 use common::id::Ino;
 use fuser::{Errno, FileType, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
-use crate::client::Client;
 use crate::fuse::convert::{file_attr, file_type};
 use crate::fuse::reply::{GENERATION, errno};
+use crate::fuse::rooted::Rooted;
 
 /// Entries that a buffer of 32 KiB, which is what the C library offers, can about hold.
 const NAMES_MAX: u32 = 800;
@@ -67,7 +67,7 @@ pub(super) fn names(
 
 /// The kernel refers to each entry that it is given; the core hears of that first.
 pub(super) fn attributes(
-    client: &Client,
+    client: &Rooted,
     (dir, offset): (Ino, u64),
     result: Result<Done, FsError>,
     ttl: Duration,

@@ -4,15 +4,14 @@
 //! it refers to is kept by a rank. The order blocks while any request on the directory is
 //! unanswered, so it has a thread of its own, and nothing ever waits for that.
 
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::thread;
 
 use common::id::Ino;
 use common::name::Name;
 use crossbeam_channel::{Sender, bounded};
-use fuser::{INodeNo, Notifier};
+
+use crate::fuse::rooted::Kernel;
 
 /// Names waiting. More are left to the kernel's own judgement.
 const QUEUE_MAX: usize = 16 * 1024;
@@ -25,12 +24,11 @@ pub struct NameDropper {
 impl NameDropper {
     /// # Errors
     /// The thread cannot be made.
-    pub fn start(kernel: Notifier) -> io::Result<Self> {
+    pub fn start(kernel: Kernel) -> io::Result<Self> {
         let (names, queue) = bounded::<(Ino, Name)>(QUEUE_MAX);
         thread::Builder::new().name("grove-names".to_owned()).spawn(move || {
             for (dir, name) in queue {
-                let name = OsStr::from_bytes(name.as_bytes());
-                if let Err(error) = kernel.inval_entry(INodeNo(dir.0), name) {
+                if let Err(error) = kernel.drop_name(dir, &name) {
                     tracing::debug!(%error, "the kernel does not let go of a name");
                 }
             }

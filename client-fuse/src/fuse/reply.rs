@@ -12,9 +12,9 @@ use fuser::{
     ReplyEntry, ReplyXattr,
 };
 
-use crate::client::Client;
 use crate::fuse::convert::file_attr;
 use crate::fuse::listing::some_directory;
+use crate::fuse::rooted::Rooted;
 
 /// What a name stands for that does not exist.
 const NOTHING: Ino = Ino(0);
@@ -69,7 +69,7 @@ pub(super) fn made_node(reply: ReplyEntry) -> impl OnDone {
 
 /// CREATE is answered for new files only. A name that somebody else has taken meanwhile is looked
 /// up again by the kernel, which then checks permissions and truncates as it must.
-pub(super) fn created(client: Arc<Client>, exclusive: bool, reply: ReplyCreate) -> impl OnDone {
+pub(super) fn created(client: Arc<Rooted>, exclusive: bool, reply: ReplyCreate) -> impl OnDone {
     move |result, ttl| match result {
         Ok(Done::Entry(attr)) => {
             client.refer(References::Opened { ino: attr.ino });

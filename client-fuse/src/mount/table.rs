@@ -11,10 +11,24 @@ pub const FILE_SYSTEM: &str = "fuse.grovefs";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
+    /// By which `fdinfo` names it.
+    pub id: u64,
     /// `major:minor`, which no other mount of this machine has.
     pub device: String,
     pub mountpoint: PathBuf,
     pub file_system: String,
+    /// What was given to be mounted.
+    pub source: OsString,
+    /// Of the mount and of the file system, with commas.
+    pub options: [String; 2],
+}
+
+impl Mounted {
+    /// Whether the path names the mountpoint or something below it. Nothing is asked of the mount.
+    #[must_use]
+    pub fn holds(&self, path: &Path) -> bool {
+        path.starts_with(&self.mountpoint)
+    }
 }
 
 /// # Errors
@@ -56,13 +70,21 @@ fn parse(text: &[u8]) -> Vec<Mounted> {
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
 fn parse_line(line: &[u8]) -> Option<Mounted> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let device = fields.nth(2)?;
+    let text = |field| String::from_utf8_lossy(field).into_owned();
+    let id = text(fields.next()?).parse().ok()?;
+    let device = fields.nth(1)?;
     let mountpoint = fields.nth(1)?;
-    let file_system = fields.skip_while(|field| *field != b"-").nth(1)?;
+    let of_mount = fields.next()?;
+    let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+    let file_system = fields.next()?;
+    let source = fields.next()?;
     Some(Mounted {
-        device: String::from_utf8_lossy(device).into_owned(),
+        id,
+        device: text(device),
         mountpoint: PathBuf::from(OsString::from_vec(unescape(mountpoint))),
-        file_system: String::from_utf8_lossy(file_system).into_owned(),
+        file_system: text(file_system),
+        source: OsString::from_vec(unescape(source)),
+        options: [text(of_mount), fields.next().map(text).unwrap_or_default()],
     })
 }
 
@@ -95,12 +117,16 @@ mod tests {
     #[test]
     fn a_line_is_taken_apart() {
         let line =
-            b"36 35 0:52 / /mnt/a\\040b rw,nosuid shared:1 - fuse.grovefs grovefs rw,user_id=0";
+            b"36 35 0:52 / /mnt/a\\040b rw,nosuid shared:1 - fuse.grovefs a:1:/c\\040d rw,user_id=0";
         let mounted = Mounted {
+            id: 36,
             device: "0:52".to_owned(),
             mountpoint: "/mnt/a b".into(),
             file_system: FILE_SYSTEM.to_owned(),
+            source: "a:1:/c d".into(),
+            options: ["rw,nosuid".to_owned(), "rw,user_id=0".to_owned()],
         };
+        assert!(mounted.holds("/mnt/a b/c".as_ref()) && !mounted.holds("/mnt/a bc".as_ref()));
         assert_eq!(parse(line), [mounted]);
         assert_eq!(parse(b"\n36 35\n"), []);
     }

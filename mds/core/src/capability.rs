@@ -52,6 +52,8 @@ pub struct CapabilityTable {
     suspects: BTreeMap<ClientId, Monotonic>,
     /// What has changed and is not known yet to these, who have been told.
     unheard: BTreeMap<Scope, Told>,
+    /// They begin a session, and what they had cached before that is dropped when they say so.
+    newcomers: BTreeSet<ClientId>,
     /// When those who were told have nothing cached any more, whether they have heard or not.
     told: BTreeMap<(ClientId, NoticeId), Monotonic>,
 }
@@ -66,7 +68,28 @@ impl CapabilityTable {
 
     /// What another rank has granted in a region that has come here is not known.
     pub fn suspect(&mut self, clients: impl IntoIterator<Item = ClientId>, now: Monotonic) {
-        self.suspects.extend(clients.into_iter().map(|client| (client, end(now))));
+        for client in clients {
+            self.suspects.insert(client, end(now));
+            // What it is about to say is not about this.
+            self.newcomers.remove(&client);
+        }
+    }
+
+    /// If its session is a new one it drops everything before it says what it refers to.
+    pub fn opens(&mut self, client: ClientId, new: bool) {
+        if new {
+            self.newcomers.insert(client);
+        } else {
+            self.newcomers.remove(&client);
+        }
+    }
+
+    /// It has begun its session. Returns what nobody needs to wait for any more.
+    pub fn has_begun_session(&mut self, client: ClientId) -> BTreeSet<NoticeId> {
+        match self.newcomers.remove(&client) {
+            true => self.forget_client(client),
+            false => BTreeSet::new(),
+        }
     }
 
     /// Who may have something cached, and until when.
@@ -106,6 +129,7 @@ impl CapabilityTable {
     pub fn forget_client(&mut self, client: ClientId) -> BTreeSet<NoticeId> {
         let told = self.told_to(client);
         self.suspects.remove(&client);
+        self.newcomers.remove(&client);
         self.told.retain(|(of, _), _| *of != client);
         self.hear(|(of, _)| *of == client);
         self.holders.retain(|_, holders| {

@@ -85,10 +85,34 @@ impl Holdings {
         seq
     }
 
+    /// Adjacent subtrees of this rank become one, for good: on record the base would outlive that the
+    /// region above is given away.
+    pub fn merge(&mut self, base: DirFragId, out: &mut Effects) {
+        match self.subtrees.merge(base, &self.namespace) {
+            Ok(true) => {
+                self.checkpoint(out);
+            }
+            Ok(false) => {}
+            Err(_) => {
+                tracing::debug!(%base, "stays a subtree of its own: its surroundings are not cached");
+            }
+        }
+    }
+
     /// Makes what this rank knows of authority durable, as it is now.
     pub fn journal_subtrees(&mut self, out: &mut Effects) {
         self.checkpoint(out);
         out.put(Row::Clock(self.subtrees.clock()));
+    }
+
+    /// Before something is done to an inode: clients of which it is not known what they refer to may refer
+    /// to this one. What they say when they come decides.
+    pub fn assume_held(&mut self, ino: Ino, dir: Option<Ino>) {
+        let strangers = self.sessions.strangers();
+        if !strangers.is_empty() {
+            cov_mark::hit!(who_has_not_claimed_may_hold_anything);
+            self.pins.take_over(ino, dir, &strangers);
+        }
     }
 
     /// Tells an inode's holders, and names the acknowledgements to wait for. Also whoever asked for it:

@@ -11,7 +11,7 @@ use common::wire::session::{Notice, ToClient};
 use crate::effect::Effects;
 use crate::input::ConnId;
 use crate::message::migration::TravelSession;
-use crate::row::{Change, Key, Row, StoredSession};
+use crate::row::{Change, Holders, Key, Row, StoredSession};
 use crate::{Effect, timer::Timer};
 
 mod notices;
@@ -41,6 +41,7 @@ pub struct Session {
     /// Lent, and told when durable.
     untold: Option<InoRange>,
     met: Met,
+    holds: Holds,
     /// When its lease ends.
     until: Monotonic,
     patience: Patience,
@@ -63,6 +64,15 @@ enum Met {
     /// That rank may have begun anew meanwhile: all were asked to tell it.
     Sought,
     Yes,
+}
+
+/// Whether this life knows what a client refers to here. What came with a region, or with a file, is
+/// known to the life that it came to; the next one learns it from the client, and those that were still
+/// to be told of their sessions are not waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Holds {
+    Known,
+    Unknown,
 }
 
 /// All sessions of this rank.
@@ -245,6 +255,19 @@ impl SessionTable {
         self.get(client).is_some_and(|session| session.stored.untold)
     }
 
+    /// Clients that may refer to anything here, each with a request by which it may have come.
+    #[must_use]
+    pub fn strangers(&self) -> Holders {
+        let strangers = self.sessions.iter().filter(|(_, it)| it.holds == Holds::Unknown);
+        strangers.map(|(client, it)| (*client, it.oldest)).collect()
+    }
+
+    /// It has said what it refers to. Tells whether that was not known.
+    pub fn has_claimed(&mut self, client: ClientId) -> bool {
+        let Some(session) = self.sessions.get_mut(&client) else { return false };
+        std::mem::replace(&mut session.holds, Holds::Known) == Holds::Unknown
+    }
+
     /// All other ranks are asked to tell it. False: they were asked before.
     pub fn seek(&mut self, client: ClientId) -> bool {
         let Some(session) = self.sessions.get_mut(&client) else { return false };
@@ -400,7 +423,11 @@ impl SessionTable {
     pub fn restore(&mut self, client: ClientId, stored: StoredSession) {
         let session = self.sessions.entry(client).or_insert_with(Session::new);
         session.oldest = stored.oldest;
-        session.met = if stored.untold { Met::Elsewhere } else { Met::Yes };
+        if stored.untold {
+            (session.met, session.holds) = (Met::Elsewhere, Holds::Unknown);
+        } else {
+            session.met = Met::Yes;
+        }
         session.stored = stored;
     }
 
@@ -435,6 +462,7 @@ impl Session {
             lent: Seq(0),
             untold: None,
             met: Met::NotYet,
+            holds: Holds::Known,
             until: Monotonic::default(),
             patience: Patience::First,
         }

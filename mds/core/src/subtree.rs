@@ -224,18 +224,19 @@ impl SubtreeMap {
     }
 
     /// Undoes a split where nothing tells a base from the one above it. What is being given away takes in
-    /// nothing: a copy that has been here already would leave it behind.
+    /// nothing: a copy that has been here already would leave it behind. Tells whether it did.
     ///
     /// # Errors
     /// What must be fetched first.
-    pub fn merge(&mut self, base: DirFragId, namespace: &Namespace) -> Result<(), Fetch> {
-        let Some(over) = self.base_above(base, namespace)? else { return Ok(()) };
+    pub fn merge(&mut self, base: DirFragId, namespace: &Namespace) -> Result<bool, Fetch> {
+        let Some(over) = self.base_above(base, namespace)? else { return Ok(false) };
         let (here, above) = (&self.bases[&base], &self.bases[&over]);
         let alike = here.auth == above.auth
             && here.auth == DirAuth::Sole(self.me)
             && here.freeze == Freeze::Live
             && above.freeze == Freeze::Live;
-        if alike && !here.apart && !above.apart {
+        let merges = alike && !here.apart && !above.apart;
+        if merges {
             // What was ours by this claim is not to become ours by a lower one.
             let epoch = here.epoch.max(above.epoch);
             self.bases.remove(&base);
@@ -243,7 +244,7 @@ impl SubtreeMap {
                 above.epoch = epoch;
             }
         }
-        Ok(())
+        Ok(merges)
     }
 
     /// An operation of several turns begins to work in a directory.

@@ -191,6 +191,11 @@ impl TwoPhase {
     }
 
     pub fn on_durable(&mut self, cx: &mut Cx<'_>, through: Seq) {
+        let awaited = self.taking_part.values().filter_map(Participant::awaits_durable);
+        let due: BTreeSet<Seq> = awaited.filter(|seq| *seq <= through).collect();
+        for seq in due {
+            self.wake(cx, &Wait::Durable(seq));
+        }
         for participant in self.taking_part.values_mut() {
             participant.on_durable(cx, &mut self.post, through);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::dice::Dice;
+use tests::cluster::dice::Dice;
 
 pub(super) const DIRS: u64 = 4;
 const NAMES: u64 = 12;

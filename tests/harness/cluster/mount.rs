@@ -1,4 +1,4 @@
-//! `Mount`: a mounted file system. Dropped means unmounted.
+//! `Mount`: a mounted file system, and the ways to make one. Dropped means unmounted.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{binary, run, wait_until};
+use super::{Cluster, binary, run, wait_until};
 
 #[derive(Debug)]
 pub struct Mount {
@@ -15,7 +15,7 @@ pub struct Mount {
 }
 
 impl Mount {
-    pub(super) fn new(point: PathBuf) -> Self {
+    fn new(point: PathBuf) -> Self {
         Self { point, mounted: true }
     }
 
@@ -85,6 +85,11 @@ impl Mount {
         Ok(())
     }
 
+    /// It was unmounted by other means.
+    pub fn is_unmounted(mut self) {
+        self.mounted = false;
+    }
+
     /// Unmounts, and waits until everything is given back.
     ///
     /// # Errors
@@ -96,6 +101,85 @@ impl Mount {
         wait_until("nobody uses the mount", || {
             run(Command::new(&grove).arg("umount").arg(&self.point)).map(|_| true)
         })
+    }
+}
+
+impl Cluster {
+    /// Mounts the file system at a new folder of that name.
+    ///
+    /// # Errors
+    /// What `grove mount` says.
+    pub fn mount(&self, name: &str) -> anyhow::Result<Mount> {
+        self.mount_with(name, &[])
+    }
+
+    /// # Errors
+    /// What `grove mount` says.
+    pub fn mount_with(&self, name: &str, options: &[&str]) -> anyhow::Result<Mount> {
+        self.mount_source(&self.monitor, name, options)
+    }
+
+    /// Mounts a directory of the file system. `part`: `:/PATH`.
+    ///
+    /// # Errors
+    /// What `grove mount` says.
+    pub fn mount_part(&self, part: &str, name: &str) -> anyhow::Result<Mount> {
+        self.mount_source(&format!("{}{part}", self.monitor), name, &[])
+    }
+
+    fn mount_source(&self, source: &str, name: &str, options: &[&str]) -> anyhow::Result<Mount> {
+        let point = self.mountpoint(name)?;
+        let mut command = self.command_at(name, &binary("grove")?)?;
+        command.args(["mount", source]).env("GROVE_CONFIG", self.path("client.toml"));
+        command.arg(&point).args(options).arg("--log").arg(self.path(&format!("{name}.log")));
+        run(&mut command)?;
+        Ok(Mount::new(point))
+    }
+
+    /// A folder of that name, for a mount.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn mountpoint(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let point = self.path(name);
+        match std::fs::create_dir(&point) {
+            // A mount that was killed has left it as it was, and out of reach.
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
+            Ok(()) | Err(_) => Ok(point),
+        }
+    }
+
+    /// `mount -t grovefs MONITOR…`, as root types it or systemd starts it: all it has is what `-o` says.
+    /// `part`: `:/PATH`, or nothing.
+    ///
+    /// # Errors
+    /// What `mount` says. The helpers must be there.
+    pub fn mount_as_people_do(
+        &self,
+        part: &str,
+        name: &str,
+        options: &str,
+    ) -> anyhow::Result<Mount> {
+        let point = self.mountpoint(name)?;
+        let source = format!("{}{part}", self.monitor);
+        let options = format!("{},{options}", self.options_for(name));
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "grovefs", "-o", &options]).arg(source).arg(&point);
+        run(&mut mount)?;
+        Ok(Mount::new(point))
+    }
+
+    /// What fstab says for a mount at the folder of that name.
+    #[must_use]
+    pub fn options_for(&self, name: &str) -> String {
+        let (config, log) = (self.path("client.toml"), self.path(&format!("{name}.log")));
+        format!("config={},log={}", config.display(), log.display())
+    }
+
+    /// Something that was mounted by other means, at the folder of that name.
+    #[must_use]
+    pub fn mounted_at(&self, name: &str) -> Mount {
+        Mount::new(self.path(name))
     }
 }
 

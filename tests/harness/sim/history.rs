@@ -304,11 +304,10 @@ impl State {
     }
 
     fn apply(&mut self, id: OperationId, operation: &Operation<Ino>) -> Verdict {
-        match operation.renamed(|ino| self.numbers.get(&ino).copied()) {
-            Some(operation) => self.model.apply(&operation, Sym(id.0)),
-            // Its maker's operation was undone by power loss.
-            None => Err(vec![FsError::NotFound, FsError::Stale]),
-        }
+        // Its maker's operation may have been undone by power loss.
+        let sym = |ino| Some(self.numbers.get(&ino).copied().unwrap_or(Sym::NOTHING));
+        let operation = operation.renamed(sym).expect("what is nothing has a name too");
+        self.model.apply(&operation, Sym(id.0))
     }
 
     /// What an operation may be answered here: nothing if it has not taken effect.

@@ -20,6 +20,8 @@ pub struct Sym(pub u32);
 
 impl Sym {
     pub const ROOT: Self = Self(0);
+    /// What was never made, or is undone.
+    pub const NOTHING: Self = Self(u32::MAX);
 }
 
 /// An answer, or every reason there is to refuse: which of several is named first is not prescribed.
@@ -234,16 +236,18 @@ impl Model {
     }
 
     fn link(&mut self, node: Sym, dir: Sym, name: &Name) -> Verdict {
-        let mut reasons = Vec::new();
-        let target = self.node(node)?;
+        let taken = self.child(dir, name)?.is_some();
+        let mut reasons: Vec<FsError> = taken.then_some(FsError::Exists).into_iter().collect();
+        let target = match self.node(node) {
+            Ok(target) => target,
+            // The name may be looked at first.
+            Err(gone) => return Err(reasons.into_iter().chain(gone).collect()),
+        };
         if target.kind == FileKind::Dir {
             reasons.push(FsError::NotPermitted);
         }
         if target.nlink == 0 {
             reasons.extend([FsError::NotFound, FsError::Stale]);
-        }
-        if self.child(dir, name)?.is_some() {
-            reasons.push(FsError::Exists);
         }
         if !reasons.is_empty() {
             return Err(reasons);

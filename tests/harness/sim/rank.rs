@@ -233,8 +233,10 @@ fn apart(daemon: usize) -> Duration {
 impl Process {
     /// While the monitor does not acknowledge it, it does nothing; nor does anything fall due.
     fn is_held(&mut self, now: Monotonic) -> bool {
-        if !self.leash.is_slack(now) && !mistake::ignores_leash() {
-            self.held_since.get_or_insert(now);
+        if let Some(since) = self.leash.taut_since(now)
+            && !mistake::ignores_leash()
+        {
+            self.held_since.get_or_insert(since);
             return true;
         }
         if let Some(since) = self.held_since.take() {

@@ -45,6 +45,18 @@ fn a_lookup_asks_the_home_of_a_hard_link() {
     assert_eq!(world.answer(call), Ok(Done::Entry(file(ino.0))));
 }
 
+/// Its first answer was lost, and somebody has taken the name since.
+#[test]
+fn a_link_that_was_made_asks_what_it_has_made() {
+    let mut world = Fixture::new();
+    world.look_up(1, "f", R0, Outcome::Done(Answer::Found(Found::Here(file(20)))));
+    let call = world.call(Call::Link { ino: Ino(20), dir: Ino(1), name: name("g") });
+    world.serve(R0, answer(Answer::Done));
+    let asked = world.serve(R0, answer(Answer::Attr(file(20))));
+    assert!(matches!(asked.op, Op::Getattr { .. }), "{:?}", asked.op);
+    assert_eq!(world.answer(call), Ok(Done::Entry(file(20))));
+}
+
 /// The kernel gives up what it had while it asks for the same name again.
 #[test]
 fn what_the_kernel_forgets_while_it_is_looked_up_is_found_again() {

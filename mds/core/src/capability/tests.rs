@@ -187,6 +187,33 @@ fn what_was_not_acknowledged_travels() {
     assert_eq!(cluster.reply(R2, A, sought.id), Some(Outcome::Refused(FsError::NotFound)));
 }
 
+/// It came by itself, and was not asked to drop anything; then what it has cached came after it.
+#[test]
+fn who_begins_a_session_while_a_region_comes_may_have_something_of_it() {
+    const C: ClientId = ClientId(77);
+    let mut cluster = Cluster::new();
+    let dir = cluster.at(R1).mkdir(A, D1, "a");
+    cluster.at(R1).create(A, dir, "f");
+    cluster.at(R1).connect(C, conn(C, 1));
+    let look = Op::Lookup { dir, name: name("f") };
+    assert_eq!(reply(cluster.at(R1), C, look).promise, Promise::Shared);
+    cluster.at(R2).say(C, conn(C, 1), ToMds::Open { client: C, oldest: RequestId(0) });
+    cluster.at(R2).make_durable();
+    let request = AdminRequest::Export { dir, to: R2 };
+    cluster.at(R1).input(Input::Admin { id: AdminId(1), request });
+    cluster.run();
+    for msg in [ToMds::ClaimsDone, ToMds::ReplayDone] {
+        cluster.at(R2).say(C, conn(C, 1), msg);
+    }
+    let unlinked = cluster.send(R2, A, Op::Unlink { dir, name: name("f") });
+    cluster.run();
+    assert_eq!(cluster.reply(R2, A, unlinked.id), None);
+    let told = cluster.at(R2).ack_notices(C);
+    assert!(told.contains(&changed(dir, &[("f", None)])), "{told:?}");
+    cluster.run();
+    assert!(cluster.reply(R2, A, unlinked.id).is_some());
+}
+
 /// Its session may last longer: one that came from elsewhere, of a client that cannot be told of it.
 #[test]
 fn nobody_waits_for_longer_than_something_may_be_cached() {

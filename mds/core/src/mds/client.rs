@@ -63,8 +63,6 @@ enum Replay {
 /// What a client that has just opened a connection holds.
 #[derive(Clone, Debug, Default, Hash)]
 struct Claims {
-    /// Its session began with this connection.
-    new: bool,
     /// Pinned by it before, as far as this rank knows: given back unless it is claimed. (What comes
     /// with an import afterwards, the client may not know to be here.)
     held: BTreeSet<Ino>,
@@ -254,7 +252,8 @@ impl Mds {
         self.own.sessions.repeat_notices(client, out);
         let held = self.own.pins.of(client).collect();
         self.own.pins.begin_claims(client);
-        self.clients.claims.insert(client, Claims { new, held, made: BTreeMap::new() });
+        self.clients.claims.insert(client, Claims { held, made: BTreeMap::new() });
+        self.own.capabilities.opens(client, new);
         self.set_lease(now, client, out);
     }
 
@@ -322,10 +321,14 @@ impl Mds {
     /// What lies elsewhere is counted elsewhere: the client did not hear that its region moved.
     fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>, out: &mut Effects) {
         for PinClaim { target, by } in pins {
+            let orphaned = Place::Orphan { rank: self.params.me };
             let place = match self.own.sessions.untold_place(client, target.ino) {
                 // It may not have heard that the last name went, and the name's directory may be elsewhere.
                 _ if self.own.namespace.orphan(target.ino).is_some() => {
-                    Place::Orphan { rank: self.params.me }
+                    if target.place != orphaned {
+                        self.tell_unlinked(client, target.ino, out);
+                    }
+                    orphaned
                 }
                 // The other rank has kept its pin.
                 Some((_, rank)) if rank != self.params.me => continue,
@@ -350,6 +353,14 @@ impl Mds {
                 }
             }
         }
+    }
+
+    /// A client's session may have ended, and with it what was still to be told. It would give back what
+    /// it holds to where it believes it to be.
+    fn tell_unlinked(&mut self, client: ClientId, ino: Ino, out: &mut Effects) {
+        let tell = Tell::Durable(self.own.advance());
+        let notice = Notice::Unlinked { ino, rank: self.params.me };
+        let _ends_again_with_the_session = self.own.sessions.notify(client, notice, tell, out);
     }
 
     /// Looks again at claims: the directory may not have been cached, or have moved since.
@@ -388,12 +399,13 @@ impl Mds {
     /// The client holds exactly what it has claimed, and what answers name that it has not seen yet:
     /// those it was told of since, and those that are still to come.
     fn on_claims_done(&mut self, now: Now, client: ClientId, out: &mut Effects) {
-        let Claims { new, held, made } = self.clients.claims.remove(&client).unwrap_or_default();
-        if new {
-            // What it had cached by an earlier session it has dropped before it said this.
-            for notice in self.own.capabilities.forget_client(client) {
-                self.heard(now, client, notice, out);
-            }
+        let Claims { mut held, made } = self.clients.claims.remove(&client).unwrap_or_default();
+        for notice in self.own.capabilities.has_begun_session(client) {
+            self.heard(now, client, notice, out);
+        }
+        if self.own.sessions.has_claimed(client) {
+            // Also what was assumed since.
+            held = self.own.pins.of(client).collect();
         }
         let mut unseen = self.own.pins.end_claims(client);
         unseen.extend(self.requests.unsent_pins(client));

@@ -1,9 +1,9 @@
 //! Sessions of clients that are known from another rank.
 
-use common::id::{ClientId, Rank, RequestId};
+use common::id::{ClientId, Ino, Rank, RequestId};
 use common::limit::{LEASE, LEASE_RENEW};
 use common::wire::admin::AdminRequest;
-use common::wire::request::Op;
+use common::wire::request::{Op, Place, Target};
 use common::wire::session::{Notice, PinClaim, PinnedBy, ToClient, ToMds};
 
 use crate::cluster_fixture::{Cluster, D1, R1, R2};
@@ -27,16 +27,21 @@ fn has_session(cluster: &mut Cluster, rank: Rank) -> bool {
 
 /// Rank 2 has a file that C pins, from rank 1, which has not told C of that.
 fn known_from_elsewhere() -> Cluster {
+    known_with_file().0
+}
+
+/// The same, with the directory and the file.
+fn known_with_file() -> (Cluster, Ino, Ino) {
     let mut cluster = Cluster::new();
     let dir = cluster.at(R1).mkdir(A, D1, "a");
     cluster.at(R1).connect(C, conn(C, 1));
-    cluster.at(R1).create(C, dir, "f");
+    let file = cluster.at(R1).create(C, dir, "f");
     cluster.silent.insert(C);
     let request = AdminRequest::Export { dir, to: R2 };
     cluster.at(R1).input(Input::Admin { id: AdminId(1), request });
     cluster.run();
     assert!(has_session(&mut cluster, R2));
-    cluster
+    (cluster, dir, file)
 }
 
 #[test]
@@ -78,6 +83,22 @@ fn who_was_not_told_of_its_session_is_not_expected_back_in_time() {
     cluster.run();
     cluster.at(R2).input(Input::Timer(Timer::ReconnectWindow));
     assert!(has_session(&mut cluster, R2));
+}
+
+/// Its pin came with the region, and the life that took it in is over.
+#[test]
+fn what_a_client_may_hold_that_was_not_told_of_its_session_is_kept_for_it() {
+    cov_mark::check!(who_has_not_claimed_may_hold_anything);
+    let (mut cluster, dir, file) = known_with_file();
+    cluster.kill(R2);
+    cluster.revive(R2);
+    cluster.run();
+    cluster.send(R2, A, Op::Unlink { dir, name: name("f") });
+    cluster.run();
+    assert!(cluster.at(R2).mds.holdings().pins.is_pinned_by(file, C), "it may have it open");
+    cluster.at(R2).connect(C, conn(C, 3));
+    cluster.run();
+    assert!(!cluster.at(R2).mds.holdings().pins.is_pinned(file), "it has not");
 }
 
 /// What clients have sent to a process that is stopped is read after its timers have rung, however long
@@ -138,4 +159,35 @@ fn an_orphan_is_claimed_by_the_name_it_had() {
     }
     assert!(cluster.at(R1).mds.holdings().pins.is_pinned_by(file, C));
     assert_eq!(cluster.at(R1).purges, []);
+}
+
+/// Its session ended before it heard that the name went. It would give the file back to where the
+/// directory is by now.
+#[test]
+fn who_claims_an_orphan_by_its_name_is_told_that_it_is_one() {
+    let mut cluster = Cluster::new();
+    let dir = cluster.at(R1).mkdir(A, D1, "a");
+    let file = cluster.at(R1).create(A, dir, "f");
+    cluster.ask(R1, A, Op::Unlink { dir, name: name("f") });
+    let claim = |place| ToMds::Claim {
+        pins: vec![PinClaim {
+            target: Target { ino: file, place },
+            by: PinnedBy::Answered(RequestId(1)),
+        }],
+    };
+    let orphan = Place::Orphan { rank: R1 };
+    let told = |cluster: &mut Cluster, number| {
+        let told = cluster.at(R1).told(conn(C, number));
+        told.iter().any(|it| {
+            matches!(it, ToClient::Notice { notice: Notice::Unlinked { ino, rank: R1 }, .. } if *ino == file)
+        })
+    };
+    let named = in_entry(file, dir, "f").place;
+    for (number, place, is_told) in [(1, orphan, false), (2, named, true)] {
+        for msg in [ToMds::Open { client: C, oldest: RequestId(0) }, claim(place)] {
+            cluster.at(R1).say(C, conn(C, number), msg);
+            cluster.run();
+        }
+        assert_eq!(told(&mut cluster, number), is_told);
+    }
 }

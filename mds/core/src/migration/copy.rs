@@ -158,6 +158,7 @@ impl Copy {
             return Ok(());
         };
         let from = self.walked_to.as_ref().map_or(NameHash(0), |key| key.hash);
+        let strangers = cx.own.sessions.strangers();
         let entries = cx.own.namespace.entries_from(dir, from)?;
         if self.walked_to.is_none() {
             load.push(Content::Dir(frag, row));
@@ -177,6 +178,7 @@ impl Copy {
                 Linkage::Dir { ino } => subdirs.push(*ino),
                 Linkage::Primary(inode) => {
                     let ino = inode.attr.ino;
+                    cx.own.pins.take_over(ino, Some(dir), &strangers);
                     let holders: BTreeMap<_, _> = cx.own.pins.holders(ino).collect();
                     if !holders.is_empty() {
                         self.pins_sent.insert(ino);

@@ -43,7 +43,15 @@ impl Leash {
     /// Whether the rank may go on. Before the first word there is no grace that could end.
     #[must_use]
     pub fn is_slack(self, now: Monotonic) -> bool {
-        self.0.is_none_or(|word| now.since(word.sent) < word.grace / 2)
+        self.taut_since(now).is_none()
+    }
+
+    /// Since when the rank may not go on, if so: it may find that out later, as when it has nothing to do
+    /// or is stopped, and nobody whom it waits for can reach it meanwhile.
+    #[must_use]
+    pub fn taut_since(self, now: Monotonic) -> Option<Monotonic> {
+        let end = self.0.map(|word| word.sent.after(word.grace / 2));
+        end.filter(|end| *end <= now)
     }
 }
 

@@ -62,6 +62,7 @@ pub fn link(
         inode.moves += 1;
         let (place, moves) = (Place::Home, inode.moves);
         let notice = Notice::Moved { ino: attr.ino, place, rank: home, moves };
+        cx.own.assume_held(attr.ino, None);
         awaited = cx.own.notify_holders(attr.ino, &notice, Requester::of_one_rank(client), cx.out);
     }
     cx.own.pins.relocate(attr.ino, None);

@@ -178,6 +178,7 @@ fn put_moved(
             inode.moves += 1;
             let ino = inode.attr.ino;
             cx.own.pins.relocate(ino, Some(to.dir));
+            cx.own.assume_held(ino, Some(to.dir));
             let place = Place::Entry { dir: to.dir, name: to.name.clone() };
             let notice = Notice::Moved { ino, place, rank: cx.me(), moves: inode.moves };
             awaited = cx.own.notify_holders(ino, &notice, Requester::of_one_rank(client), cx.out);

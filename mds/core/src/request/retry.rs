@@ -29,7 +29,11 @@ pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done
             let new = NewDir { dir: *dir, name, ino: *ino, mode: *mode, umask: *umask };
             made_dir(cx, client, request, &new)?
         }
-        Op::Link { target, dir, name, .. } => entry(cx, client, target.ino, (*dir, name))?,
+        // Another rank may hold the inode, and the name be gone: the client, which refers to it, asks.
+        Op::Link { target, dir, name, .. } => {
+            let seen = entry(cx, client, target.ino, (*dir, name));
+            is_there(seen)?.unwrap_or(Answer::Done)
+        }
         Op::Setattr { target, .. } | Op::Wrote { target, .. } => attr(cx, client, target)?,
         Op::Rename(rename) => {
             let seen = cx.admit(rename.to_dir, Intent::Read);

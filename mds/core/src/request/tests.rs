@@ -7,6 +7,7 @@ use common::wire::request::{
 };
 use common::wire::session::{Notice, PinClaim, PinnedBy, ToClient, ToMds};
 
+use crate::cluster_fixture::{Cluster, D1, R0, R1};
 use crate::fixture::{A, B, Fixture, conn, in_entry, name, rename_op};
 use crate::input::ConnId;
 use crate::row::Key;
@@ -129,6 +130,22 @@ fn what_was_done_and_undone_by_others_was_done() {
         let reply = mds.reply(A, request.id).unwrap();
         assert!(matches!(reply.outcome, Outcome::Done(_)), "{reply:?}");
     }
+}
+
+/// The inode is at a rank that is not the directory's.
+#[test]
+fn a_link_whose_name_is_gone_was_made() {
+    let mut cluster = Cluster::new();
+    let file = cluster.at(R0).create(A, ROOT, "f");
+    let target = in_entry(file, ROOT, "f");
+    let op = Op::Link { target, rank: R0, dir: D1, name: name("g") };
+    let link = cluster.send(R1, A, op);
+    cluster.run();
+    assert!(matches!(cluster.reply(R1, A, link.id), Some(Outcome::Done(Answer::Found(_)))));
+    cluster.ask(R1, B, Op::Unlink { dir: D1, name: name("g") });
+    cluster.at(R1).say(A, conn(A, 1), ToMds::Request(link.clone()));
+    cluster.run();
+    assert_eq!(cluster.reply(R1, A, link.id), Some(Outcome::Done(Answer::Done)));
 }
 
 /// Its client was answered, has let it go, and only wants to know that it is not lost.

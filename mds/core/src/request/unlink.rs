@@ -88,6 +88,8 @@ pub fn last_name_gone(
     inode.attr.nlink = 0;
     inode.attr.times.ctime = at;
     let notice = Notice::Unlinked { ino, rank: cx.me() };
+    let dir = cx.own.pins.dir_of(ino);
+    cx.own.assume_held(ino, dir);
     let awaited = cx.own.notify_holders(ino, &notice, requester, cx.out);
     cx.own.let_go(inode, cx.out);
     awaited

@@ -68,6 +68,12 @@ impl SessionTable {
         }
     }
 
+    /// Where everything is durable that clients are about to hear.
+    #[must_use]
+    pub fn told_at(&self) -> Option<Seq> {
+        self.undurable.last().map(|(seq, _, _)| *seq)
+    }
+
     /// Where it is durable what a client is about to hear of an inode.
     #[must_use]
     pub fn hears_at(&self, client: ClientId, ino: Ino) -> Option<Seq> {

@@ -83,10 +83,10 @@ fn a_split_that_nothing_keeps_apart_merges_again() {
     let (mut map, tree) = (map(), tree());
     let (root, a) = (DirFragId::whole(Ino::ROOT), DirFragId::whole(A));
     map.split(a, root, Some(Ino::ROOT));
-    assert_eq!(map.merge(a, &tree), Ok(()));
+    assert_eq!(map.merge(a, &tree), Ok(false));
     assert!(map.get(a).is_some(), "it is kept apart until somebody says otherwise");
     map.get_mut(a).unwrap().apart = false;
-    assert_eq!(map.merge(a, &tree), Ok(()));
+    assert_eq!(map.merge(a, &tree), Ok(true));
     assert!(map.get(a).is_none());
     assert_eq!(map.bounds(root, &tree), Ok([DirFragId::whole(B)].into()));
 }
@@ -98,7 +98,7 @@ fn a_split_of_what_is_a_base_keeps_it_apart() {
     let (root, a) = (DirFragId::whole(Ino::ROOT), DirFragId::whole(A));
     map.insert(a, subtree(DirAuth::Sole(ME), Some(Ino::ROOT)));
     map.split(a, a, Some(Ino::ROOT));
-    assert_eq!(map.merge(a, &tree), Ok(()));
+    assert_eq!(map.merge(a, &tree), Ok(false));
     assert!(map.get(a).is_some(), "{:?}", map.get(root));
 }
 
@@ -109,10 +109,10 @@ fn nothing_merges_into_what_is_being_given_away() {
     let (a, b) = (DirFragId::whole(A), DirFragId::whole(B));
     map.split(a, DirFragId::whole(Ino::ROOT), Some(Ino::ROOT));
     map.insert(b, subtree(DirAuth::Sole(ME), Some(A)));
-    assert_eq!(map.merge(b, &tree), Ok(()));
+    assert_eq!(map.merge(b, &tree), Ok(false));
     assert!(map.get(b).is_some());
     map.get_mut(a).unwrap().apart = false;
-    assert_eq!(map.merge(b, &tree), Ok(()));
+    assert_eq!(map.merge(b, &tree), Ok(true));
     assert!(map.get(b).is_none());
 }
 

@@ -56,6 +56,13 @@ pub fn look(
     if operation.coordinator != cx.me() && cx.own.repeated == Repeated::NotYet {
         return Err(Unseen::Wait(Wait::Repeated));
     }
+    if operation.coordinator != cx.me()
+        && let Some(seq) = cx.own.sessions.told_at()
+    {
+        // Whoever asked would hear from the coordinator what is gone before it hears from us where to.
+        cov_mark::hit!(looked_at_after_the_notices);
+        return Err(Unseen::Wait(Wait::Durable(seq)));
+    }
     let mut sights = Vec::with_capacity(items.len());
     for item in items {
         let sight = match item {
@@ -69,6 +76,9 @@ pub fn look(
             Item::Home { ino } => {
                 lock(cx, Lock::Inode(*ino), operation)?;
                 let inode = cx.own.namespace.inode(*ino)?.cloned().map(Box::new);
+                if inode.is_some() {
+                    cx.own.assume_held(*ino, None);
+                }
                 Sight::Home { inode }
             }
             Item::Victim { dir } => {
@@ -106,11 +116,14 @@ fn admit(cx: &mut Cx<'_>, participant: &mut Participant, dir: Ino) -> Result<(),
     }
 }
 
-fn entry_sight(cx: &Cx<'_>, dir: Ino, linkage: Option<Linkage>) -> Result<Sight, Unseen> {
+fn entry_sight(cx: &mut Cx<'_>, dir: Ino, linkage: Option<Linkage>) -> Result<Sight, Unseen> {
     let mut holders = BTreeMap::new();
     let mut child = None;
     match &linkage {
-        Some(Linkage::Primary(inode)) => holders = cx.own.pins.holders(inode.attr.ino).collect(),
+        Some(Linkage::Primary(inode)) => {
+            cx.own.assume_held(inode.attr.ino, Some(dir));
+            holders = cx.own.pins.holders(inode.attr.ino).collect();
+        }
         Some(Linkage::Dir { ino }) => child = Some(cx.rank_of_dir(*ino, dir)?),
         Some(Linkage::Remote { .. }) | None => {}
     }

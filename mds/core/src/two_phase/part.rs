@@ -349,7 +349,8 @@ fn put_base(cx: &mut Cx<'_>, base: DirFragId, claim: &SubtreeClaim) {
     };
     cx.own.subtrees.insert(base, subtree);
     if claim.auth == cx.me() {
-        // If what would tell is not cached it stays a base of its own, which is no harm.
+        // If what would tell is not cached it stays a base of its own, which is no harm. What came of it
+        // goes on record with the whole part.
         let _merged_or_not = cx.own.subtrees.merge(base, &cx.own.namespace);
     }
 }

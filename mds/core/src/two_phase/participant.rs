@@ -175,6 +175,22 @@ impl Participant {
         Looked::Kept
     }
 
+    /// What must be durable before it can look.
+    #[must_use]
+    pub fn awaits_durable(&self) -> Option<Seq> {
+        match self.state {
+            State::Looking { wait: Wait::Durable(seq), .. } => Some(seq),
+            State::Looking { .. }
+            | State::Locked
+            | State::Promising { .. }
+            | State::Prepared { .. }
+            | State::InDoubt { .. }
+            | State::Committing { .. }
+            | State::Settling { .. }
+            | State::Over => None,
+        }
+    }
+
     /// What `wait` stood for has come.
     pub fn wake(&mut self, cx: &mut Cx<'_>, post: &mut Post, wait: &Wait) -> Looked {
         match std::mem::replace(&mut self.state, State::Over) {

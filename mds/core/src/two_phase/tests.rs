@@ -321,6 +321,29 @@ fn a_directory_replaces_an_empty_one_held_elsewhere() {
     cluster.assert_at_rest();
 }
 
+/// It would look for the file in vain until it is told (simulator, `links_are_cut_during_moves` 42002469).
+#[test]
+fn who_is_to_be_told_where_a_file_is_does_not_hear_before_that_it_is_gone() {
+    cov_mark::check!(looked_at_after_the_notices);
+    let mut cluster = Cluster::new();
+    let file = cluster.at(R0).create(A, ROOT, "f");
+    assert_eq!(cluster.lookup(R0, ROOT, "f"), Some((file, 1)), "B refers to it");
+    cluster.run();
+    cluster.unsynced.insert(R0);
+    cluster.send(R0, A, rename_op((ROOT, "f"), (ROOT, "g"), RenameMode::Replace));
+    let op = Op::Link { target: in_entry(file, ROOT, "f"), rank: R0, dir: D1, name: name("x") };
+    let link = cluster.send(R1, B, op).id;
+    cluster.run();
+    assert_eq!(cluster.reply(R1, B, link), None);
+    cluster.unsynced.clear();
+    cluster.run();
+    let told = |(_, client, notice): &(_, _, Notice)| {
+        *client == B && matches!(notice, Notice::Moved { ino, .. } if *ino == file)
+    };
+    assert!(cluster.notices.iter().any(told), "{:?}", cluster.notices);
+    assert_eq!(cluster.reply(R1, B, link), Some(Outcome::Gone { ino: file }));
+}
+
 #[test]
 fn a_directory_does_not_go_below_itself() {
     let mut cluster = Cluster::new();

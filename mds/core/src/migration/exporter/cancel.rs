@@ -88,9 +88,7 @@ impl Exporter {
         if let Some(subtree) = cx.own.subtrees.get_mut(base) {
             subtree.apart = false;
         }
-        if cx.own.subtrees.merge(base, &cx.own.namespace).is_err() {
-            tracing::debug!(migration = %self.export.id, "the base stays a subtree of its own");
-        }
+        cx.own.merge(base, cx.out);
         for dir in copy.into_iter().flat_map(Copy::dirs) {
             cx.out.delete(Key::Drop(self.export.id, common::id::DirFragId::whole(*dir)));
         }

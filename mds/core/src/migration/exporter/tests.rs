@@ -520,3 +520,25 @@ fn a_base_that_somebody_else_changes_is_noticed() {
     let broken = story.cluster.ranks[&E].mds.check();
     assert!(matches!(broken, Err(Broken::Migration { .. })), "{broken:?}");
 }
+
+/// A directory of the region was to be exported before, which was cancelled. What is on record of it must
+/// not outlive that the region above goes.
+#[test]
+fn what_was_a_base_inside_the_region_is_none_at_the_exporter_after_a_restart() {
+    let mut story = Story::before(Neighbor::Stranger);
+    let (region, inner) = (story.dir, story.cluster.at(E).mkdir(A, story.dir, "u"));
+    story.dir = inner;
+    story.order();
+    story.cluster.at(E).checkpoint();
+    assert_eq!(story.cancel(), AdminReply::Cancelling);
+    story.rest();
+    story.dir = region;
+    story.order();
+    story.run_until(Half::Exporter, "Notifying");
+    story.kill(E);
+    story.revive(E);
+    let known = &story.cluster.at(E).mds.holdings().subtrees;
+    assert_eq!(known.get(DirFragId::whole(inner)).map(|it| it.auth), None, "it lies in the region");
+    story.rest();
+    story.assert_owner(I);
+}

@@ -169,10 +169,8 @@ impl Importer {
         let bases: Vec<DirFragId> =
             self.import.bounds.keys().copied().chain([self.import.base]).collect();
         for base in bases {
-            if cx.own.subtrees.get(base).is_some()
-                && cx.own.subtrees.merge(base, &cx.own.namespace).is_err()
-            {
-                tracing::debug!(%base, "stays a subtree of its own: its surroundings are not cached");
+            if cx.own.subtrees.get(base).is_some() {
+                cx.own.merge(base, cx.out);
             }
         }
     }

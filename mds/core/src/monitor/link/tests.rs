@@ -45,6 +45,8 @@ fn half_a_grace_after_the_last_acknowledged_beacon_was_sent_the_leash_is_taut() 
     let Heard::Acknowledged(leash) = link.hear(ack(1)) else { panic!("it was not acknowledged") };
     assert!(leash.is_slack(at(2999)));
     assert!(!leash.is_slack(at(3000)));
+    assert_eq!(leash.taut_since(at(2999)), None);
+    assert_eq!(leash.taut_since(at(9000)), Some(at(3000)), "whenever it is asked");
     link.hear(ack(2));
     assert!(link.leash().is_slack(at(3999)));
     assert!(!link.leash().is_slack(at(4000)));

@@ -1,0 +1,56 @@
+//! dbench and fs_mark: as much as they can, with what they verify themselves.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::ground::{Ground, Moves, form, report};
+
+/// Works in a directory, for about so many seconds.
+type Program = fn(&Path, u32) -> Command;
+
+fn dbench(dir: &Path, seconds: u32) -> Command {
+    let mut command = Command::new("dbench");
+    command.args(["--timelimit", &seconds.to_string(), "--directory"]).arg(dir).arg("2");
+    command
+}
+
+fn fs_mark(dir: &Path, seconds: u32) -> Command {
+    let mut command = Command::new("fs_mark");
+    command.arg("-d").arg(dir).args([
+        "-n",
+        &(20 * seconds).to_string(),
+        "-s",
+        "4096",
+        "-D",
+        "10",
+        "-t",
+        "2",
+    ]);
+    command
+}
+
+fn check(name: &str, program: Program) -> anyhow::Result<()> {
+    let ground = Ground::new()?;
+    // Some leave a log where they are started.
+    let elsewhere = tempfile::tempdir()?;
+    for (folder, moves) in [("still", Moves::None), ("moves", Moves::Always)] {
+        let dir = ground.dir(folder, 1)?;
+        let mut command = program(&dir, form(5, 60));
+        let run = ground.succeed(command.current_dir(elsewhere.path()), &dir, moves)?;
+        report(name, &run, folder);
+        std::fs::remove_dir_all(&dir).with_context(|| format!("what {name} has left"))?;
+    }
+    ground.end()
+}
+
+#[test]
+fn dbench_finds_nothing_wrong() -> anyhow::Result<()> {
+    check("dbench", dbench)
+}
+
+#[test]
+fn fs_mark_finds_nothing_wrong() -> anyhow::Result<()> {
+    check("fs_mark", fs_mark)
+}
