@@ -29,8 +29,9 @@ const CALLS: [(&str, &[&str]); 11] = [
 ];
 
 fn start(mount: &Path, words: &[&str]) -> anyhow::Result<Child> {
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]).current_dir(mount);
+    // Whoever runs the tests in the background ignores SIGINT, and so do its children.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").args(words).current_dir(mount);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().with_context(|| format!("start {words:?}"))
 }

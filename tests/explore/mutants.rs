@@ -54,7 +54,7 @@ fn shows(mutant: Mutant) -> Shows {
         Mutant::ReplayPerClient => return Shows::Simulated(deaths),
         Mutant::DiscoverAcceptedTwice => vec![
             (World::two().and_again(), bound(0, 2, 0)),
-            (World::three().and_again(), bound(1, 1, 1)),
+            (World::three().and_again(), bound(1, 1, 0)),
         ],
         Mutant::SweepIgnoresHeld => vec![(World::two().and_back(), bound(0, 0, 0))],
         Mutant::DeadBystanderAwaited => {
