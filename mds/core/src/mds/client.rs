@@ -333,8 +333,6 @@ impl Mds {
                 // The other rank has kept its pin.
                 Some((_, rank)) if rank != self.params.me => continue,
                 Some((place, _)) => place.clone(),
-                // It went when the session of its last holder ended.
-                None if target.place == orphaned => continue,
                 None => target.place,
             };
             let dir = place.embedded_in();

@@ -191,25 +191,3 @@ fn who_claims_an_orphan_by_its_name_is_told_that_it_is_one() {
         assert_eq!(told(&mut cluster, number), is_told);
     }
 }
-
-/// It was nobody's when C's session ended.
-#[test]
-fn an_orphan_that_is_gone_is_not_pinned() {
-    let mut cluster = Cluster::new();
-    cluster.at(R1).connect(C, conn(C, 1));
-    let file = cluster.at(R1).create(C, D1, "f");
-    cluster.send(R1, A, Op::Unlink { dir: D1, name: name("f") });
-    a_lease_passes(&mut cluster, R1);
-    cluster.run();
-    assert_eq!(cluster.at(R1).purges, [file]);
-    cluster.at(R1).input(Input::Purged { ino: file });
-    cluster.run();
-    cluster.at(R1).say(C, conn(C, 2), ToMds::Open { client: C, oldest: RequestId(0) });
-    cluster.run();
-    let target = Target { ino: file, place: Place::Orphan { rank: R1 } };
-    let pins = vec![PinClaim { target, by: PinnedBy::Answered(RequestId(1)) }];
-    for msg in [ToMds::Claim { pins }, ToMds::ClaimsDone, ToMds::ReplayDone] {
-        cluster.at(R1).say(C, conn(C, 2), msg);
-    }
-    assert!(!cluster.at(R1).mds.holdings().pins.is_pinned(file));
-}
