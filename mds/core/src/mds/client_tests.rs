@@ -3,7 +3,8 @@
 use common::id::{ClientId, Ino, Rank, RequestId};
 use common::limit::{LEASE, LEASE_RENEW};
 use common::wire::admin::AdminRequest;
-use common::wire::request::{Op, Place, Target};
+use common::wire::reply::{Answer, Outcome};
+use common::wire::request::{Forget, Op, Place, Target};
 use common::wire::session::{Notice, PinClaim, PinnedBy, ToClient, ToMds};
 
 use crate::cluster_fixture::{Cluster, D1, R1, R2};
@@ -190,4 +191,36 @@ fn who_claims_an_orphan_by_its_name_is_told_that_it_is_one() {
         }
         assert_eq!(told(&mut cluster, number), is_told);
     }
+}
+
+/// It was nobody's when C's session ended, so C has claimed it here and there.
+#[test]
+fn what_is_gone_is_given_back_wherever_it_was_claimed() {
+    cov_mark::check!(what_is_gone_is_given_back_everywhere);
+    let mut cluster = Cluster::new();
+    cluster.at(R1).connect(C, conn(C, 1));
+    let file = cluster.at(R1).create(C, D1, "f");
+    cluster.send(R1, A, Op::Unlink { dir: D1, name: name("f") });
+    a_lease_passes(&mut cluster, R1);
+    cluster.run();
+    assert_eq!(cluster.at(R1).purges, [file]);
+    cluster.at(R1).input(Input::Purged { ino: file });
+    cluster.run();
+    cluster.at(R1).say(C, conn(C, 2), ToMds::Open { client: C, oldest: RequestId(0) });
+    cluster.run();
+    let target = Target { ino: file, place: Place::Orphan { rank: R1 } };
+    let pins = vec![PinClaim { target, by: PinnedBy::Answered(RequestId(1)) }];
+    for msg in [ToMds::Claim { pins }, ToMds::ClaimsDone, ToMds::ReplayDone] {
+        cluster.at(R1).say(C, conn(C, 2), msg);
+    }
+    assert!(cluster.at(R1).mds.holdings().pins.is_pinned(file), "its unlink may be to come");
+    let items = vec![Forget { ino: file, dir: None, below: RequestId(100) }];
+    let request = cluster.at(R1).request(Op::Forget { items });
+    cluster.at(R1).say(C, conn(C, 2), ToMds::Request(request.clone()));
+    cluster.run();
+    assert!(!cluster.at(R1).mds.holdings().pins.is_pinned(file));
+    let told = cluster.at(R1).told(conn(C, 2));
+    let not_here = Outcome::Done(Answer::NotHere(vec![file]));
+    let answered = |it: &ToClient| matches!(it, ToClient::Reply(it) if it.outcome == not_here);
+    assert!(told.iter().any(answered), "{told:?}");
 }

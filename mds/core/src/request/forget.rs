@@ -19,8 +19,14 @@ pub fn forget(cx: &mut Cx<'_>, client: ClientId, items: &[Forget]) -> Step<Done>
     let mut elsewhere = Vec::new();
     for item in items {
         if cx.own.pins.is_pinned_by(item.ino, client) {
-            stay(cx, cx.own.pins.dir_of(item.ino))?;
+            let dir = cx.own.pins.dir_of(item.ino);
+            stay(cx, dir)?;
             here.push(item);
+            if dir.is_none() && !is_kept(cx, item.ino)? {
+                // It was claimed here and had gone; so it may have been elsewhere.
+                cov_mark::hit!(what_is_gone_is_given_back_everywhere);
+                elsewhere.push(item.ino);
+            }
         } else {
             // Its pins may be about to come.
             stay(cx, item.dir)?;
@@ -33,6 +39,11 @@ pub fn forget(cx: &mut Cx<'_>, client: ClientId, items: &[Forget]) -> Step<Done>
         cx.own.give_back(item.ino, client, below, cx.out);
     }
     Ok(Done::read(Answer::NotHere(elsewhere)))
+}
+
+/// Whether there is such an inode that is embedded in no entry.
+fn is_kept(cx: &Cx<'_>, ino: Ino) -> Step<bool> {
+    Ok(cx.own.namespace.orphan(ino).is_some() || cx.home_inode(ino)?.is_some())
 }
 
 /// The pins of what is embedded in a directory are not about to go to another rank, with the region or
