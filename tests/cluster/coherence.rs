@@ -110,7 +110,8 @@ fn also_while_the_directory_moves_and_its_rank_dies() -> anyhow::Result<()> {
         let moved =
             [1, 0, 1, 0, 1].iter().try_for_each(|rank| cluster.export(Path::new("/dir"), *rank));
         moving.store(false, Ordering::Relaxed);
-        moved.and(worker.join().expect("it does not panic"))
+        let worked = worker.join().expect("it does not panic");
+        moved.and(worked)
     })?;
     for _ in 0..2 {
         changes_are_seen(&one.path("dir"), &other.path("dir"))?;

@@ -77,6 +77,8 @@ fn a_lost_rank_is_given_up_and_the_others_go_on() -> anyhow::Result<()> {
         "monitor refuses",
         "does not settle",
         "took this incarnation",
+        // What was not durable there is lost with it.
+        "a replay was refused",
     ] {
         cluster.expect_log(text);
     }

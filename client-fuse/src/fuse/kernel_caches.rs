@@ -82,7 +82,7 @@ impl KernelCaches {
 
     /// Reports to the client when it is done. As many are under way as ranks wait for, and no more.
     pub(crate) fn invalidate(&self, id: InvalidationId, names: Option<Names>, inodes: Vec<Ino>) {
-        let key = names.as_ref().map(|(dir, _)| *dir).or(inodes.first().copied());
+        let key = names.as_ref().map(|(dir, _)| *dir).or_else(|| inodes.first().copied());
         let number = key.map_or(0, |ino| ino.0 % THREADS);
         let thread = usize::try_from(number).expect("there are few");
         // The thread ends with the mount.

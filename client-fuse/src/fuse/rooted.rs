@@ -123,7 +123,7 @@ impl Rooted {
     }
 
     /// See [`Client::call`]; the call is as the kernel made it.
-    pub(crate) fn call(&self, waiter: (Caller, u32), call: Call, reply: impl OnDone) {
+    pub(super) fn call(&self, waiter: (Caller, u32), call: Call, reply: impl OnDone) {
         let call = self.root.call(call);
         if Durability::needed(&call).is_some_and(|needed| needed <= self.durability) {
             let client = Arc::clone(&self.client);
