@@ -66,7 +66,9 @@ fn whoever_waits_for_a_dead_rank_can_be_killed() -> anyhow::Result<()> {
     let cluster = Cluster::start(2, "")?;
     cluster.expect_log("lost");
     let mount = cluster.mount("mount")?;
-    std::fs::create_dir(mount.path("dir"))?;
+    for dir in ["dir", "other"] {
+        std::fs::create_dir(mount.path(dir))?;
+    }
     for name in ["here", "dir/file"] {
         std::fs::write(mount.path(name), name)?;
     }
@@ -86,7 +88,8 @@ fn whoever_waits_for_a_dead_rank_can_be_killed() -> anyhow::Result<()> {
     // All at once, and the others are served meanwhile.
     let start = |(_, words): (&str, &[&str])| start(mount.point(), words);
     let waiting: Vec<Child> = CALLS.into_iter().map(start).collect::<anyhow::Result<_>>()?;
-    std::fs::write(mount.path("elsewhere"), "at once")?;
+    // Not in the directory above: a rename waits with a lock of the kernel's on it.
+    std::fs::write(mount.path("other/file"), "at once")?;
     for child in waiting {
         wait_until("it waits", || waits_for_fuse(Pid::from_child(&child)))?;
         ends_by(child, Signal::KILL)?;
@@ -94,8 +97,10 @@ fn whoever_waits_for_a_dead_rank_can_be_killed() -> anyhow::Result<()> {
     // When the rank is back it finds nothing done that nobody has heard of, or all of it.
     cluster.start_daemon("mds-1")?;
     cluster.wait_active()?;
-    ensure!(std::fs::read(mount.path("elsewhere"))? == b"at once");
-    std::fs::remove_dir_all(mount.path("dir"))?;
+    ensure!(std::fs::read(mount.path("other/file"))? == b"at once");
+    for dir in ["dir", "other"] {
+        std::fs::remove_dir_all(mount.path(dir))?;
+    }
     for left in std::fs::read_dir(mount.point())? {
         std::fs::remove_file(left?.path())?;
     }
