@@ -32,7 +32,7 @@ pub(crate) type Names = (Ino, Vec<Name>);
 
 #[derive(Debug)]
 pub struct KernelCaches {
-    told: Arc<Told>,
+    cache: Arc<Cache>,
     threads: Vec<Sender<Order>>,
 }
 
@@ -43,8 +43,9 @@ struct Order {
     inodes: Vec<Ino>,
 }
 
+/// The kernel's, as far as it takes orders.
 #[derive(Debug)]
-struct Told {
+struct Cache {
     kernel: Kernel,
     /// Where it is told what fuser cannot say.
     device: File,
@@ -63,21 +64,21 @@ impl KernelCaches {
                 return Ok(None);
             }
         };
-        let told = Arc::new(Told { kernel, device });
-        if let Err(error) = told.look_up_all_again() {
+        let cache = Arc::new(Cache { kernel, device });
+        if let Err(error) = cache.look_up_all_again() {
             tracing::info!(%error, "this kernel is older than 6.16: it keeps no names or attributes");
             return Ok(None);
         }
         let mut threads = Vec::new();
         for number in 0..THREADS {
             let (sender, orders) = unbounded();
-            let dropper = NameDropper::start(&told, number)?;
+            let dropper = LockWaiter::start(&cache, number)?;
             let client = Weak::clone(client);
             let name = format!("grove-caches-{number}");
             thread::Builder::new().name(name).spawn(move || dropper.serve(&orders, &client))?;
             threads.push(sender);
         }
-        Ok(Some(Self { told, threads }))
+        Ok(Some(Self { cache, threads }))
     }
 
     /// Reports to the client when it is done. As many are under way as ranks wait for, and no more.
@@ -91,14 +92,14 @@ impl KernelCaches {
 
     /// Every name, and the attributes of these.
     pub(crate) fn drop_all(&self, inodes: &[Ino]) {
-        if let Err(error) = self.told.look_up_all_again() {
+        if let Err(error) = self.cache.look_up_all_again() {
             tracing::debug!(%error, "the kernel does not drop names");
         }
-        inodes.iter().for_each(|ino| self.told.drop_attributes(*ino));
+        inodes.iter().for_each(|ino| self.cache.drop_attributes(*ino));
     }
 }
 
-impl Told {
+impl Cache {
     fn look_up_all_again(&self) -> io::Result<()> {
         const INC_EPOCH: i32 = 8;
         const HEADER_BYTES: u32 = 16;
@@ -130,19 +131,19 @@ impl Told {
     }
 }
 
-/// A thread that may have to wait for locks.
-struct NameDropper {
-    told: Arc<Told>,
+/// Drops names in a thread that may have to wait for locks, which is not waited for.
+struct LockWaiter {
+    cache: Arc<Cache>,
     orders: Sender<(Names, Vec<Ino>)>,
     done: Receiver<()>,
     waits: bool,
 }
 
-impl NameDropper {
-    fn start(told: &Arc<Told>, number: u64) -> io::Result<Self> {
+impl LockWaiter {
+    fn start(cache: &Arc<Cache>, number: u64) -> io::Result<Self> {
         let (orders, queue) = bounded::<(Names, Vec<Ino>)>(1);
         let (reports, done) = bounded(1);
-        let at_work = Arc::clone(told);
+        let at_work = Arc::clone(cache);
         let name = format!("grove-names-{number}");
         thread::Builder::new().name(name).spawn(move || {
             for ((dir, names), inodes) in queue {
@@ -154,20 +155,20 @@ impl NameDropper {
                 }
             }
         })?;
-        Ok(Self { told: Arc::clone(told), orders, done, waits: false })
+        Ok(Self { cache: Arc::clone(cache), orders, done, waits: false })
     }
 
     fn serve(mut self, orders: &Receiver<Order>, client: &Weak<Client>) {
         for Order { id, names, inodes } in orders {
             let dropped = match names {
                 Some(names) => {
-                    self.told.drop_directory(names.0);
+                    self.cache.drop_directory(names.0);
                     self.drop_names(names, &inodes)
                 }
                 None => false,
             };
             if !dropped {
-                inodes.iter().for_each(|ino| self.told.drop_attributes(*ino));
+                inodes.iter().for_each(|ino| self.cache.drop_attributes(*ino));
             }
             let Some(client) = client.upgrade() else { break };
             client.handle(Input::Invalidated { id });
@@ -183,7 +184,7 @@ impl NameDropper {
             self.waits = self.done.recv_timeout(LOCKED).is_err();
         }
         if self.waits
-            && let Err(error) = self.told.look_up_all_again()
+            && let Err(error) = self.cache.look_up_all_again()
         {
             tracing::debug!(%error, "the kernel does not drop names");
         }

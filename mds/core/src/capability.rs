@@ -315,20 +315,10 @@ pub fn tell_touched(cx: &mut Cx<'_>, requester: ClientId) -> Told {
 
 /// What a row is part of.
 fn scope_of(key: &Key) -> Option<Scope> {
-    match key {
-        Key::Entry(entry) => Some(Scope::Dir(entry.dir)),
-        Key::Dir(frag) => Some(Scope::Dir(frag.ino)),
-        Key::Inode(ino) => Some(Scope::Home(*ino)),
-        Key::Orphan(_)
-        | Key::Session(_)
-        | Key::Completed(..)
-        | Key::Held(_)
-        | Key::Copied(..)
-        | Key::Drop(..)
-        | Key::InoReserved
-        | Key::Clock
-        | Key::Notice(..) => None,
+    if let Key::Inode(ino) = key {
+        return Some(Scope::Home(*ino));
     }
+    key.dir().map(Scope::Dir)
 }
 
 /// Tells everybody who may have cached something of these rows, but for whoever changes them.

@@ -62,6 +62,27 @@ pub enum Key {
     Notice(ClientId, NoticeId),
 }
 
+impl Key {
+    /// The directory that this is part of: of whose entry it says something, or of itself.
+    #[must_use]
+    pub fn dir(&self) -> Option<Ino> {
+        match self {
+            Self::Entry(entry) => Some(entry.dir),
+            Self::Dir(frag) => Some(frag.ino),
+            Self::Inode(_)
+            | Self::Orphan(_)
+            | Self::Session(_)
+            | Self::Completed(..)
+            | Self::Held(_)
+            | Self::Copied(..)
+            | Self::Drop(..)
+            | Self::InoReserved
+            | Self::Clock
+            | Self::Notice(..) => None,
+        }
+    }
+}
+
 impl Row {
     #[must_use]
     pub fn key(&self) -> Key {

@@ -210,20 +210,7 @@ impl Copy {
     /// Takes over what changed since the last look: inside the region, it is dirty.
     pub fn note(&mut self, changes: &Changes, cx: &mut Cx<'_>) {
         for key in &changes.keys {
-            let dir = match key {
-                Key::Entry(entry) => entry.dir,
-                Key::Dir(frag) => frag.ino,
-                Key::Inode(_)
-                | Key::Orphan(_)
-                | Key::Session(_)
-                | Key::Completed(..)
-                | Key::Held(_)
-                | Key::Copied(..)
-                | Key::Drop(..)
-                | Key::InoReserved
-                | Key::Clock
-                | Key::Notice(..) => continue,
-            };
+            let Some(dir) = key.dir() else { continue };
             if self.is_inside(dir, cx) {
                 self.visit(dir, cx);
                 self.dirty.insert(key.clone());
