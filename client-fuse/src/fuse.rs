@@ -25,7 +25,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use client_core::{Call, ListDetail, References};
 use common::attr::{PERMISSION_BITS, SetAttr};
@@ -37,10 +37,10 @@ use common::wire::request::{
     Caller, IfExists, Node, Rename, RenameMode, XattrName, XattrSet, XattrValue,
 };
 use fuser::{
-    BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo, KernelConfig, LockOwner,
-    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileHandle, Filesystem, INodeNo, KernelConfig, LockOwner, OpenFlags,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
 };
 
 pub use kernel_caches::KernelCaches;
@@ -263,11 +263,10 @@ impl Filesystem for Fuse {
         self.call(req, call, reply::entry(reply));
     }
 
-    fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, req: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         match self.profile.locks {
             Locks::Cluster => {
-                self.client.refer(References::Opened { ino: Ino(ino.0) });
-                reply.opened(FileHandle(0), FopenFlags::empty());
+                self.call(req, Call::Open { ino: Ino(ino.0) }, reply::opened(reply));
             }
             Locks::Local => reply.error(Errno::ENOSYS),
         }
@@ -375,7 +374,10 @@ impl Filesystem for Fuse {
     ) {
         let (dir, client) = (self.client.ours(ino), Arc::clone(&self.client));
         let call = listing::call(dir, offset, ListDetail::Attributes);
+        let opens_unasked = self.profile.locks == Locks::Local;
         self.call(req, call, move |result, ttl| {
+            // A listing pins nothing, so names are looked up before they are opened.
+            let ttl = if opens_unasked { Duration::ZERO } else { ttl };
             listing::attributes(&client, (dir, offset), result, ttl, reply);
         });
     }

@@ -73,8 +73,29 @@ fn changes_are_seen(here: &Path, there: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Of a file that was only listed its rank does not know who refers to it.
+fn what_was_listed_outlives_its_name(here: &Path, there: &Path) -> anyhow::Result<()> {
+    let (mine, theirs) = (here.join("f"), there.join("f"));
+    fs::write(&mine, "text")?;
+    ensure!(names(there)? == ["f"], "listed");
+    let open = File::open(&theirs)?;
+    fs::remove_file(&mine)?;
+    let mut bytes = [0; 4];
+    open.read_exact_at(&mut bytes, 0).context("read an open file without a name")?;
+    ensure!(&bytes == b"text" && open.metadata()?.nlink() == 0);
+
+    // Gone between the listing and the open, also for a kernel that has it from the listing.
+    fs::write(&mine, "text")?;
+    ensure!(names(there)? == ["f"], "listed again");
+    fs::remove_file(&mine)?;
+    let gone = File::open(&theirs).map_err(|error| error.kind());
+    ensure!(gone.err() == Some(std::io::ErrorKind::NotFound));
+    Ok(())
+}
+
 fn both_ways(one: &Mount, other: &Mount, dir: &str) -> anyhow::Result<()> {
     changes_are_seen(&one.path(dir), &other.path(dir)).context("changed by one")?;
+    what_was_listed_outlives_its_name(&one.path(dir), &other.path(dir))?;
     changes_are_seen(&other.path(dir), &one.path(dir)).context("changed by the other")
 }
 

@@ -177,7 +177,7 @@ impl Active {
         match answer {
             Answer::Found(found) => self.on_found(id, found, pending, cx),
             Answer::Page(page) => self.on_page(id, page, finished.rank, pending, cx),
-            Answer::Attr(attr) => Next::Answer(Ok(Done::Attr(attr))),
+            Answer::Attr(attr) => Next::Answer(Ok(self.on_attr(attr, cx))),
             Answer::Symlink(target) => Next::Answer(Ok(Done::Symlink(target))),
             Answer::Xattr(value) => Next::Answer(Ok(Done::Xattr(value))),
             Answer::XattrNames(names) => Next::Answer(Ok(Done::XattrNames(names))),
@@ -185,6 +185,13 @@ impl Active {
             Answer::Renamed(_) => Next::Answer(Ok(Done::Nothing)),
             Answer::Stats(_) | Answer::NotHere(_) => Next::Answer(Err(FsError::Io)),
         }
+    }
+
+    fn on_attr(&self, attr: Attr, cx: &mut Cx<'_>) -> Done {
+        let Call::Open { ino } = self.call else { return Done::Attr(attr) };
+        cov_mark::hit!(what_was_listed_is_pinned_when_it_is_opened);
+        cx.atlas.inodes.opened(ino);
+        Done::Nothing
     }
 
     /// Of a link that was made before, and whose name is gone since, no more is said than that.

@@ -175,6 +175,13 @@ impl InodeTable {
         self.inodes.get(&ino).is_some_and(|inode| inode.pinned_by.is_some())
     }
 
+    /// Whether an open handle keeps what it refers to, whoever removes its names.
+    pub(crate) fn outlives_its_names(&self, ino: Ino) -> bool {
+        self.inodes
+            .get(&ino)
+            .is_none_or(|inode| inode.pinned_by.is_some() || inode.kind == FileKind::Dir)
+    }
+
     /// Whether the kernel refers to it, by a name or an open handle.
     pub(crate) fn is_referred(&self, ino: Ino) -> bool {
         self.inodes.get(&ino).is_some_and(|inode| inode.lookups > 0 || inode.handles > 0)

@@ -87,6 +87,11 @@ pub enum Call {
     Getattr {
         ino: Ino,
     },
+    /// A process opens a file. From the answer on a handle refers to it, and it outlives its names: what
+    /// only a listing has named so far is pinned by this.
+    Open {
+        ino: Ino,
+    },
     Setattr {
         ino: Ino,
         set: SetAttr,
@@ -161,7 +166,7 @@ pub enum Call {
 pub enum References {
     /// The kernel drops so many references to each.
     Forgotten { items: Vec<(Ino, u64)> },
-    /// A file handle refers to the inode.
+    /// The handle of a file that was made refers to the inode.
     Opened { ino: Ino },
     /// That handle is gone.
     Released { ino: Ino },

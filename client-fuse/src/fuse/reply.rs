@@ -9,7 +9,7 @@ use common::error::FsError;
 use common::id::Ino;
 use fuser::{
     Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty,
-    ReplyEntry, ReplyXattr,
+    ReplyEntry, ReplyOpen, ReplyXattr,
 };
 
 use crate::fuse::convert::file_attr;
@@ -78,6 +78,14 @@ pub(super) fn created(client: Arc<Rooted>, exclusive: bool, reply: ReplyCreate) 
         }
         Ok(done) => reply.error(nonsense(&done)),
         Err(FsError::Exists) if !exclusive => reply.error(Errno::ESTALE),
+        Err(error) => reply.error(errno(error)),
+    }
+}
+
+/// What is gone (`ESTALE`) is looked up again by the kernel.
+pub(super) fn opened(reply: ReplyOpen) -> impl OnDone {
+    move |result, _| match result {
+        Ok(_) => reply.opened(FileHandle(0), FopenFlags::empty()),
         Err(error) => reply.error(errno(error)),
     }
 }

@@ -54,6 +54,7 @@ impl Root {
         match call {
             Call::Lookup { dir, name } => Call::Lookup { dir: ours(dir), name },
             Call::Getattr { ino } => Call::Getattr { ino: ours(ino) },
+            Call::Open { ino } => Call::Open { ino: ours(ino) },
             Call::Setattr { ino, set } => Call::Setattr { ino: ours(ino), set },
             Call::Create { dir, name, node, mode, umask, existing } => {
                 Call::Create { dir: ours(dir), name, node, mode, umask, existing }
@@ -169,6 +170,7 @@ impl Durability {
             }
             Call::Lookup { .. }
             | Call::Getattr { .. }
+            | Call::Open { .. }
             | Call::Readlink { .. }
             | Call::Readdir { .. }
             | Call::GetXattr { .. }

@@ -75,6 +75,8 @@ pub enum Asks {
     /// Its answer is checked.
     Operation(OperationId, Operation<Ino>),
     Sync,
+    /// From the answer on it refers to the file.
+    Open(Ino),
     /// Nobody checks its answer.
     Anything,
     /// A page of a listing, whose answer names what the kernel then refers to.

@@ -30,6 +30,10 @@ impl CallTable {
     ) {
         let (op, step) = match first(&call, cx.atlas) {
             First::Op(op) => (op, Step::Asking),
+            First::Open(ino) => {
+                cx.atlas.inodes.opened(ino);
+                return cx.out.answer(id, Ok(Done::Nothing));
+            }
             First::Sync => return self.sync(id, caller, pending, cx),
         };
         let request = pending.begin(Owner::Call(id), caller, op, cx);
@@ -68,6 +72,8 @@ impl Active {
 
 enum First {
     Op(Op),
+    /// Whoever removes its name knows that we refer to it.
+    Open(Ino),
     /// To every rank that has changes of ours.
     Sync,
 }
@@ -82,7 +88,8 @@ fn first(call: &Call, atlas: &Atlas) -> First {
         }
         Call::Sync => return First::Sync,
         Call::Lookup { dir, name } => Op::Lookup { dir, name },
-        Call::Getattr { ino } => Op::Getattr { target: atlas.target(ino) },
+        Call::Open { ino } if atlas.inodes.outlives_its_names(ino) => return First::Open(ino),
+        Call::Getattr { ino } | Call::Open { ino } => Op::Getattr { target: atlas.target(ino) },
         Call::Setattr { ino, set } => {
             let set = keep_directory_privileges(ino, set, atlas);
             Op::Setattr { target: atlas.target(ino), set }

@@ -7,7 +7,7 @@ use common::wire::session::ToClient;
 
 use super::*;
 use crate::fixture::{Fixture, R0, R1, R2, attr, dir_here, file, name};
-use crate::input::{Input, ListDetail, References};
+use crate::input::{Input, ListDetail, Listed, References};
 
 fn dir_attr(ino: u64) -> Attr {
     attr(ino, FileKind::Dir)
@@ -136,6 +136,39 @@ fn a_listing_with_attributes_asks_each_other_rank_once() {
     world.serve(R2, answer(Answer::Stats(vec![Some(file(21))])));
     let all = [(Ino(20), true), (Ino(10), true), (Ino(11), true), (Ino(21), true)];
     assert_eq!(listing(world.answer(call)), all);
+}
+
+/// A listing tells its rank nothing of who refers to what, and the kernel opens by what it has listed.
+#[test]
+fn what_was_listed_is_pinned_when_it_is_opened() {
+    cov_mark::check_count!(what_was_listed_is_pinned_when_it_is_opened, 1);
+    let mut world = Fixture::new();
+    world.call(list(ListDetail::Attributes));
+    world.serve(R0, page(&[("f", 3, Found::Here(file(20)))], PageEnd::Last));
+    let listed = Listed { ino: Ino(20), kind: FileKind::File, name: name("f"), at: None };
+    world.refer(References::Listed { dir: Ino(1), entries: vec![listed] });
+    let opened = world.call(Call::Open { ino: Ino(20) });
+    world.assert_waiting(opened);
+    let place = Place::Entry { dir: Ino(1), name: name("f") };
+    let asked = world.serve(R0, answer(Answer::Attr(file(20))));
+    assert_eq!(asked.op, Op::Getattr { target: Target { ino: Ino(20), place } });
+    assert_eq!(world.answer(opened), Ok(Done::Nothing));
+    let again = world.call(Call::Open { ino: Ino(20) });
+    assert_eq!(world.answer(again), Ok(Done::Nothing), "without asking");
+}
+
+/// The kernel looks the name up once more.
+#[test]
+fn what_was_listed_and_is_gone_is_stale() {
+    let mut world = Fixture::new();
+    world.call(list(ListDetail::Attributes));
+    world.serve(R0, page(&[("f", 3, Found::Here(file(20)))], PageEnd::Last));
+    let listed = Listed { ino: Ino(20), kind: FileKind::File, name: name("f"), at: None };
+    world.refer(References::Listed { dir: Ino(1), entries: vec![listed] });
+    let opened = world.call(Call::Open { ino: Ino(20) });
+    world.serve(R0, Outcome::Gone { ino: Ino(20) });
+    world.serve(R0, Outcome::Refused(FsError::NotFound));
+    assert_eq!(world.answer(opened), Err(FsError::Stale));
 }
 
 #[test]

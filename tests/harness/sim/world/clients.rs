@@ -199,8 +199,10 @@ impl World {
                 return Ok(());
             }
             Action::Open(ino) => {
-                host.kernel.open(ino);
-                self.refer(client, References::Opened { ino })?;
+                let used = vec![Lock { ino, how: How::Used }];
+                host.kernel.lock(&used);
+                host.processes[process].locks = used;
+                return self.wait_for(client, process, Asks::Open(ino), Call::Open { ino });
             }
             Action::Release(ino) => {
                 host.kernel.release(ino);
@@ -316,6 +318,7 @@ impl World {
                 self.pause(client, process);
                 Ok(())
             }
+            Asks::Open(ino) => self.handle(client, process, (ino, result)),
             Asks::Page(dir) => self.page(client, process, dir, (result, until)),
             Asks::Operation(id, operation) => {
                 let host = &mut self.clients[client];
@@ -328,6 +331,34 @@ impl World {
                 self.conclude(client, process, (id, &operation), outcome)
             }
         }
+    }
+
+    /// What only a listing has named may be gone, and a real kernel looks its name up again.
+    fn handle(
+        &mut self,
+        client: usize,
+        process: usize,
+        (ino, result): (Ino, Result<Done, FsError>),
+    ) -> Result<(), Violation> {
+        let host = &mut self.clients[client];
+        let disturbed = host.standing == Standing::Disturbed;
+        let may_fail = !host.kernel.is_pinned(ino) || disturbed;
+        match result {
+            Ok(_) => {
+                host.kernel.open(ino);
+                // Whoever was sent away may believe to hold what has gone since.
+                if !disturbed {
+                    host.kernel.pin(ino);
+                }
+            }
+            Err(_) if may_fail => {}
+            Err(error) => {
+                let what = format!("client {client} could not open {ino}, which it holds: {error}");
+                return Err(Violation::Disagreement(what));
+            }
+        }
+        self.pause(client, process);
+        Ok(())
     }
 
     /// A process has its answer.
