@@ -15,9 +15,12 @@
 //!   or not at all. Nobody repeats what is lost with the power of a rank if its client's session is over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 
 use common::error::FsError;
 use common::id::Ino;
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
 
 use super::model::{Model, Sym, Verdict};
 use super::operation::{Answer, Operation, Outcome};
@@ -27,7 +30,10 @@ use super::operation::{Answer, Operation, Outcome};
 pub struct OperationId(pub u32);
 
 /// States above which something is wrong with the workload: it must not overlap so much.
-const STATES_MAX: usize = 4096;
+const STATES_MAX: usize = 65_536;
+
+/// Those between which there is a difference.
+type States = IndexSet<State, FxBuildHasher>;
 
 #[derive(Clone, Debug)]
 pub struct History {
@@ -36,7 +42,7 @@ pub struct History {
     open: BTreeSet<OperationId>,
     /// Of those that are open: changes of which nobody will ever tell.
     abandoned: BTreeSet<OperationId>,
-    states: Vec<State>,
+    states: States,
 }
 
 /// One possible present.
@@ -49,8 +55,28 @@ struct State {
     ahead: BTreeMap<OperationId, Verdict>,
     /// Open questions, with every answer that was right at some moment.
     seen: BTreeMap<OperationId, Vec<Verdict>>,
-    /// Changes in the order in which they took effect.
+    /// Changes in the order in which they took effect. No difference between two states.
     order: Vec<OperationId>,
+}
+
+impl State {
+    fn difference(&self) -> impl PartialEq + Hash + use<'_> {
+        (&self.model, &self.ahead, &self.seen, &self.numbers)
+    }
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.difference() == other.difference()
+    }
+}
+
+impl Eq for State {}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.difference().hash(hasher);
+    }
 }
 
 /// An answer that no order of the operations explains.
@@ -71,7 +97,7 @@ impl Default for History {
             asked: Vec::new(),
             open: BTreeSet::new(),
             abandoned: BTreeSet::new(),
-            states: vec![state],
+            states: States::from_iter([state]),
         }
     }
 }
@@ -84,10 +110,12 @@ impl History {
         let id = OperationId(u32::try_from(self.asked.len()).expect("runs are short"));
         self.open.insert(id);
         if !change {
-            for state in &mut self.states {
+            let asked = std::mem::take(&mut self.asked);
+            self.each(|state| {
                 state.seen.insert(id, Vec::new());
-                state.look(id, &self.asked);
-            }
+                state.look(id, &asked);
+            });
+            self.asked = asked;
         }
         id
     }
@@ -101,7 +129,7 @@ impl History {
         id: OperationId,
         observed: &Outcome<Ino>,
     ) -> Result<(), Box<Unexplained>> {
-        let (mut after, mut possible) = (Vec::new(), Vec::new());
+        let (mut after, mut possible) = (States::default(), Vec::new());
         for state in self.possible_presents() {
             for verdict in state.verdicts(id) {
                 match state.clone().explains(&verdict, observed) {
@@ -146,9 +174,9 @@ impl History {
     /// If it must have been done.
     pub fn withdraw(&mut self, id: OperationId) -> Result<(), Box<Unexplained>> {
         self.states.retain(|state| !state.ahead.contains_key(&id));
-        for state in &mut self.states {
+        self.each(|state| {
             state.seen.remove(&id);
-        }
+        });
         self.open.remove(&id);
         if self.states.is_empty() {
             let operation = self.asked[index(id)].clone();
@@ -165,28 +193,23 @@ impl History {
             return;
         }
         self.open.remove(&id);
-        for state in &mut self.states {
+        self.each(|state| {
             state.seen.remove(&id);
-        }
-        self.merge();
+        });
     }
 
     /// What was abandoned has happened by now, or will not any more.
     pub fn settle(&mut self) {
         self.states = self.possible_presents();
-        for id in std::mem::take(&mut self.abandoned) {
-            self.open.remove(&id);
-            for state in &mut self.states {
-                state.ahead.remove(&id);
-            }
-        }
-        self.merge();
+        let abandoned = std::mem::take(&mut self.abandoned);
+        self.open.retain(|id| !abandoned.contains(id));
+        self.each(|state| state.ahead.retain(|id, _| !abandoned.contains(id)));
     }
 
     /// These, which one rank has made in that order and whose client does not repeat them, may be lost:
     /// all of them, or all from one on.
     pub fn may_lose(&mut self, made: &[OperationId]) {
-        let mut after = Vec::new();
+        let mut after = States::default();
         for state in std::mem::take(&mut self.states) {
             for kept in 0..=made.len() {
                 let lost: BTreeSet<OperationId> = made[kept..].iter().copied().collect();
@@ -196,10 +219,11 @@ impl History {
         self.states = after;
     }
 
-    /// States between which there is no difference any more become one.
-    fn merge(&mut self) {
-        let mut after = Vec::new();
-        for state in std::mem::take(&mut self.states) {
+    /// Changes every state; those between which there is no difference any more become one.
+    fn each(&mut self, change: impl Fn(&mut State)) {
+        let mut after = States::default();
+        for mut state in std::mem::take(&mut self.states) {
+            change(&mut state);
             add(&mut after, state);
         }
         self.states = after;
@@ -207,7 +231,7 @@ impl History {
 
     /// A rank lost power: any of the open changes may be undone.
     pub fn lose_power(&mut self) {
-        let mut after = Vec::new();
+        let mut after = States::default();
         for state in std::mem::take(&mut self.states) {
             let ahead: Vec<OperationId> = state.ahead.keys().copied().collect();
             for choice in 0..1_usize << ahead.len() {
@@ -220,7 +244,7 @@ impl History {
     }
 
     /// The states, and all that can become of them by changes under way.
-    fn possible_presents(&self) -> Vec<State> {
+    fn possible_presents(&self) -> States {
         let mut all = self.states.clone();
         let mut next = 0;
         let changes: Vec<OperationId> =
@@ -266,17 +290,9 @@ fn index(id: OperationId) -> usize {
 }
 
 /// Adds a state unless one like it is there: how they came to be does not matter.
-fn add(states: &mut Vec<State>, state: State) {
-    let known = states.iter().any(|other| {
-        other.model == state.model
-            && other.ahead == state.ahead
-            && other.seen == state.seen
-            && other.numbers == state.numbers
-    });
-    if !known {
-        assert!(states.len() < STATES_MAX, "the workload overlaps too much to be checked");
-        states.push(state);
-    }
+fn add(states: &mut States, state: State) {
+    states.insert(state);
+    assert!(states.len() <= STATES_MAX, "the workload overlaps too much to be checked");
 }
 
 impl State {

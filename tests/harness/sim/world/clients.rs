@@ -448,7 +448,12 @@ impl client::ClientHost {
     fn lock_found(&mut self, process: usize, outcome: &Outcome<Ino>) -> bool {
         let Ok(Answer::Entry { node, kind }) = outcome else { return true };
         let process = &mut self.processes[process];
-        if process.plan.is_empty() || *kind == FileKind::Dir {
+        let locks = match process.plan.front() {
+            Some(Operation::Rmdir { .. }) => true,
+            Some(_) => *kind != FileKind::Dir,
+            None => false,
+        };
+        if !locks {
             return true;
         }
         let lock = Lock { ino: *node, how: How::Exclusive };
