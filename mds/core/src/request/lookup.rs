@@ -33,7 +33,8 @@ pub fn pinned(cx: &mut Cx<'_>, client: ClientId, dir: Ino, linkage: &Linkage) ->
         }
         Linkage::Dir { ino } => {
             let rank = cx.rank_of_dir(*ino, dir)?;
-            let attr = if rank == cx.me() { Some(cx.dir(*ino)?.attr(*ino)) } else { None };
+            let here = rank == cx.me() && is_settled(cx, *ino);
+            let attr = if here { Some(cx.dir(*ino)?.attr(*ino)) } else { None };
             Ok(Found::Dir { ino: *ino, rank, attr })
         }
         Linkage::Remote { ino, kind } => {
@@ -51,6 +52,12 @@ pub fn pinned(cx: &mut Cx<'_>, client: ClientId, dir: Ino, linkage: &Linkage) ->
     }
 }
 
+/// Whether no operation of several ranks is about to change what is in a directory: else its attributes
+/// are to be asked for, which waits.
+fn is_settled(cx: &Cx<'_>, dir: Ino) -> bool {
+    cx.own.locks.in_dir(dir).is_none()
+}
+
 /// The same for a listing: nothing is pinned, and nothing is waited for. Attributes that are not
 /// at hand are left out, and the client asks for those it needs, together.
 ///
@@ -61,8 +68,8 @@ pub fn listed(cx: &Cx<'_>, dir: Ino, linkage: &Linkage) -> Step<Found> {
         Linkage::Primary(inode) => Found::Here(inode.attr.clone()),
         Linkage::Dir { ino } => {
             let rank = cx.rank_of_dir(*ino, dir)?;
-            let here =
-                (rank == cx.me()).then(|| cx.own.namespace.dir(*ino).ok().flatten()).flatten();
+            let here = rank == cx.me() && is_settled(cx, *ino);
+            let here = here.then(|| cx.own.namespace.dir(*ino).ok().flatten()).flatten();
             Found::Dir { ino: *ino, rank, attr: here.map(|dir| dir.attr(*ino)) }
         }
         Linkage::Remote { ino, kind } => {

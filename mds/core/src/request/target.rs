@@ -7,7 +7,7 @@ use common::id::{ClientId, Ino};
 use common::name::Name;
 use common::wire::request::{Place, Target, Xattrs};
 
-use crate::cx::{Cx, Step, Stop};
+use crate::cx::{Cx, Step, Stop, Wait};
 use crate::lock::Lock;
 use crate::row::{Dir, Inode, Linkage, Orphan};
 use crate::subtree::Intent;
@@ -108,6 +108,10 @@ pub fn find<'a>(cx: &mut Cx<'_>, target: &'a Target, intent: Intent) -> Step<Fou
         Place::Dir => {
             cx.admit(ino, intent)?;
             cx.unlocked(&Lock::Contents(ino))?;
+            if let Some((lock, _)) = cx.own.locks.in_dir(ino) {
+                // How many entries it has, and since when, may be seen at another rank already.
+                return Err(Stop::Wait(Wait::Unlock(lock)));
+            }
             Ok(Found::Dir { ino, dir: cx.dir(ino)?.clone() })
         }
         Place::Entry { dir, name } => {

@@ -471,6 +471,29 @@ fn nothing_is_put_into_a_directory_that_is_about_to_go() {
     cluster.assert_at_rest();
 }
 
+/// How many names a directory has is seen to change here and at the other rank, or at neither.
+#[test]
+fn attributes_of_a_directory_wait_for_what_is_locked_in_it() {
+    let mut cluster = Cluster::new();
+    cluster.at(R0).create(A, D0, "f");
+    cluster.send(R1, A, mv((D0, "f"), (D1, "f"), R0, RenameMode::Replace));
+    cluster.run_until(R0, "Prepared");
+    let getattr = cluster.send(R0, B, Op::Getattr { target: Target::dir(D0) }).id;
+    assert_eq!(cluster.reply(R0, B, getattr), None);
+    // Its name is not locked; whoever wants to know more asks for that.
+    let lookup = cluster.send(R0, B, Op::Lookup { dir: ROOT, name: name("r0") }).id;
+    match cluster.reply(R0, B, lookup) {
+        Some(Outcome::Done(Answer::Found(Found::Dir { ino: D0, rank: R0, attr: None }))) => {}
+        outcome => panic!("{outcome:?}"),
+    }
+    cluster.run();
+    match cluster.reply(R0, B, getattr) {
+        Some(Outcome::Done(Answer::Attr(attr))) => assert_eq!(attr.size, 0),
+        outcome => panic!("{outcome:?}"),
+    }
+    cluster.assert_at_rest();
+}
+
 /// At another rank it may be seen to be done, and this one has not done its part yet.
 #[test]
 fn a_listing_waits_for_what_is_locked_in_its_part_of_the_directory() {
