@@ -6,6 +6,7 @@ mod clients;
 mod coherence;
 mod failover;
 mod kill_points;
+mod leash;
 mod load;
 mod lost_rank;
 mod malformed;

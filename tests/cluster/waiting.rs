@@ -28,16 +28,16 @@ const CALLS: [(&str, &[&str]); 11] = [
     ("sync", &["sync", "dir/file"]),
 ];
 
-fn start(mount: &Path, words: &[&str]) -> anyhow::Result<Child> {
+pub(crate) fn start(dir: &Path, words: &[&str]) -> anyhow::Result<Child> {
     // Whoever runs the tests in the background ignores SIGINT, and so do its children.
     let mut command = Command::new("env");
-    command.arg("--default-signal=INT").args(words).current_dir(mount);
+    command.arg("--default-signal=INT").args(words).current_dir(dir);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().with_context(|| format!("start {words:?}"))
 }
 
 /// Whether a process sleeps in a call to a file system whose servers are user space's.
-fn waits_for_fuse(process: Pid) -> anyhow::Result<bool> {
+pub(crate) fn waits_for_fuse(process: Pid) -> anyhow::Result<bool> {
     let at = std::fs::read_to_string(format!("/proc/{process}/wchan"))?;
     Ok(at.contains("fuse") || at.contains("request_wait"))
 }
