@@ -39,6 +39,9 @@ pub struct ClientHost {
     pub standing: Standing,
     /// Ranks that have taken a session of it up.
     pub opened: BTreeSet<Rank>,
+    /// Changes that were under way when an operator ended its sessions. A rank that it had not met yet has
+    /// forgotten then that it did them, and may do them again.
+    pub in_doubt: BTreeSet<OperationId>,
     /// Changes that a rank has answered, as far as they may still be at risk.
     pub changes: BTreeMap<RequestId, Change>,
 }
@@ -110,6 +113,7 @@ impl ClientHost {
             wall_ahead: 0,
             standing: Standing::Lives,
             opened: BTreeSet::new(),
+            in_doubt: BTreeSet::new(),
             changes: BTreeMap::new(),
         }
     }
@@ -119,6 +123,18 @@ impl ClientHost {
         if self.standing == Standing::Lives {
             self.standing = Standing::Disturbed;
         }
+    }
+
+    /// An operator ends its sessions.
+    pub fn is_sent_away(&mut self) {
+        self.is_disturbed();
+        let under_way = self.calls.values().filter_map(|waiting| match &waiting.asks {
+            Asks::Operation(id, operation) if operation.is_change() => Some(*id),
+            Asks::Operation(..) | Asks::Sync | Asks::Open(_) | Asks::Anything | Asks::Page(_) => {
+                None
+            }
+        });
+        self.in_doubt.extend(under_way);
     }
 
     /// What it has just heard was the answer to a change.

@@ -383,7 +383,7 @@ impl World {
         };
         if gone && unpinned {
             self.history.withdraw(id)?;
-        } else if outcome == Err(FsError::Io) && self.is_in_doubt(client, operation) {
+        } else if self.is_in_doubt(client, (id, operation), &outcome) {
             self.history.abandon(id);
         } else {
             self.history.answer(id, &outcome)?;
@@ -399,9 +399,16 @@ impl World {
         Ok(())
     }
 
-    /// Whoever has lost its session is told that nobody knows.
-    fn is_in_doubt(&self, client: usize, operation: &Operation<Ino>) -> bool {
-        operation.is_change() && self.clients[client].standing == Standing::Disturbed
+    /// Whoever has lost its session is told that nobody knows, or why it cannot be done once more.
+    fn is_in_doubt(
+        &self,
+        client: usize,
+        (id, operation): (OperationId, &Operation<Ino>),
+        outcome: &Outcome<Ino>,
+    ) -> bool {
+        let host = &self.clients[client];
+        let lost = host.standing == Standing::Disturbed && operation.is_change();
+        (lost && *outcome == Err(FsError::Io)) || (outcome.is_err() && host.in_doubt.contains(&id))
     }
 
     /// A page of a listing with attributes: the kernel refers to what it names.

@@ -253,7 +253,7 @@ impl World {
         let dead = dice.pick(&dead).copied().filter(|_| dice.percent(50));
         let Some(client) = dead.or_else(|| self.some_client(dice)) else { return };
         self.trace.line(self.now, Who::Client(client), "evicted", String::new);
-        self.clients[client].is_disturbed();
+        self.clients[client].is_sent_away();
         let client = self.clients[client].id;
         for rank in 0..self.settings.ranks {
             self.order(Rank(rank), AdminRequest::EvictSession { client });
