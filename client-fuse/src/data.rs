@@ -20,6 +20,12 @@ pub trait DataStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// The store failed, or is full.
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Writes at the end, wherever that is: of two who append at the same moment neither overwrites the
+    /// other, whichever mounts they use.
+    ///
+    /// # Errors
+    /// The store failed, or is full.
+    fn append(&self, ino: Ino, data: &[u8]) -> io::Result<Appended>;
     /// # Errors
     /// The store failed.
     fn truncate(&self, ino: Ino, size: u64) -> io::Result<()>;
@@ -44,6 +50,15 @@ pub trait DataStore: Send + Sync + std::fmt::Debug {
     fn space(&self) -> io::Result<Space>;
     /// Nothing refers to the inode here any more.
     fn forget(&self, ino: Ino);
+}
+
+/// Where appended data lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The end of the file with it.
+    pub end: u64,
+    /// Less than was to be written if the store became full.
+    pub written: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -263,10 +263,11 @@ impl Filesystem for Fuse {
         self.call(req, call, reply::entry(reply));
     }
 
-    fn open(&self, req: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match self.profile.locks {
             Locks::Cluster => {
-                self.call(req, Call::Open { ino: Ino(ino.0) }, reply::opened(reply));
+                let call = Call::Open { ino: Ino(ino.0) };
+                self.call(req, call, reply::opened(convert::handle_flags(flags.0), reply));
             }
             Locks::Local => reply.error(Errno::ENOSYS),
         }
@@ -447,7 +448,9 @@ impl Filesystem for Fuse {
             existing: IfExists::Refuse,
         };
         let exclusive = flags & libc::O_EXCL != 0;
-        self.call(req, call, reply::created(Arc::clone(&self.client), exclusive, reply));
+        let handle = convert::handle_flags(flags);
+        let client = Arc::clone(&self.client);
+        self.call(req, call, reply::created(client, (exclusive, handle), reply));
     }
 
     fn fallocate(

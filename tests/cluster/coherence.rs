@@ -18,6 +18,8 @@ use tests::cluster::{Cluster, pass, say, wait_until};
 const STORM_WAIT_MAX: Duration = Duration::from_millis(100);
 /// Threads between a change and its answer: kernel and mount here, the rank, mount and kernel there, and back.
 const STORM_HOPS: u32 = 8;
+/// Appended by each of those who do.
+const RECORDS: usize = 300;
 const STORM: Duration = Duration::from_secs(5);
 
 fn names(dir: &Path) -> anyhow::Result<Vec<String>> {
@@ -97,6 +99,55 @@ fn both_ways(one: &Mount, other: &Mount, dir: &str) -> anyhow::Result<()> {
     changes_are_seen(&one.path(dir), &other.path(dir)).context("changed by one")?;
     what_was_listed_outlives_its_name(&one.path(dir), &other.path(dir))?;
     changes_are_seen(&other.path(dir), &one.path(dir)).context("changed by the other")
+}
+
+/// Records of `size` bytes, each of one letter.
+fn append_records(path: &Path, letter: u8, size: usize) -> anyhow::Result<()> {
+    let file = File::options().append(true).open(path)?;
+    for _ in 0..RECORDS {
+        (&file).write_all(&vec![letter; size])?;
+    }
+    Ok(())
+}
+
+fn appends_lose_nothing(one: &Path, other: &Path, size: usize) -> anyhow::Result<()> {
+    let (mine, theirs) = (one.join("log"), other.join("log"));
+    fs::write(&mine, "")?;
+    std::thread::scope(|scope| {
+        let here = [b'a', b'b'].map(|letter| {
+            scope.spawn({
+                let path = &mine;
+                move || append_records(path, letter, size)
+            })
+        });
+        append_records(&theirs, b'c', size)?;
+        here.into_iter().try_for_each(|writer| writer.join().expect("no writer panics"))
+    })?;
+    let text = fs::read(&mine)?;
+    ensure!(text == fs::read(&theirs)?, "both see the same");
+    ensure!(text.len() == 3 * RECORDS * size, "{} bytes of {size} each", text.len());
+    let whole = text.chunks(size).all(|record| record.iter().all(|byte| *byte == record[0]));
+    ensure!(whole, "no record lies in another");
+    for letter in [b'a', b'b', b'c'] {
+        let count = text.iter().filter(|byte| **byte == letter).count();
+        ensure!(count == RECORDS * size, "{count} of {}", char::from(letter));
+    }
+    fs::remove_file(&theirs)?;
+    Ok(())
+}
+
+#[test]
+fn appends_of_two_mounts_lose_nothing() -> anyhow::Result<()> {
+    let cluster = Cluster::start(2, "")?;
+    let (one, other) = (cluster.mount("one")?, cluster.mount("other")?);
+    fs::create_dir(one.path("d"))?;
+    appends_lose_nothing(&one.path("d"), &other.path("d"), 1)?;
+    cluster.export(Path::new("/d"), 1)?;
+    appends_lose_nothing(&one.path("d"), &other.path("d"), 100)?;
+    fs::remove_dir(one.path("d"))?;
+    one.unmount()?;
+    other.unmount()?;
+    cluster.end()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Seek as _, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use common::mds_map::MdsMap;
 use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, statvfs};
 
-use crate::data::{Allocate, DataStore, Seek, Space};
+use crate::data::{Allocate, Appended, DataStore, Seek, Space};
 
 /// Files kept open.
 const OPEN_FILES_MAX: usize = 1024;
@@ -189,6 +189,14 @@ impl DataStore for FileStore {
 
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> io::Result<()> {
         self.create(ino)?.write_all_at(data, offset)
+    }
+
+    fn append(&self, ino: Ino, data: &[u8]) -> io::Result<Appended> {
+        self.create(ino)?;
+        // A description of its own: its position is the end of what it has written.
+        let mut file = OpenOptions::new().append(true).open(self.path(ino))?;
+        let written = file.write(data)?;
+        Ok(Appended { end: file.stream_position()?, written })
     }
 
     fn truncate(&self, ino: Ino, size: u64) -> io::Result<()> {

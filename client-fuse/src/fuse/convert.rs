@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use common::attr::{Attr, FileKind, PERMISSION_BITS};
 use common::time::Timestamp;
 use common::wire::request::Node;
-use fuser::{FileAttr, FileType, INodeNo, TimeOrNow};
+use fuser::{FileAttr, FileType, FopenFlags, INodeNo, TimeOrNow};
 
 use crate::client::timestamp;
 
@@ -16,6 +16,12 @@ const PREFERRED_BYTES: u32 = 128 * 1024;
 
 pub(super) fn permissions(mode: u32) -> u16 {
     u16::try_from(mode & u32::from(PERMISSION_BITS)).expect("masked to 12 bits")
+}
+
+/// How the kernel uses a handle, opened with `open(2)`'s flags. Through its pages it would send what is
+/// appended in pieces, and keep them where it believes the end to be.
+pub(super) fn handle_flags(flags: i32) -> FopenFlags {
+    if flags & libc::O_APPEND != 0 { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::empty() }
 }
 
 /// What MKNOD is to make; `None` for what it cannot.

@@ -13,8 +13,8 @@ use common::limit::FILE_BYTES_MAX;
 use common::wire::request::Caller;
 use fuser::{Errno, ReplyAttr, ReplyData, ReplyEmpty, ReplyLseek, ReplyStatfs, ReplyWrite};
 
-use crate::data::{Allocate, Seek};
-use crate::fuse::{Fuse, reply};
+use crate::data::{Allocate, Appended, Seek};
+use crate::fuse::{Fuse, Rooted, reply};
 
 pub(super) struct Write {
     pub(super) ino: Ino,
@@ -56,23 +56,23 @@ impl Fuse {
             if let Err(error) = data.write(ino, offset, &bytes) {
                 return reply.error(errno(&error));
             }
-            let call = Call::Wrote { ino, end, kill_privileges };
-            client.call(waiter, call, move |result, _| match result {
-                Ok(_) => reply.written(written),
-                Err(error) => reply.error(reply::errno(error)),
-            });
+            tell_rank(&client, waiter, (ino, end, kill_privileges), (written, reply));
         });
     }
 
-    /// The kernel's offset is a guess if another mount writes too: asks for the true end. Two
-    /// mounts that append at the same moment may still choose the same one; that ends with
-    /// capabilities.
+    /// The kernel's offset is a guess if another mount writes too: the store knows the true end.
     pub(super) fn append_data(&self, waiter: Waiter, write: Write, reply: ReplyWrite) {
-        let fuse = self.handles();
-        let call = Call::Getattr { ino: write.ino };
-        self.client.call(waiter, call, move |result, _| match reply::attributes(result) {
-            Ok(attr) => fuse.write_data(waiter, Write { offset: attr.size, ..write }, reply),
-            Err(errno) => reply.error(errno),
+        let Write { ino, offset, data: bytes, kill_privileges } = write;
+        if offset.saturating_add(bytes.len() as u64) > FILE_BYTES_MAX {
+            return reply.error(Errno::EFBIG);
+        }
+        let (data, client) = (Arc::clone(&self.data), Arc::clone(&self.client));
+        self.pool.run(move || match data.append(ino, &bytes) {
+            Ok(Appended { end, written }) => {
+                let written = u32::try_from(written).expect("no more than the kernel has given");
+                tell_rank(&client, waiter, (ino, end, kill_privileges), (written, reply));
+            }
+            Err(error) => reply.error(errno(&error)),
         });
     }
 
@@ -153,16 +153,20 @@ impl Fuse {
             Err(error) => reply.error(errno(&error)),
         });
     }
+}
 
-    /// The same mount, for an answer that comes later.
-    fn handles(&self) -> Self {
-        Self {
-            client: Arc::clone(&self.client),
-            data: Arc::clone(&self.data),
-            pool: self.pool.clone(),
-            profile: self.profile,
-        }
-    }
+/// What was written is the file's once its rank knows how far it reaches.
+fn tell_rank(
+    client: &Rooted,
+    waiter: Waiter,
+    (ino, end, kill_privileges): (Ino, u64, bool),
+    (written, reply): (u32, ReplyWrite),
+) {
+    let call = Call::Wrote { ino, end, kill_privileges };
+    client.call(waiter, call, move |result, _| match result {
+        Ok(_) => reply.written(written),
+        Err(error) => reply.error(reply::errno(error)),
+    });
 }
 
 /// `None`: a way of allocating that moves data about.

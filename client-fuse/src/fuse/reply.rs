@@ -69,12 +69,15 @@ pub(super) fn made_node(reply: ReplyEntry) -> impl OnDone {
 
 /// CREATE is answered for new files only. A name that somebody else has taken meanwhile is looked
 /// up again by the kernel, which then checks permissions and truncates as it must.
-pub(super) fn created(client: Arc<Rooted>, exclusive: bool, reply: ReplyCreate) -> impl OnDone {
+pub(super) fn created(
+    client: Arc<Rooted>,
+    (exclusive, handle): (bool, FopenFlags),
+    reply: ReplyCreate,
+) -> impl OnDone {
     move |result, ttl| match result {
         Ok(Done::Entry(attr)) => {
             client.refer(References::Opened { ino: attr.ino });
-            let flags = FopenFlags::empty();
-            reply.created(&ttl, &file_attr(&attr), GENERATION, FileHandle(0), flags);
+            reply.created(&ttl, &file_attr(&attr), GENERATION, FileHandle(0), handle);
         }
         Ok(done) => reply.error(nonsense(&done)),
         Err(FsError::Exists) if !exclusive => reply.error(Errno::ESTALE),
@@ -83,9 +86,9 @@ pub(super) fn created(client: Arc<Rooted>, exclusive: bool, reply: ReplyCreate) 
 }
 
 /// What is gone (`ESTALE`) is looked up again by the kernel.
-pub(super) fn opened(reply: ReplyOpen) -> impl OnDone {
+pub(super) fn opened(handle: FopenFlags, reply: ReplyOpen) -> impl OnDone {
     move |result, _| match result {
-        Ok(_) => reply.opened(FileHandle(0), FopenFlags::empty()),
+        Ok(_) => reply.opened(FileHandle(0), handle),
         Err(error) => reply.error(errno(error)),
     }
 }
@@ -97,7 +100,7 @@ pub(super) fn attr(reply: ReplyAttr) -> impl OnDone {
     }
 }
 
-pub(super) fn attributes(result: Result<Done, FsError>) -> Result<Attr, Errno> {
+fn attributes(result: Result<Done, FsError>) -> Result<Attr, Errno> {
     match result {
         Ok(Done::Attr(attr)) => Ok(attr),
         Ok(done) => Err(nonsense(&done)),

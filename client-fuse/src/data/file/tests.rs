@@ -50,6 +50,17 @@ fn what_was_written_is_read_up_to_the_end() {
 }
 
 #[test]
+fn two_stores_of_one_folder_append_beside_each_other() {
+    let (folder, store) = store();
+    let id = read_label(folder.path()).unwrap().store;
+    let other = FileStore::open(&address(&folder), &map(&[id])).unwrap();
+    store.truncate(INO, 2).unwrap();
+    assert_eq!(store.append(INO, b"a").unwrap(), Appended { end: 3, written: 1 });
+    assert_eq!(other.append(INO, b"bcd").unwrap(), Appended { end: 6, written: 3 });
+    assert_eq!(store.read(INO, 0, 10).unwrap(), b"\0\0abcd");
+}
+
+#[test]
 fn what_is_removed_is_gone_and_can_be_made_anew() {
     let (_folder, store) = store();
     store.write(INO, 0, b"abc").unwrap();
