@@ -92,8 +92,9 @@ fn rename(from_dir: Ino, from: Name, dirs: &[Ino], dice: &mut Dice) -> Action {
         _ => RenameMode::Replace,
     };
     let found = Operation::Lookup { dir: from_dir, name: from.clone() };
+    let replaced = Operation::Lookup { dir: to_dir, name: to.clone() };
     let rename = Operation::Rename { from_dir, from, to_dir, to, mode };
-    Action::Operations(vec![found, rename])
+    Action::Operations(vec![found, replaced, rename])
 }
 
 fn set(dice: &mut Dice) -> SetAttr {

@@ -232,7 +232,7 @@ impl History {
     /// A rank lost power: any of the open changes may be undone.
     pub fn lose_power(&mut self) {
         let mut after = States::default();
-        for state in std::mem::take(&mut self.states) {
+        for state in self.possible_presents() {
             let ahead: Vec<OperationId> = state.ahead.keys().copied().collect();
             for choice in 0..1_usize << ahead.len() {
                 let undone = ahead.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1);

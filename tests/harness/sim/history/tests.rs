@@ -68,6 +68,20 @@ fn what_was_seen_stays() {
     history.answer(made, &file(777)).unwrap();
 }
 
+/// Its answer was on the way when the rank's power failed.
+#[test]
+fn what_was_seen_before_power_was_lost_may_be_undone_when_that_is_told() {
+    let mut history = History::default();
+    let made = history.ask(create("a"));
+    let looked = history.ask(lookup("a"));
+    history.lose_power();
+    let again = history.ask(lookup("a"));
+    history.answer(looked, &file(300)).unwrap();
+    history.clone().answer(again, &file(300)).unwrap();
+    history.answer(again, &Err(FsError::NotFound)).unwrap();
+    history.answer(made, &file(300)).unwrap();
+}
+
 #[test]
 fn of_two_that_make_one_name_one_is_refused() {
     let mut history = History::default();

@@ -391,7 +391,7 @@ impl World {
         if let (Operation::Write { node, .. }, Err(_)) = (operation, &outcome) {
             self.data.remove(node);
         }
-        if outcome.is_err() || !self.clients[client].lock_found(process, &outcome) {
+        if !self.clients[client].goes_on(process, operation, &outcome) {
             self.clients[client].processes[process].plan.clear();
         }
         self.last = Some(outcome);
@@ -451,19 +451,38 @@ impl World {
 }
 
 impl client::ClientHost {
-    /// A name was looked up in order to remove or move what it names, which is locked for that.
-    fn lock_found(&mut self, process: usize, outcome: &Outcome<Ino>) -> bool {
-        let Ok(Answer::Entry { node, kind }) = outcome else { return true };
-        let process = &mut self.processes[process];
-        let locks = match process.plan.front() {
-            Some(Operation::Rmdir { .. }) => true,
-            Some(_) => *kind != FileKind::Dir,
-            None => false,
+    /// Whether a process does what it had in mind next, after this.
+    fn goes_on(
+        &mut self,
+        process: usize,
+        operation: &Operation<Ino>,
+        outcome: &Outcome<Ino>,
+    ) -> bool {
+        let next = self.processes[process].plan.front();
+        let replaced = match (operation, next) {
+            (Operation::Lookup { dir, name }, Some(Operation::Rename { to_dir, to, .. })) => {
+                (dir, name) == (to_dir, to)
+            }
+            _ => false,
         };
-        if !locks {
-            return true;
+        match outcome {
+            Ok(Answer::Entry { node, kind }) => {
+                let locks = match next {
+                    Some(Operation::Rmdir { .. }) => true,
+                    Some(_) => replaced || *kind != FileKind::Dir,
+                    None => false,
+                };
+                !locks || self.lock_found(process, *node)
+            }
+            Ok(_) => true,
+            Err(error) => replaced && *error == FsError::NotFound,
         }
-        let lock = Lock { ino: *node, how: How::Exclusive };
+    }
+
+    /// A name was looked up in order to remove, move or replace what it names, which is locked for that.
+    fn lock_found(&mut self, process: usize, node: Ino) -> bool {
+        let process = &mut self.processes[process];
+        let lock = Lock { ino: node, how: How::Exclusive };
         let locked = process.locks.contains(&lock) || self.kernel.lock(&[lock]);
         if locked && !process.locks.contains(&lock) {
             process.locks.push(lock);
