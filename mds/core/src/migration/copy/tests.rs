@@ -1,13 +1,15 @@
-use common::id::Ino;
+use common::id::{DirFragId, Ino};
 use common::limit::{BULK_FRAME_BYTES_MAX, XATTR_VALUE_BYTES_MAX};
 use common::wire::encoded_bytes;
-use common::wire::request::{Op, RenameMode, XattrName, XattrSet, XattrValue};
+use common::wire::reply::Outcome;
+use common::wire::request::{Op, RenameMode, Target, XattrName, XattrSet, XattrValue};
 use common::wire::session::Notice;
 
 use super::super::fixture::{E, Half, I, Neighbor, Story};
 use crate::cluster_fixture::D1;
-use crate::fixture::{A, in_entry, rename_op};
+use crate::fixture::{A, in_entry, name, rename_op};
 use crate::message::migration::Step;
+use crate::row::Key;
 
 const FILES: usize = 40;
 
@@ -146,4 +148,25 @@ fn pins_of_a_directory_that_leaves_the_region_stay_behind() {
     let (at_e, at_i): (Vec<_>, Vec<_>) = (holders(E), holders(I));
     assert_eq!((at_e, at_i), (vec![A], vec![]));
     assert_eq!(story.cluster.lookup(E, sub, "f").map(|(ino, _)| ino), Some(file));
+}
+
+/// Somebody asked the importer for it meanwhile, who found it among what was copied.
+#[test]
+fn a_directory_that_is_removed_after_it_was_copied_is_none_at_the_importer() {
+    let mut story = Story::before(Neighbor::Stranger);
+    let dir = story.dir;
+    let sub = story.cluster.at(E).mkdir(A, dir, "sub");
+    story.order();
+    story.run_until(Half::Importer, "Copying");
+    let row = Key::Dir(DirFragId::whole(sub));
+    while story.cluster.at(I).row(&row).is_none() {
+        assert!(story.cluster.step());
+    }
+    let getattr = Op::Getattr { target: Target::dir(sub) };
+    let id = story.cluster.send(I, A, getattr.clone()).id;
+    assert_eq!(story.cluster.reply(I, A, id), Some(Outcome::Gone { ino: sub }));
+    story.cluster.send(E, A, Op::Rmdir { dir, name: name("sub") });
+    story.rest();
+    story.assert_owner(I);
+    assert_eq!(story.cluster.ask(I, A, getattr), Outcome::Gone { ino: sub });
 }

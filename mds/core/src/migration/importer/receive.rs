@@ -126,6 +126,8 @@ impl Received {
                 Content::NoDir(frag) => {
                     self.pinned_dirs.remove(&frag.ino);
                     if self.touched.remove(&frag) {
+                        // Somebody may have asked for it meanwhile.
+                        cx.own.namespace.supersede(frag.ino);
                         cx.out.push(Effect::Write(Change::DeleteFragment(frag)));
                         cx.own.held.remove(&frag);
                         cx.out.delete(Key::Held(frag));
