@@ -15,7 +15,7 @@
 //!   or not at all. Nobody repeats what is lost with the power of a rank if its client's session is over.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use common::error::FsError;
 use common::id::Ino;
@@ -255,7 +255,10 @@ impl History {
             for id in left {
                 let mut state = all[next].clone();
                 state.carry_out(*id, &self.asked);
-                add(&mut all, state);
+                // What nobody will hear of and changes nothing is as if it had never been.
+                if state.ahead[id].is_ok() || !self.abandoned.contains(id) {
+                    add(&mut all, state);
+                }
             }
             next += 1;
         }
@@ -316,6 +319,8 @@ impl State {
         let seen = self.seen.entry(id).or_default();
         if !seen.contains(&verdict) {
             seen.push(verdict);
+            // In which order they were right makes no difference.
+            seen.sort_by_cached_key(|verdict| FxBuildHasher.hash_one(verdict));
         }
     }
 

@@ -78,7 +78,7 @@ fn what_is_sent_frozen_fits_its_frames() {
     let get = Op::GetXattr { target, name: XattrName(b"user.2"[..].into()) };
     let outcome = story.cluster.ask(I, A, get);
     assert!(
-        matches!(outcome, common::wire::reply::Outcome::Done(_)),
+        matches!(outcome, Outcome::Done(_)),
         "the importer has what was sent ahead of the delta"
     );
 }
