@@ -11,6 +11,7 @@
 //! left over end the connection, never the process.
 
 pub mod admin;
+pub mod fsck;
 pub mod hello;
 pub mod monitor;
 pub mod reply;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use common::wire::admin::Leftovers;
+use common::wire::fsck::{Position, Scanned};
 use mds_core::Input;
 use mds_core::input::{Fetch, Fetched};
 use tracing::error;
@@ -52,6 +53,14 @@ impl Readers {
         let count = move || store.count_rows(counts).unwrap_or_else(|error| give_up(&error));
         // A panic has ended the process.
         tokio::task::spawn_blocking(count).await.expect("it is not cancelled")
+    }
+
+    /// Rows that are stored, for an operator.
+    pub async fn scan(&self, after: Option<Position>) -> Scanned {
+        let store = Arc::clone(&self.store);
+        let scan = move || store.scan(after.as_ref()).unwrap_or_else(|error| give_up(&error));
+        // A panic has ended the process.
+        tokio::task::spawn_blocking(scan).await.expect("it is not cancelled")
     }
 
     pub fn ask(&self, fetch: Fetch) {

@@ -20,6 +20,7 @@ pub mod journal;
 pub mod key;
 pub mod read;
 pub mod restore;
+pub mod scan;
 pub mod superblock;
 
 use key::{Family, MalformedKey};

@@ -6,6 +6,7 @@ use crate::id::{ClientId, DirFragId, Epoch, Incarnation, Ino, MapEpoch, Migratio
 use crate::mds_map::RankState;
 use crate::migration::{EndReason, MigrationRecord};
 use crate::name::Name;
+use crate::wire::fsck::{Position, Repair, Scanned};
 
 /// Each is answered by one [`AdminReply`], in order. Variants are append only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,6 +42,11 @@ pub enum AdminRequest {
         id: MigrationId,
         verdict: Settlement,
     },
+    /// Rows that are stored, from there on.
+    Scan {
+        after: Option<Position>,
+    },
+    Repair(Repair),
 }
 
 /// Whose a region in doubt is to be.
@@ -65,6 +71,15 @@ pub enum AdminReply {
     MigrationOver(MigrationRecord),
     Evicted,
     Settled,
+    Scanned(Scanned),
+    Repaired(Repaired),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Repaired {
+    Done,
+    /// It is not as was said: somebody has changed it since.
+    NotNeeded,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
@@ -85,6 +100,8 @@ pub enum AdminError {
     NotInDoubt,
     #[error("the exporter, rank {0}, is not lost: it says itself what has become of it")]
     ExporterLives(Rank),
+    #[error("it is not the authority for that, or it is being moved; try again")]
+    NotHere,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -99,6 +116,10 @@ pub struct Status {
     pub cached_entries: u64,
     pub requests_waiting: u64,
     pub migrations_running: u64,
+    /// Files without a name that somebody has open.
+    pub orphans: u64,
+    /// Files without a name whose data is still to be removed.
+    pub purging: u64,
     /// Requests handled since the start.
     pub requests: u64,
     /// Load as the balancer sees it, operations per second.

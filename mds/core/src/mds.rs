@@ -33,6 +33,7 @@ mod client;
 mod life;
 mod lost;
 mod migration;
+mod repair;
 mod slow;
 mod two_phase;
 

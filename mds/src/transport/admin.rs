@@ -17,6 +17,7 @@ pub(super) async fn serve(
     stranger.send.send(&reception.welcome(0)).await?;
     while let Some(request) = stranger.recv.next::<AdminRequest>().await? {
         let id = next();
+        let scan = if let AdminRequest::Scan { after } = &request { after.clone() } else { None };
         let answered = reception.outlet.questions.add(id);
         if reception.inbox.put(Input::Admin { id, request }).await.is_err() {
             break;
@@ -24,6 +25,9 @@ pub(super) async fn serve(
         let reply = match answered.await {
             Ok(AdminReply::Leftovers(counts)) => {
                 AdminReply::Leftovers(reception.outlet.readers.count_rows(counts).await)
+            }
+            Ok(AdminReply::Scanned(_)) => {
+                AdminReply::Scanned(reception.outlet.readers.scan(scan).await)
             }
             Ok(reply) => reply,
             Err(_) => break,

@@ -8,8 +8,10 @@ use common::wire::admin::{
     AdminError, AdminReply, AdminRequest, Bound, Leftovers, Located, SessionEntry, Status,
     SubtreeEntry,
 };
+use common::wire::fsck::Scanned;
 use common::wire::session::ToClient;
 
+use super::repair::repair;
 use super::{Caches, Mds};
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::{Effect, Effects};
@@ -116,6 +118,16 @@ impl Mds {
                 let (cx, _) = self.split(now, out);
                 Ok(AdminReply::Subtrees(subtrees(&cx)?))
             }
+            // The driver reads the rows.
+            (AdminRequest::Scan { .. }, true) => Ok(AdminReply::Scanned(Scanned::default())),
+            (AdminRequest::Repair(order), true) => {
+                let (mut cx, _) = self.split(now, out);
+                match repair(&mut cx, order) {
+                    Ok(repaired) => Ok(AdminReply::Repaired(repaired)),
+                    Err(Stop::Wait(wait @ Wait::Fetch(_))) => Err(Stop::Wait(wait)),
+                    Err(_) => Ok(AdminReply::Refused(AdminError::NotHere)),
+                }
+            }
             (AdminRequest::Locate { dir, names }, true) => {
                 let (mut cx, _) = self.split(now, out);
                 Ok(AdminReply::Located(locate(&mut cx, *dir, names)?))
@@ -126,6 +138,8 @@ impl Mds {
                 | AdminRequest::Migrations
                 | AdminRequest::SettleMigration { .. }
                 | AdminRequest::Subtrees
+                | AdminRequest::Scan { .. }
+                | AdminRequest::Repair(_)
                 | AdminRequest::Locate { .. },
                 false,
             ) => Ok(AdminReply::Refused(AdminError::NotActive)),
@@ -156,6 +170,8 @@ impl Mds {
                 connected: session.conn().is_some(),
             })
             .collect();
+        let (open, closed): (Vec<_>, Vec<_>) =
+            self.own.namespace.orphans().partition(|(ino, _)| self.own.pins.is_pinned(*ino));
         Status {
             rank: self.params.me,
             incarnation: self.params.incarnation,
@@ -172,6 +188,8 @@ impl Mds {
             cached_entries: self.own.namespace.cached_entries(),
             requests_waiting: self.requests.waiting() + self.clients.waiting(),
             migrations_running: self.migrator.running(),
+            orphans: open.len() as u64,
+            purging: closed.len() as u64,
             requests: self.requests.answered(),
             load: self.balancer.load(),
             damage: self.own.damage.clone(),
