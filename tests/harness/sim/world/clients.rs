@@ -327,6 +327,9 @@ impl World {
                 host.kernel_learns(&operation, outcome.as_ref().ok());
                 if let Some(change) = change {
                     host.note_change(change, (id, waiting.since), &outcome);
+                    if host.in_doubt.contains(&id) {
+                        self.note_late_answer(client, change);
+                    }
                 }
                 self.conclude(client, process, (id, &operation), outcome)
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use client_core::ClientCore;
-use common::id::{ClientId, Ino, Rank, Seq};
+use common::id::{ClientId, Ino, Rank, RequestId, Seq};
 use common::limit::LEASE;
 use common::time::Monotonic;
 use common::wire::admin::AdminRequest;
@@ -147,10 +147,26 @@ impl World {
         }
     }
 
+    /// A change was answered whose session may have ended since: the answer was on its way.
+    pub(super) fn note_late_answer(&mut self, client: usize, request: RequestId) {
+        let host = &self.clients[client];
+        let Some(change) = host.changes.get(&request).copied() else { return };
+        let ranks = self.ranks.iter().map(|host| host.rank);
+        let made_by: Vec<Rank> =
+            ranks.filter(|rank| host.core.at_risk(*rank).any(|id| id == request)).collect();
+        for rank in made_by {
+            self.note_changes(client, rank, Session::Over, &[change]);
+        }
+    }
+
     fn note_risk(&mut self, client: usize, rank: Rank, session: Session) {
         let host = &self.clients[client];
         let changes: Vec<Change> =
             host.core.at_risk(rank).filter_map(|id| host.changes.get(&id).copied()).collect();
+        self.note_changes(client, rank, session, &changes);
+    }
+
+    fn note_changes(&mut self, client: usize, rank: Rank, session: Session, changes: &[Change]) {
         if changes.is_empty() {
             return;
         }
