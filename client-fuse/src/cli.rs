@@ -4,6 +4,7 @@ mod balancer;
 mod bench;
 mod ca;
 mod export;
+mod fsck;
 mod guard;
 pub mod helper;
 mod install;
@@ -75,6 +76,8 @@ enum Command {
     Ranks(ranks::Command),
     /// Let rank 0 move subtrees by itself, or not
     Balancer(balancer::Args),
+    /// Check whether names, inodes, counts and data agree, and mend what can be mended
+    Fsck(fsck::Args),
     /// What ranks hold that must not be there when nothing runs
     Leftovers(leftovers::Args),
     /// Measure
@@ -103,6 +106,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Mds(command) => mds::run(connection, &command),
         Command::Ranks(command) => ranks::run(connection, &command),
         Command::Balancer(args) => balancer::run(connection, &args),
+        Command::Fsck(args) => fsck::run(connection, &args),
         Command::Leftovers(args) => leftovers::run(connection, &args),
         Command::Bench(command) => bench::run(&command),
     }

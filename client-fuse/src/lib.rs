@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`config`] and [`cluster`] (how to reach a cluster), [`client`] (drives `client-core`),
 //! [`transport`] (the thread that talks to ranks and monitor), [`data`] (where bytes of files lie),
-//! [`fuse`] (requests of the kernel), [`mount`] (from the first check to the clean end), [`cli`]
-//! (the sub-commands of `grove`).
+//! [`fuse`] (requests of the kernel), [`mount`] (from the first check to the clean end), [`fsck`] (what must
+//! agree), [`cli`] (the sub-commands of `grove`).
 //!
 //! ```text
 //!   kernel ─▶ fuse ─▶ client ─▶ client-core      one lock, held for one `handle`
@@ -16,6 +16,7 @@ pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod data;
+pub mod fsck;
 pub mod fuse;
 pub mod mount;
 pub mod pool;

@@ -271,6 +271,10 @@ fn soak() -> anyhow::Result<()> {
     ended?;
     for worker in &mut workers {
         worker.check()?;
+    }
+    // With everything that was made still there.
+    crate::fsck::is_clean(&cluster)?;
+    for worker in &workers {
         worker.clean()?;
     }
     for tree in TREES {
@@ -280,6 +284,7 @@ fn soak() -> anyhow::Result<()> {
         mount.unmount()?;
     }
     wait_until("nothing is left", || crate::migration::nothing_left(&cluster))?;
+    crate::fsck::is_clean(&cluster)?;
     cluster.end()?;
     say("  verdict: clean");
     Ok(())

@@ -60,6 +60,10 @@ struct Details {
     cached_entries: u64,
     requests_waiting: u64,
     migrations_running: u64,
+    /// Files without a name that are open.
+    orphans: u64,
+    /// Files whose data is still to be removed.
+    purging: u64,
     requests: u64,
     load: u64,
     /// Why it is read-only.
@@ -107,6 +111,7 @@ pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()
         "ENTRIES",
         "WAITING",
         "MIGRATING",
+        "PURGING",
         "REQUESTS",
         "LOAD/S",
     ];
@@ -151,7 +156,7 @@ fn ask(cluster: &mut Cluster, rank: Rank) -> Option<Details> {
     let pins = status.sessions.iter().map(|session| session.pins).sum();
     let sessions = status.sessions.len() as u64;
     let Status { subtrees, cached_dirs, cached_entries, requests_waiting, .. } = status;
-    let Status { migrations_running, requests, load, damage, .. } = status;
+    let Status { migrations_running, orphans, purging, requests, load, damage, .. } = status;
     Some(Details {
         sessions,
         pins,
@@ -160,6 +165,8 @@ fn ask(cluster: &mut Cluster, rank: Rank) -> Option<Details> {
         cached_entries,
         requests_waiting,
         migrations_running,
+        orphans,
+        purging,
         requests,
         load,
         damage,
@@ -177,12 +184,13 @@ fn row(rank: &RankStatus) -> Vec<String> {
                 details.cached_entries,
                 details.requests_waiting,
                 details.migrations_running,
+                details.purging,
                 details.requests,
                 details.load,
             ]
             .map(|number| number.to_string()),
         ),
-        None => row.extend((0..7).map(|_| "-".to_owned())),
+        None => row.extend((0..8).map(|_| "-".to_owned())),
     }
     row
 }

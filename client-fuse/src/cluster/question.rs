@@ -6,8 +6,9 @@ use common::id::{ClientId, Ino, MigrationId, Rank};
 use common::migration::MigrationRecord;
 use common::name::Name;
 use common::wire::admin::{
-    AdminReply, AdminRequest, Leftovers, Located, Settlement, Status, SubtreeEntry,
+    AdminReply, AdminRequest, Leftovers, Located, Repaired, Settlement, Status, SubtreeEntry,
 };
+use common::wire::fsck::{Position, Repair, Scanned};
 
 use crate::cluster::{Cluster, ClusterError};
 
@@ -101,6 +102,22 @@ impl Cluster {
     ) -> Result<(), ClusterError> {
         let request = AdminRequest::SettleMigration { id, verdict };
         answer!(self, rank, request, AdminReply::Settled => ())
+    }
+
+    /// Some of a rank's rows.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub fn scan(&mut self, rank: Rank, after: Option<Position>) -> Result<Scanned, ClusterError> {
+        let request = AdminRequest::Scan { after };
+        answer!(self, rank, request, AdminReply::Scanned(scanned) => scanned)
+    }
+
+    /// # Errors
+    /// See [`Self::status`].
+    pub fn repair(&mut self, rank: Rank, repair: Repair) -> Result<Repaired, ClusterError> {
+        let request = AdminRequest::Repair(repair);
+        answer!(self, rank, request, AdminReply::Repaired(repaired) => repaired)
     }
 
     /// # Errors

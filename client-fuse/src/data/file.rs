@@ -122,6 +122,12 @@ impl FileStore {
         Ok(Self { root, open: Mutex::default() })
     }
 
+    /// Where it lies.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     fn path(&self, ino: Ino) -> PathBuf {
         self.root.join(object_path(ino))
     }
