@@ -41,7 +41,7 @@ use crate::subtree::Intent;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     Dir(Ino),
-    /// An inode of several names, at its home.
+    /// An inode of several names, at its home, or of none.
     Home(Ino),
 }
 
@@ -298,8 +298,7 @@ fn of_target(target: &Target) -> Option<Scope> {
     match &target.place {
         Place::Dir => Some(Scope::Dir(target.ino)),
         Place::Entry { dir, .. } => Some(Scope::Dir(*dir)),
-        Place::Home => Some(Scope::Home(target.ino)),
-        Place::Orphan { .. } => None,
+        Place::Home | Place::Orphan { .. } => Some(Scope::Home(target.ino)),
     }
 }
 
@@ -315,7 +314,7 @@ pub fn tell_touched(cx: &mut Cx<'_>, requester: ClientId) -> Told {
 
 /// What a row is part of.
 fn scope_of(key: &Key) -> Option<Scope> {
-    if let Key::Inode(ino) = key {
+    if let Key::Inode(ino) | Key::Orphan(ino) = key {
         return Some(Scope::Home(*ino));
     }
     key.dir().map(Scope::Dir)
@@ -328,6 +327,8 @@ pub fn tell(cx: &mut Cx<'_>, requester: ClientId, keys: &BTreeSet<Key>) -> Told 
     let mut told = Told::new();
     for key in keys {
         match (scope_of(key), key) {
+            // Nobody has it cached as that. What it was before has changed as well.
+            (_, Key::Orphan(_)) => {}
             (Some(Scope::Dir(dir)), Key::Entry(entry)) => {
                 let linkage = cx.own.namespace.entry(dir, &entry.name);
                 let ino = linkage.ok().flatten().map(Linkage::ino);

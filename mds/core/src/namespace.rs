@@ -218,6 +218,7 @@ impl Namespace {
 
     pub fn put_orphan(&mut self, ino: Ino, orphan: Orphan, out: &mut Effects) {
         self.orphans.insert(ino, orphan.clone());
+        self.touched.insert(Key::Orphan(ino));
         out.put(Row::Orphan(ino, orphan));
     }
 

@@ -228,6 +228,22 @@ fn nobody_waits_for_longer_than_something_may_be_cached() {
     assert!(mds.reply(A, request.id).is_some());
 }
 
+/// Whoever has removed its name may ask for what it has open; others may still have the name cached.
+#[test]
+fn nobody_hears_of_an_orphan_before_everybody_who_has_its_name_cached() {
+    let mut mds = Fixture::new();
+    let file = mds.create(A, ROOT, "f");
+    reply(&mut mds, A, look_up("f"));
+    reply(&mut mds, B, look_up("f"));
+    let unlink = send(&mut mds, A, unlink("f"));
+    let target = Target { ino: file, place: Place::Orphan { rank: common::id::Rank(0) } };
+    let getattr = send(&mut mds, A, Op::Getattr { target });
+    assert_eq!(mds.reply(A, getattr.id), None, "B has its name, and its attributes");
+    mds.make_durable();
+    mds.ack_notices(B);
+    assert!(mds.reply(A, unlink.id).is_some() && mds.reply(A, getattr.id).is_some());
+}
+
 #[test]
 fn an_orphan_is_not_promised() {
     let mut mds = Fixture::new();
