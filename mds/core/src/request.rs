@@ -121,7 +121,11 @@ impl Requests {
     /// A request arrives from a client with a session.
     pub fn admit(&mut self, client: ClientId, request: Request, cx: &mut Cx<'_>) -> Verdict {
         cx.own.sessions.on_request(client, (request.id, request.oldest), cx.out);
-        if self.is_under_way(client, request.id) {
+        if self.waiting.remove(&(client, request.id)) {
+            // Its client may have heard meanwhile where that is which it asks for.
+            cov_mark::hit!(a_copy_replaces_what_waits);
+            self.unpark(|parked| (parked.client, parked.request.id) == (client, request.id));
+        } else if self.is_under_way(client, request.id) {
             // A new connection repeats what the old one may have lost. The answer will come.
             return Verdict::Kept;
         }
@@ -317,6 +321,14 @@ impl Requests {
         cx.own.sessions.tell(client, ToClient::Reply(reply), cx.out);
     }
 
+    /// These wait no more.
+    fn unpark(&mut self, which: impl Fn(&Parked) -> bool) {
+        self.parked.retain(|_, all| {
+            all.retain(|parked| !which(parked));
+            !all.is_empty()
+        });
+    }
+
     /// Something that requests waited for has come. Those that need several ranks are returned.
     #[must_use]
     pub fn wake(&mut self, wait: &Wait, cx: &mut Cx<'_>) -> Vec<Parked> {
@@ -362,10 +374,7 @@ impl Requests {
         awaited: &BTreeSet<NoticeId>,
         cx: &mut Cx<'_>,
     ) {
-        for parked in self.parked.values_mut() {
-            parked.retain(|parked| parked.client != client);
-        }
-        self.parked.retain(|_, parked| !parked.is_empty());
+        self.unpark(|parked| parked.client == client);
         self.waiting.retain(|(owner, _)| *owner != client);
         self.held.retain(|(holder, _), _| *holder != client);
         self.release_held(|(of, notice)| *of == client && !awaited.contains(notice), cx);

@@ -313,6 +313,27 @@ fn who_asks_in_the_old_place_hears_first_where_the_file_went() {
     assert!(notice.is_some() && notice < gone, "{told:?}");
 }
 
+/// Asked again on a new connection it knows better: what is said of the old place must not be the answer.
+#[test]
+fn a_copy_replaces_what_waits() {
+    cov_mark::check!(a_copy_replaces_what_waits);
+    let mut mds = Fixture::new();
+    let file = mds.create(A, ROOT, "f");
+    mds.ask(B, Op::Lookup { dir: ROOT, name: name("f") });
+    let rename = mds.request(rename_op((ROOT, "f"), (ROOT, "g"), RenameMode::Replace));
+    mds.say(A, conn(A, 1), ToMds::Request(rename));
+    let old_place = mds.request(Op::Getattr { target: in_entry(file, ROOT, "f") });
+    let op = Op::Getattr { target: in_entry(file, ROOT, "g") };
+    let new_place = Request { op, ..old_place.clone() };
+    mds.say(B, conn(B, 1), ToMds::Request(old_place));
+    mds.say(B, conn(B, 1), ToMds::Request(new_place.clone()));
+    mds.make_durable();
+    mds.ack_notices(B);
+    let outcome = mds.reply(B, new_place.id).expect("an answer").outcome;
+    assert!(matches!(outcome, Outcome::Done(Answer::Attr(_))), "{outcome:?}");
+    assert_eq!(mds.reply(B, new_place.id), None, "one answer");
+}
+
 #[test]
 fn a_second_name_moves_the_inode_to_its_home() {
     let mut mds = Fixture::new();
