@@ -60,6 +60,23 @@ fn check(
     Ok(run.moves)
 }
 
+/// What one of them has cached is not what the other has made of it since.
+#[test]
+fn two_mounts_take_turns() -> anyhow::Result<()> {
+    let ground = Ground::new()?;
+    let dir = ground.dir("fsx", 1)?;
+    let files = [dir.join("file"), ground.other.path("fsx").join("file")];
+    let (turns, operations) = form((6, 300), (40, 5000));
+    for turn in 0..turns {
+        for file in &files {
+            check(&ground, file, (MAPPED, operations, turn), Moves::Always)?;
+        }
+    }
+    std::fs::remove_file(&files[0])?;
+    std::fs::remove_dir(&dir)?;
+    ground.end()
+}
+
 #[test]
 fn plain_and_mapped_and_while_the_directory_moves() -> anyhow::Result<()> {
     let ground = Ground::new()?;

@@ -116,14 +116,25 @@ impl Ground {
     }
 
     /// Moves a directory. False: it was gone, or is being moved, or was there.
-    fn move_one(&self, dir: &Path) -> anyhow::Result<bool> {
+    pub(crate) fn move_one(&self, dir: &Path) -> anyhow::Result<bool> {
         let mut dirs = vec![dir.to_owned()];
         gather(dir, DEPTH, &mut dirs);
         let mut dice = self.dice.borrow_mut();
         let chosen = &dirs[usize::try_from(dice.below(dirs.len() as u64))?];
         let rank = u16::try_from(dice.below(u64::from(RANKS)))?;
-        let path = Path::new("/").join(chosen.strip_prefix(self.mount.point())?);
+        let mounts = [self.mount.point(), self.other.point()];
+        let inside = mounts.iter().find_map(|mount| chosen.strip_prefix(mount).ok());
+        let path = Path::new("/").join(inside.context("a directory of ours")?);
         Ok(self.cluster.export(&path, rank).is_ok())
+    }
+
+    /// The other mount's process is killed, and somebody mounts it again.
+    pub(crate) fn kill_other(&mut self) -> anyhow::Result<()> {
+        self.cluster.expect_log("taking the place of a mount that was killed");
+        self.other.kill_process()?;
+        // The next mount takes the place of what is dead.
+        self.other = self.cluster.mount("other")?;
+        Ok(())
     }
 
     /// Everything was given back, and nobody complains.

@@ -8,4 +8,6 @@ mod fsx;
 mod ground;
 mod pjdfstest;
 mod programs;
+mod sqlite;
 mod stress;
+mod turns;

@@ -53,6 +53,23 @@ fn git_clones_and_finds_nothing_wrong() -> anyhow::Result<()> {
     ground.end()
 }
 
+/// Of this project, with everything that it needs; all that is made lies on the mount.
+#[test]
+fn cargo_builds_and_runs_tests() -> anyhow::Result<()> {
+    let ground = Ground::new()?;
+    let dir = ground.dir("cargo", 1)?;
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("of the workspace")?;
+    let source = dir.join("source");
+    run(Command::new("git").args(["clone", "--quiet", "--no-local"]).arg(repository).arg(&source))?;
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["test", "--quiet", "--lib", "--package", form("common", "mds-core")]);
+    command.args(["--jobs", "2"]).current_dir(&source).env("CARGO_TARGET_DIR", dir.join("target"));
+    let built = ground.succeed(&mut command, &dir, form(Moves::None, Moves::Always))?;
+    report("cargo test", &built, built.said.trim().lines().last().unwrap_or_default());
+    std::fs::remove_dir_all(&dir).context("remove it all")?;
+    ground.end()
+}
+
 /// Hard links, times, extended attributes, ACLs, holes and owners of a tree that a distribution has.
 #[test]
 fn what_rsync_and_tar_copy_is_the_same() -> anyhow::Result<()> {
