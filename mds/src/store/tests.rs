@@ -8,6 +8,7 @@ use common::id::{
 };
 use common::name::{Name, NameHash, NameHashKey};
 use common::wire::admin::Leftovers;
+use common::wire::fsck::{File, Scanned, ScannedRow};
 use common::wire::session::Notice;
 use mds_core::input::{FETCH_ENTRIES_MAX, Fetch, FetchEnd, Fetched};
 use mds_core::journal::entry::Entry;
@@ -128,6 +129,43 @@ fn rows_are_counted_but_for_the_roots_own() {
     fixture.put(Row::Orphan(Ino(4), Orphan { inode: inode(4), holders: [].into() }));
     let counted = Leftovers { entries: 2, dirs: 1, inodes: 1, orphans: 1, ..core.clone() };
     assert_eq!(fixture.store().count_rows(core).unwrap(), counted);
+}
+
+/// In as many pages as they need, each once.
+#[test]
+fn all_rows_are_scanned() {
+    let mut fixture = Fixture::new();
+    let names = (0..4500).map(|number| Row::Entry(entry_key(1, number, "a"), file(number + 100)));
+    let rows = names.chain([
+        Row::Dir(DirFragId::whole(Ino::ROOT), dir()),
+        Row::Inode(Ino(5), inode(5)),
+        Row::Orphan(Ino(4), Orphan { inode: inode(4), holders: [].into() }),
+    ]);
+    fixture.apply(&rows.map(Change::Put).collect::<Vec<_>>());
+    let (mut after, mut pages, mut entries, mut others) = (None, 0, Vec::new(), Vec::new());
+    loop {
+        let Scanned { rows, next } = fixture.store().scan(after.as_ref()).unwrap();
+        for row in rows {
+            match row {
+                ScannedRow::Entry { ino, .. } => entries.push(ino.0),
+                other => others.push(other),
+            }
+        }
+        pages += 1;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(entries, (100..4600).collect::<Vec<_>>());
+    assert!(pages > 2, "{pages}");
+    let file = File { nlink: 1, size: 0 };
+    let expected = [
+        ScannedRow::Dir { dir: Ino::ROOT, parent: None, entries: 1, subdirs: 0 },
+        ScannedRow::Inode { ino: Ino(5), kind: FileKind::File, file },
+        ScannedRow::Orphan { ino: Ino(4) },
+    ];
+    assert_eq!(others, expected);
 }
 
 #[test]

@@ -139,15 +139,20 @@ fn a_listing_with_attributes_asks_each_other_rank_once() {
 }
 
 /// A listing tells its rank nothing of who refers to what, and the kernel opens by what it has listed.
-#[test]
-fn what_was_listed_is_pinned_when_it_is_opened() {
-    cov_mark::check_count!(what_was_listed_is_pinned_when_it_is_opened, 1);
+fn opening_what_was_listed() -> (Fixture, CallId) {
     let mut world = Fixture::new();
     world.call(list(ListDetail::Attributes));
     world.serve(R0, page(&[("f", 3, Found::Here(file(20)))], PageEnd::Last));
     let listed = Listed { ino: Ino(20), kind: FileKind::File, name: name("f"), at: None };
     world.refer(References::Listed { dir: Ino(1), entries: vec![listed] });
     let opened = world.call(Call::Open { ino: Ino(20) });
+    (world, opened)
+}
+
+#[test]
+fn what_was_listed_is_pinned_when_it_is_opened() {
+    cov_mark::check_count!(what_was_listed_is_pinned_when_it_is_opened, 1);
+    let (mut world, opened) = opening_what_was_listed();
     world.assert_waiting(opened);
     let place = Place::Entry { dir: Ino(1), name: name("f") };
     let asked = world.serve(R0, answer(Answer::Attr(file(20))));
@@ -160,12 +165,7 @@ fn what_was_listed_is_pinned_when_it_is_opened() {
 /// The kernel looks the name up once more.
 #[test]
 fn what_was_listed_and_is_gone_is_stale() {
-    let mut world = Fixture::new();
-    world.call(list(ListDetail::Attributes));
-    world.serve(R0, page(&[("f", 3, Found::Here(file(20)))], PageEnd::Last));
-    let listed = Listed { ino: Ino(20), kind: FileKind::File, name: name("f"), at: None };
-    world.refer(References::Listed { dir: Ino(1), entries: vec![listed] });
-    let opened = world.call(Call::Open { ino: Ino(20) });
+    let (mut world, opened) = opening_what_was_listed();
     world.serve(R0, Outcome::Gone { ino: Ino(20) });
     world.serve(R0, Outcome::Refused(FsError::NotFound));
     assert_eq!(world.answer(opened), Err(FsError::Stale));
