@@ -21,6 +21,8 @@ use crate::fsck::{Census, Findings, Objects, Problem, check};
 
 /// What is wrong is so in each of so many looks: what others change meanwhile is right in one of them.
 const LOOKS: u32 = 3;
+/// How often it is tried when migrations are in the way.
+const TRIES_MAX: u32 = 30;
 /// Between two of them, so that what was on its way has arrived.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
@@ -66,13 +68,13 @@ pub(super) fn run(connection: &ConnectionArgs, args: &Args) -> anyhow::Result<()
     let data = args.data.clone().or(configured);
     let store = data.map(|address| FileStore::open(&address, cluster.map())).transpose()?;
 
-    let (mut findings, mut objects) = look(&mut cluster, store.as_ref())?;
+    let (mut findings, mut objects) = look_when_settled(&mut cluster, store.as_ref())?;
     for _ in 1..LOOKS {
         if findings.problems.is_empty() {
             break;
         }
         std::thread::sleep(BETWEEN_LOOKS);
-        let (again, there) = look(&mut cluster, store.as_ref())?;
+        let (again, there) = look_when_settled(&mut cluster, store.as_ref())?;
         let both = &findings.problems & &again.problems;
         findings = Findings { problems: both, ..again };
         objects = there;
@@ -122,10 +124,25 @@ fn all_serve(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn look(
-    cluster: &mut Cluster,
-    store: Option<&FileStore>,
-) -> anyhow::Result<(Findings, Option<Objects>)> {
+/// What was seen, and the data, if that was looked at.
+type Look = (Findings, Option<Objects>);
+
+/// While a migration has come to where it is decided whose something is, nobody knows; that is short.
+fn look_when_settled(cluster: &mut Cluster, store: Option<&FileStore>) -> anyhow::Result<Look> {
+    for _ in 0..TRIES_MAX {
+        if let Some(look) = look(cluster, store)? {
+            return Ok(look);
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+    bail!(
+        "it is in doubt whose some directories are; check again when `grove migrations` shows how that has \
+         ended, or decide it with `grove migrations settle`"
+    )
+}
+
+/// `None`: of something it is in doubt whose it is.
+fn look(cluster: &mut Cluster, store: Option<&FileStore>) -> anyhow::Result<Option<Look>> {
     let ranks: Vec<Rank> = cluster.map().ranks.keys().copied().collect();
     let mut census = Census::default();
     let mut rows = 0;
@@ -138,7 +155,10 @@ fn look(
     bar.set_style(ProgressStyle::with_template(style)?);
     for rank in ranks {
         for subtree in cluster.subtrees(rank)? {
-            if subtree.auth == rank && subtree.state != "in doubt" {
+            if subtree.state == "in doubt" {
+                return Ok(None);
+            }
+            if subtree.auth == rank {
                 census.claim(rank, subtree.base.ino);
             }
         }
@@ -156,7 +176,7 @@ fn look(
     bar.finish_and_clear();
     let objects = store.map(|store| Objects::look(store.root())).transpose();
     let objects = objects.context("cannot look through the data store")?;
-    Ok((check(&census, objects.as_ref()), objects))
+    Ok(Some((check(&census, objects.as_ref()), objects)))
 }
 
 /// Whether it is mended now. `None`: there is no way that is sure to lose nothing.

@@ -25,6 +25,9 @@ struct Seen<'a> {
     counts: BTreeMap<Ino, (u64, u32)>,
     /// Regular files, with their sizes.
     files: BTreeMap<Ino, u64>,
+    /// Named in rows whose rank is not the authority, or does not seem to be one because something else is
+    /// wrong. Nothing is said to be without a name because of that.
+    doubtful: BTreeSet<Ino>,
 }
 
 /// Compares all with all. `objects`: none if there is no look at the data.
@@ -59,6 +62,7 @@ fn see<'a>(census: &'a Census, findings: &mut Findings) -> Seen<'a> {
         for (place, entry) in &rows.entries {
             if !census.owns(*rank, place.dir, &mut known) {
                 findings.stale += 1;
+                seen.doubtful.insert(entry.ino);
                 continue;
             }
             findings.names += 1;
@@ -170,6 +174,9 @@ fn files(seen: &Seen<'_>, problems: &mut BTreeSet<Problem>) {
     }
     for (ino, (at, _, file)) in &seen.homes {
         let (ino, at, stored) = (*ino, *at, file.nlink);
+        if seen.doubtful.contains(&ino) {
+            continue;
+        }
         let found = seen.links.get(&ino).map_or(0, Vec::len);
         let found = u32::try_from(found).unwrap_or(u32::MAX);
         if found == 0 {
@@ -190,7 +197,8 @@ fn files(seen: &Seen<'_>, problems: &mut BTreeSet<Problem>) {
 
 fn data(seen: &Seen<'_>, objects: &Objects, problems: &mut BTreeSet<Problem>) {
     for (ino, bytes) in objects.iter() {
-        if !seen.files.contains_key(&ino) && !seen.orphans.contains(&ino) {
+        let owner = seen.files.contains_key(&ino) || seen.orphans.contains(&ino);
+        if !owner && !seen.doubtful.contains(&ino) {
             problems.insert(Problem::StrayData { ino, bytes });
         }
     }

@@ -149,6 +149,26 @@ fn a_directory_knows_its_name() {
     finds(|rows| rows[1][0] = dir(B, Some(place(A, "c")), 1, 0), &[problem]);
 }
 
+/// What is in it would be removed as nobody's.
+#[test]
+fn what_lies_in_a_directory_that_leads_nowhere_is_left_alone() {
+    let nowhere = place(Ino(0x50), "x");
+    let rows = |rows: &mut [Vec<ScannedRow>; 2]| {
+        rows[1][0] = dir(B, Some(place(A, "b")), 2, 1);
+        rows[1].push(subdir(place(B, "c"), Ino(0x51)));
+        rows[1].push(dir(Ino(0x51), Some(nowhere), 2, 0));
+        rows[1].push(link(place(Ino(0x51), "link"), Ino(0x52)));
+        rows[1].push(file(place(Ino(0x51), "file"), Ino(0x53), 9));
+        rows[0].push(home(Ino(0x52), 1, 0));
+    };
+    let mut all = self::rows();
+    rows(&mut all);
+    let objects = Objects::of(&[(FILE, 10), (Ino(0x53), 9)]);
+    let problems = look(all, &objects).problems;
+    let leads = Problem::LeadsToNothing { at: R1, place: place(B, "c"), ino: Ino(0x51) };
+    assert_eq!(problems, BTreeSet::from([leads]));
+}
+
 #[test]
 fn what_has_lost_its_last_name_has_none() {
     let places = BTreeSet::from([place(A, "f")]);
