@@ -148,7 +148,9 @@ fn all_rows_are_scanned() {
         for row in rows {
             match row {
                 ScannedRow::Entry { ino, .. } => entries.push(ino.0),
-                other => others.push(other),
+                other @ (ScannedRow::Dir { .. }
+                | ScannedRow::Inode { .. }
+                | ScannedRow::Orphan { .. }) => others.push(other),
             }
         }
         pages += 1;
