@@ -23,7 +23,7 @@ use crate::fsck::{Census, Findings, Objects, Problem, check};
 const LOOKS: u32 = 3;
 /// How often it is tried when migrations are in the way.
 const TRIES_MAX: u32 = 30;
-/// Between two of them, so that what was on its way has arrived.
+/// Between two of them, so that what was on its way has arrived: nobody tells when that is.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// Looks at everything while the file system is in use. Ends with an error if something is wrong.

@@ -30,6 +30,7 @@ use super::rank::RankHost;
 use super::tally::Tally;
 use super::trace::{Trace, Who};
 
+mod answers;
 mod clients;
 mod daemons;
 pub mod deaths;
