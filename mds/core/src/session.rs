@@ -262,6 +262,13 @@ impl SessionTable {
         strangers.map(|(client, it)| (*client, it.oldest)).collect()
     }
 
+    /// What it refers to here has been forgotten, until it says.
+    pub fn holds_unknown(&mut self, client: ClientId) {
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.holds = Holds::Unknown;
+        }
+    }
+
     /// It has said what it refers to. Tells whether that was not known.
     pub fn has_claimed(&mut self, client: ClientId) -> bool {
         let Some(session) = self.sessions.get_mut(&client) else { return false };
@@ -350,7 +357,7 @@ impl SessionTable {
     }
 
     /// A client's standing at another rank, from which something of it comes; recorded at `seq`. True
-    /// if it has none here, so that its lease begins now.
+    /// if it has none here, so that its lease begins now, and that it refers to what has come with it.
     pub fn adopt(&mut self, travel: &TravelSession, seq: Seq, out: &mut Effects) -> bool {
         let new = !self.sessions.contains_key(&travel.client);
         let session = self.sessions.entry(travel.client).or_insert_with(Session::new);

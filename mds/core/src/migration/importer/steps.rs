@@ -107,22 +107,7 @@ impl Importer {
                 cx.own.subtrees.restore(*bound, claim);
             }
         }
-        let unheard = self.received.adopt(&payload.sessions, cx);
-        let clients = payload.sessions.iter().map(|session| session.client);
-        if !mutated!(cx.params, NobodySuspected) {
-            cx.own.capabilities.suspect(clients, cx.now.monotonic);
-        }
-        // With the end of the import, below.
-        let recorded = cx.own.seq.next();
-        for session in &payload.sessions {
-            // Nothing is taken from a silent client before one full lease from now.
-            let until = cx.now.monotonic.after(cx.params.lease);
-            if cx.own.sessions.adopt(session, recorded, cx.out) {
-                cx.own.sessions.keep(session.client, until, cx.out);
-            }
-        }
-        capability::take_over(cx, &payload.cached);
-        ask_about_pins(unheard, cx);
+        self.adopt_clients(payload, cx);
         for (dir, holders) in &payload.registrations {
             // The exporter may not have known that one of them is dead, or known a life that we do not.
             let alive = holders
@@ -145,6 +130,31 @@ impl Importer {
             self.tell_everybody(DirAuth::Sole(cx.me()), cx);
         }
         State::Finishing { seq, told: Told::NotYet, over: ExporterIs::Notifying }
+    }
+
+    /// Takes in what was the exporter's standing with its clients. What they pin came with the copy; a life
+    /// that finds the import in its journal has forgotten it.
+    fn adopt_clients(&mut self, payload: &Payload, cx: &mut Cx<'_>) {
+        let pins_known = self.received.brings_pins();
+        let unheard = self.received.adopt(&payload.sessions, cx);
+        let clients = payload.sessions.iter().map(|session| session.client);
+        if !mutated!(cx.params, NobodySuspected) {
+            cx.own.capabilities.suspect(clients, cx.now.monotonic);
+        }
+        // With the end of the import, which comes next.
+        let recorded = cx.own.seq.next();
+        for session in &payload.sessions {
+            // Nothing is taken from a silent client before one full lease from now.
+            let until = cx.now.monotonic.after(cx.params.lease);
+            if cx.own.sessions.adopt(session, recorded, cx.out) {
+                cx.own.sessions.keep(session.client, until, cx.out);
+                if !pins_known {
+                    cx.own.sessions.holds_unknown(session.client);
+                }
+            }
+        }
+        capability::take_over(cx, &payload.cached);
+        ask_about_pins(unheard, cx);
     }
 
     /// What this rank once knew to be a base inside the region, and what is no bound, is none any more.

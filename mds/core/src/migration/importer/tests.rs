@@ -1,12 +1,13 @@
 //! The importer, in each of its states: deaths, cancelling, and messages out of order.
 
-use common::id::{DirFragId, Epoch, Incarnation, Ino, Nonce, RequestId};
+use common::id::{ClientId, DirFragId, Epoch, Incarnation, Ino, Nonce, RequestId};
 use common::migration::{EndReason, MigrationOutcome};
 use common::wire::admin::{AdminError, AdminReply, AdminRequest, Settlement};
+use common::wire::request::Op;
 use common::wire::session::{PinClaim, PinnedBy, ToMds};
 
 use crate::cluster_fixture::D1;
-use crate::fixture::{A, conn, in_entry};
+use crate::fixture::{A, conn, in_entry, name};
 use crate::journal::entry::{Entry, ImportOutcome, SubtreeClaim};
 use crate::message::PeerMsg;
 use crate::message::migration::{MigrationMsg, Payload, Registration, Step};
@@ -333,7 +334,7 @@ fn an_overlapping_region_is_refused() {
     let mut story = Story::importer_at("Copying");
     let (dir, mut id) = (story.dir, story.id);
     id.number += 1;
-    let parent = crate::row::Parent { dir: story.dir, name: crate::fixture::name("x") };
+    let parent = crate::row::Parent { dir: story.dir, name: name("x") };
     let base = DirFragId::whole(Ino(0xffff));
     let step = Step::Discover { parent, ask: [(dir, E)].into() };
     story.cluster.tell(E, I, PeerMsg::Migration(MigrationMsg { id, base, step }));
@@ -569,4 +570,24 @@ fn a_bound_that_is_the_importers_by_a_newer_claim_is_not_looked_for() {
         matches!(auth, None | Some(DirAuth::Sole(I))),
         "it stays, or joins the region: {auth:?}"
     );
+}
+
+/// The importer dies in doubt, and what it was told of pins with that. A client that has a file open there
+/// knows nothing of its session yet (simulator, `everything_goes_wrong` 10009 with an eviction).
+#[test]
+fn what_came_with_an_import_that_was_in_doubt_may_be_held_by_whoever_came_with_it() {
+    const C: ClientId = ClientId(77);
+    let mut story = Story::before(Neighbor::Stranger);
+    let exporter = story.cluster.at(E);
+    exporter.connect(C, conn(C, 1));
+    let file = exporter.create(C, story.dir, "g");
+    story.cluster.silent.insert(C);
+    story.order();
+    story.run_until(Half::Exporter, "LoggingExport");
+    story.kill(I);
+    story.revive(I);
+    story.assert_owner(I);
+    story.cluster.send(I, A, Op::Unlink { dir: story.dir, name: name("g") });
+    story.cluster.run();
+    assert!(story.cluster.at(I).mds.holdings().pins.is_pinned_by(file, C), "it may have it open");
 }
