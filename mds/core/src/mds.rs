@@ -29,6 +29,7 @@ use crate::two_phase::TwoPhase;
 
 mod admin;
 mod balancer;
+mod claim;
 mod client;
 mod life;
 mod lost;
@@ -115,7 +116,7 @@ impl Mds {
             Input::Fetched(fetched) => {
                 let fetched = sweep::without_listed(fetched, &self.own);
                 let asked = self.own.namespace.on_fetched(fetched);
-                self.clients.on_fetched(&asked);
+                self.clients.claims.on_fetched(&asked);
                 // What is held here by mistake is not given back here.
                 self.verify_claims(out);
                 self.wake(now, &Wait::Fetch(asked), out);

@@ -57,7 +57,7 @@ pub enum Patience {
 
 /// Whether the client of a session was ever heard of, in this life or before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Met {
+pub enum Met {
     NotYet,
     /// By another rank, which has still to tell it of this one.
     Elsewhere,
@@ -207,10 +207,10 @@ impl SessionTable {
         Some(session.lent <= durable)
     }
 
-    /// Begins a session, or takes it up on a new connection; tells whether it is new.
-    pub fn open(&mut self, client: ClientId, conn: ConnId, out: &mut Effects) -> bool {
+    /// Begins a session, or takes it up on a new connection; tells whether its client had been met.
+    pub fn open(&mut self, client: ClientId, conn: ConnId, out: &mut Effects) -> Met {
         let session = self.sessions.entry(client).or_insert_with(Session::new);
-        let new = std::mem::replace(&mut session.met, Met::Yes) == Met::NotYet;
+        let met = std::mem::replace(&mut session.met, Met::Yes);
         if std::mem::take(&mut session.stored.untold) {
             session.store(client, out);
         }
@@ -221,7 +221,7 @@ impl SessionTable {
         {
             out.push(Effect::CloseConnection { conn: old });
         }
-        new
+        met
     }
 
     /// Something a client refers to comes here before the client does. Tells whether it is new.

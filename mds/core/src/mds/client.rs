@@ -1,51 +1,36 @@
 //! The conversation with a client: opening, claims, requests, acknowledgements.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use common::id::{ClientId, DirFragId, Ino, NoticeId, Rank, RequestId};
+use common::id::{ClientId, NoticeId, Rank, RequestId};
 use common::limit::{INO_RANGE_LOW, LEASE_RENEW};
 use common::mds_map::RankState;
 use common::time::Now;
-use common::wire::request::{Op, Place};
-use common::wire::session::{Notice, Opened, PinClaim, PinnedBy, SessionAge, ToClient, ToMds};
+use common::wire::request::Op;
+use common::wire::session::{Notice, Opened, SessionAge, ToClient, ToMds};
 
+use super::claim::Claims;
 use super::{Caches, Mds};
 use crate::effect::{Effect, Effects};
-use crate::input::{ConnId, Fetch};
+use crate::input::ConnId;
 use crate::message::session::SessionMsg;
 use crate::mutant::mutated;
 use crate::params::Params;
 use crate::request::Parked;
 use crate::row::StoredSession;
-use crate::session::{Patience, Tell};
-use crate::subtree::{Access, Intent};
+use crate::session::{Met, Patience, Tell};
 
 /// What clients have said that cannot be acted upon yet.
 #[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Clients {
     /// Opened too early in the life of the rank, or before inode numbers can be lent.
     opening: BTreeMap<ClientId, ConnId>,
-    /// Claims made so far on the present connection.
-    claims: BTreeMap<ClientId, Claims>,
-    /// Claims that were taken before it was known who is the authority.
-    unverified: Vec<Unverified>,
-    /// Those of them that wait for the store. There may be very many.
-    unfetched: BTreeMap<Fetch, Vec<Unverified>>,
-    /// Claims in a region that may be ours or not: they end with the doubt if it is not.
-    in_doubt: BTreeMap<DirFragId, Vec<Unverified>>,
+    pub(super) claims: Claims,
     /// Applied by an earlier life, to be applied again in that order.
     replays: Vec<Parked>,
     replay: Replay,
     /// New requests that came before the rank was active.
     early: Vec<Parked>,
-}
-
-/// A pin that was claimed on an inode embedded in an entry of a directory, which may be elsewhere.
-#[derive(Clone, Copy, Debug, Hash)]
-struct Unverified {
-    client: ClientId,
-    ino: Ino,
-    dir: Ino,
 }
 
 /// Carrying out what an earlier life had applied and lost. One at a time: each finds what those before
@@ -60,30 +45,10 @@ enum Replay {
     Over,
 }
 
-/// What a client that has just opened a connection holds.
-#[derive(Clone, Debug, Default, Hash)]
-struct Claims {
-    /// Pinned by it before, as far as this rank knows: given back unless it is claimed. (What comes
-    /// with an import afterwards, the client may not know to be here.)
-    held: BTreeSet<Ino>,
-    made: BTreeMap<Ino, Claimed>,
-}
-
-#[derive(Clone, Copy, Debug, Hash)]
-struct Claimed {
-    dir: Option<Ino>,
-    by: PinnedBy,
-}
-
 impl Clients {
-    /// The store has answered.
-    pub(super) fn on_fetched(&mut self, asked: &Fetch) {
-        self.unverified.extend(self.unfetched.remove(asked).unwrap_or_default());
-    }
-
     /// Its session is over. Who waits to be let in begins another one.
     pub(super) fn forget(&mut self, client: ClientId) {
-        self.claims.remove(&client);
+        self.claims.forget(client);
         self.replays.retain(|parked| parked.client != client);
         self.early.retain(|parked| parked.client != client);
     }
@@ -220,8 +185,8 @@ impl Mds {
     fn open(&mut self, now: Now, client: ClientId, conn: ConnId, out: &mut Effects) -> bool {
         match self.own.sessions.lent(client, self.own.durable) {
             Some(true) => {
-                let new = self.own.sessions.open(client, conn, out);
-                self.say_opened(now, (client, conn), new, out);
+                let met = self.own.sessions.open(client, conn, out);
+                self.say_opened(now, (client, conn), met, out);
                 true
             }
             Some(false) => false,
@@ -236,11 +201,12 @@ impl Mds {
         &mut self,
         now: Now,
         (client, conn): (ClientId, ConnId),
-        new: bool,
+        met: Met,
         out: &mut Effects,
     ) {
         let Some(session) = self.own.sessions.get(client) else { return };
         let StoredSession { ranges, .. } = session.stored();
+        let new = met == Met::NotYet;
         let opened = Opened {
             session: if new { SessionAge::New } else { SessionAge::Resumed },
             lease: self.params.lease,
@@ -252,7 +218,7 @@ impl Mds {
         self.own.sessions.repeat_notices(client, out);
         let held = self.own.pins.of(client).collect();
         self.own.pins.begin_claims(client);
-        self.clients.claims.insert(client, Claims { held, made: BTreeMap::new() });
+        self.clients.claims.begin(client, held, met);
         self.own.capabilities.opens(client, new);
         self.set_lease(now, client, out);
     }
@@ -316,135 +282,6 @@ impl Mds {
     pub(super) fn on_untold(&mut self, from: Rank, client: ClientId, out: &mut Effects) {
         let notice = Notice::Expect { rank: from };
         let _none_if_it_is_not_ours = self.own.sessions.notify(client, notice, Tell::Now, out);
-    }
-
-    /// What lies elsewhere is counted elsewhere: the client did not hear that its region moved.
-    fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>, out: &mut Effects) {
-        for PinClaim { target, by } in pins {
-            let orphaned = Place::Orphan { rank: self.params.me };
-            let place = match self.own.sessions.untold_place(client, target.ino) {
-                // It may not have heard that the last name went, and the name's directory may be elsewhere.
-                _ if self.own.namespace.orphan(target.ino).is_some() => {
-                    if target.place != orphaned {
-                        self.tell_unlinked(client, target.ino, out);
-                    }
-                    orphaned
-                }
-                // The other rank has kept its pin.
-                Some((_, rank)) if rank != self.params.me => continue,
-                Some((place, _)) => place.clone(),
-                None => target.place,
-            };
-            let dir = place.embedded_in();
-            let access =
-                dir.map(|dir| self.own.subtrees.access(dir, Intent::Read, &self.own.namespace));
-            match access {
-                Some(Ok(Access::Elsewhere(route))) => {
-                    self.own.sessions.tell(client, ToClient::Route(route), out);
-                }
-                Some(Ok(Access::Unknown)) => {}
-                Some(Ok(Access::Frozen { base })) if self.migrator.brings_pins(base) => {
-                    cov_mark::hit!(the_exporter_counts_pins);
-                }
-                _ if mutated!(self.params, ClaimDropped) => {}
-                Some(Ok(Access::Granted { .. } | Access::Frozen { .. }) | Err(_)) | None => {
-                    let claims = self.clients.claims.entry(client).or_default();
-                    claims.made.insert(target.ino, Claimed { dir, by });
-                }
-            }
-        }
-    }
-
-    /// A client's session may have ended, and with it what was still to be told. It would give back what
-    /// it holds to where it believes it to be.
-    fn tell_unlinked(&mut self, client: ClientId, ino: Ino, out: &mut Effects) {
-        let tell = Tell::Durable(self.own.advance());
-        let notice = Notice::Unlinked { ino, rank: self.params.me };
-        let _ends_again_with_the_session = self.own.sessions.notify(client, notice, tell, out);
-    }
-
-    /// Looks again at claims: the directory may not have been cached, or have moved since.
-    pub(super) fn verify_claims(&mut self, out: &mut Effects) {
-        let subtrees = &self.own.subtrees;
-        for (_, settled) in
-            self.clients.in_doubt.extract_if(.., |base, _| !subtrees.is_in_doubt(*base))
-        {
-            self.clients.unverified.extend(settled);
-        }
-        for claim in std::mem::take(&mut self.clients.unverified) {
-            match self.own.subtrees.access(claim.dir, Intent::Read, &self.own.namespace) {
-                Ok(Access::Frozen { base }) if self.migrator.brings_pins(base) => {
-                    self.unclaim(claim, out);
-                }
-                Ok(Access::Frozen { base }) if self.own.subtrees.is_in_doubt(base) => {
-                    self.clients.in_doubt.entry(base).or_default().push(claim);
-                }
-                Ok(Access::Granted { .. } | Access::Frozen { .. }) => {}
-                Ok(Access::Elsewhere(_) | Access::Unknown) => self.unclaim(claim, out),
-                Err(fetch) => {
-                    self.own.namespace.fetch(fetch.clone(), out);
-                    self.clients.unfetched.entry(fetch).or_default().push(claim);
-                }
-            }
-        }
-    }
-
-    /// What was claimed is counted elsewhere, unless it has come here since.
-    fn unclaim(&mut self, claim: Unverified, out: &mut Effects) {
-        if self.own.pins.dir_of(claim.ino) == Some(claim.dir) {
-            self.own.unpin(claim.ino, claim.client, out);
-        }
-    }
-
-    /// The client holds exactly what it has claimed, and what answers name that it has not seen yet:
-    /// those it was told of since, and those that are still to come.
-    fn on_claims_done(&mut self, now: Now, client: ClientId, out: &mut Effects) {
-        let Claims { mut held, made } = self.clients.claims.remove(&client).unwrap_or_default();
-        for notice in self.own.capabilities.has_begun_session(client) {
-            self.heard(now, client, notice, out);
-        }
-        if self.own.sessions.has_claimed(client) {
-            // Also what was assumed since.
-            held = self.own.pins.of(client).collect();
-        }
-        let mut unseen = self.own.pins.end_claims(client);
-        unseen.extend(self.requests.unsent_pins(client));
-        for ino in held {
-            if !made.contains_key(&ino) && !unseen.contains(&ino) {
-                self.own.unpin(ino, client, out);
-            }
-        }
-        for (ino, claimed) in made {
-            let latest = match claimed.by {
-                PinnedBy::Answered(latest) => Some(latest),
-                // What was carried out has pinned it then, as the journal does not say.
-                PinnedBy::Unanswered(id) => self
-                    .own
-                    .sessions
-                    .get(client)
-                    .and_then(|session| session.has_completed(id).then_some(id)),
-            };
-            if let Some(latest) = latest {
-                self.take_claim(client, (ino, claimed.dir), latest);
-            }
-        }
-    }
-
-    fn take_claim(&mut self, client: ClientId, (ino, dir): (Ino, Option<Ino>), latest: RequestId) {
-        let dir = self.place_of_pinned(ino).unwrap_or(dir);
-        let latest = if mutated!(self.params, ClaimForGood) { RequestId(u64::MAX) } else { latest };
-        self.own.pins.claim(ino, dir, client, latest);
-        if let Some(dir) = dir {
-            self.clients.unverified.push(Unverified { client, ino, dir });
-        }
-    }
-
-    /// Where an inode is embedded, if this rank knows. Who claims may not have heard of it yet.
-    fn place_of_pinned(&self, ino: Ino) -> Option<Option<Ino>> {
-        if self.own.namespace.orphan(ino).is_some() {
-            return Some(None);
-        }
-        self.own.pins.is_pinned(ino).then(|| self.own.pins.dir_of(ino))
     }
 
     fn on_request(&mut self, now: Now, parked: Parked, out: &mut Effects) {

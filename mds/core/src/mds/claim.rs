@@ -1,0 +1,249 @@
+//! What clients say that they hold. A claim is taken at once, so that nobody takes away what it is on;
+//! that the inode is where its client believes is looked at afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::id::{ClientId, DirFragId, Ino, RequestId};
+use common::name::Name;
+use common::time::Now;
+use common::wire::request::Place;
+use common::wire::session::{Notice, PinClaim, PinnedBy, ToClient};
+
+use super::Mds;
+use crate::effect::Effects;
+use crate::input::Fetch;
+use crate::mutant::mutated;
+use crate::row::Linkage;
+use crate::session::{Met, Tell};
+use crate::subtree::{Access, Intent};
+
+/// Claims on their way.
+#[derive(Clone, Debug, Default, Hash)]
+pub(super) struct Claims {
+    /// Those made so far on the present connection.
+    making: BTreeMap<ClientId, Making>,
+    /// Taken before it was known who is the authority, or what the name is of.
+    unverified: Vec<Unverified>,
+    /// Those of them that wait for the store. There may be very many.
+    unfetched: BTreeMap<Fetch, Vec<Unverified>>,
+    /// Claims in a region that may be ours or not: they end with the doubt if it is not.
+    in_doubt: BTreeMap<DirFragId, Vec<Unverified>>,
+}
+
+/// What a client that has just opened a connection holds.
+#[derive(Clone, Debug, Hash)]
+struct Making {
+    /// Pinned by it before, as far as this rank knows: given back unless it is claimed. (What comes
+    /// with an import afterwards, the client may not know to be here.)
+    held: BTreeSet<Ino>,
+    met: Met,
+    made: BTreeMap<Ino, Claimed>,
+}
+
+#[derive(Clone, Debug, Hash)]
+struct Claimed {
+    entry: Option<(Ino, Name)>,
+    by: PinnedBy,
+}
+
+/// A pin that was claimed on an inode embedded in an entry of a directory, which may be elsewhere.
+#[derive(Clone, Debug, Hash)]
+struct Unverified {
+    client: ClientId,
+    ino: Ino,
+    dir: Ino,
+    /// By what answer it is claimed, and by what name: somebody may have renamed the inode while this rank
+    /// knew nothing of the client, and so told it nothing.
+    name: Option<(RequestId, Name)>,
+}
+
+impl Claims {
+    pub(super) fn begin(&mut self, client: ClientId, held: BTreeSet<Ino>, met: Met) {
+        self.making.insert(client, Making { held, met, made: BTreeMap::new() });
+    }
+
+    /// Its session is over.
+    pub(super) fn forget(&mut self, client: ClientId) {
+        self.making.remove(&client);
+    }
+
+    /// The store has answered.
+    pub(super) fn on_fetched(&mut self, asked: &Fetch) {
+        self.unverified.extend(self.unfetched.remove(asked).unwrap_or_default());
+    }
+}
+
+impl Mds {
+    /// What lies elsewhere is counted elsewhere: the client did not hear that its region moved.
+    pub(super) fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>, out: &mut Effects) {
+        for PinClaim { target, by } in pins {
+            let orphaned = Place::Orphan { rank: self.params.me };
+            let place = match self.own.sessions.untold_place(client, target.ino) {
+                // It may not have heard that the last name went, and the name's directory may be elsewhere.
+                _ if self.own.namespace.orphan(target.ino).is_some() => {
+                    if target.place != orphaned {
+                        self.tell_unlinked(client, target.ino, out);
+                    }
+                    orphaned
+                }
+                // The other rank has kept its pin.
+                Some((_, rank)) if rank != self.params.me => continue,
+                Some((place, _)) => place.clone(),
+                None => target.place,
+            };
+            let entry = entry_of(place);
+            let dir = entry.as_ref().map(|(dir, _)| *dir);
+            let access =
+                dir.map(|dir| self.own.subtrees.access(dir, Intent::Read, &self.own.namespace));
+            match access {
+                Some(Ok(Access::Elsewhere(route))) => {
+                    self.own.sessions.tell(client, ToClient::Route(route), out);
+                }
+                Some(Ok(Access::Unknown)) => {}
+                Some(Ok(Access::Frozen { base })) if self.migrator.brings_pins(base) => {
+                    cov_mark::hit!(the_exporter_counts_pins);
+                }
+                _ if mutated!(self.params, ClaimDropped) => {}
+                Some(Ok(Access::Granted { .. } | Access::Frozen { .. }) | Err(_)) | None => {
+                    let Some(making) = self.clients.claims.making.get_mut(&client) else {
+                        continue;
+                    };
+                    making.made.insert(target.ino, Claimed { entry, by });
+                }
+            }
+        }
+    }
+
+    /// A client's session may have ended, and with it what was still to be told. It would give back what
+    /// it holds to where it believes it to be.
+    fn tell_unlinked(&mut self, client: ClientId, ino: Ino, out: &mut Effects) {
+        let tell = Tell::Durable(self.own.advance());
+        let notice = Notice::Unlinked { ino, rank: self.params.me };
+        let _ends_again_with_the_session = self.own.sessions.notify(client, notice, tell, out);
+    }
+
+    /// Looks again at claims: the directory may not have been cached, or have moved since.
+    pub(super) fn verify_claims(&mut self, out: &mut Effects) {
+        let (claims, subtrees) = (&mut self.clients.claims, &self.own.subtrees);
+        for (_, settled) in claims.in_doubt.extract_if(.., |base, _| !subtrees.is_in_doubt(*base)) {
+            claims.unverified.extend(settled);
+        }
+        for claim in std::mem::take(&mut self.clients.claims.unverified) {
+            match self.own.subtrees.access(claim.dir, Intent::Read, &self.own.namespace) {
+                Ok(Access::Frozen { base }) if self.migrator.brings_pins(base) => {
+                    self.unclaim(&claim, out);
+                }
+                Ok(Access::Frozen { base }) if self.own.subtrees.is_in_doubt(base) => {
+                    self.clients.claims.in_doubt.entry(base).or_default().push(claim);
+                }
+                Ok(Access::Granted { .. } | Access::Frozen { .. }) => self.verify_name(claim, out),
+                Ok(Access::Elsewhere(_) | Access::Unknown) => self.unclaim(&claim, out),
+                Err(fetch) => self.fetch_for_claim(fetch, claim, out),
+            }
+        }
+    }
+
+    fn fetch_for_claim(&mut self, fetch: Fetch, claim: Unverified, out: &mut Effects) {
+        self.own.namespace.fetch(fetch.clone(), out);
+        self.clients.claims.unfetched.entry(fetch).or_default().push(claim);
+    }
+
+    /// What was claimed is counted elsewhere, unless it has come here since.
+    fn unclaim(&mut self, claim: &Unverified, out: &mut Effects) {
+        if self.own.pins.dir_of(claim.ino) == Some(claim.dir) {
+            self.own.unpin(claim.ino, claim.client, out);
+        }
+    }
+
+    /// A name that is gone says nothing about where the inode is: its client finds it by another, or not.
+    fn verify_name(&mut self, claim: Unverified, out: &mut Effects) {
+        let Some((latest, name)) = &claim.name else { return };
+        let (client, ino) = (claim.client, claim.ino);
+        let told_since = self.own.sessions.untold_place(client, ino).is_some();
+        if told_since || self.own.pins.dir_of(ino) != Some(claim.dir) {
+            return;
+        }
+        match self.own.namespace.entry(claim.dir, name) {
+            Ok(Some(Linkage::Primary(inode))) if inode.attr.ino == ino => {}
+            // What it has found since counts.
+            Ok(_) => {
+                cov_mark::hit!(what_is_claimed_by_a_name_that_is_gone_is_not_held);
+                self.own.give_back(ino, client, RequestId(latest.0.saturating_add(1)), out);
+            }
+            Err(fetch) => self.fetch_for_claim(fetch, claim, out),
+        }
+    }
+
+    /// The client holds exactly what it has claimed, and what answers name that it has not seen yet:
+    /// those it was told of since, and those that are still to come.
+    pub(super) fn on_claims_done(&mut self, now: Now, client: ClientId, out: &mut Effects) {
+        let Some(Making { mut held, met, made }) = self.clients.claims.making.remove(&client)
+        else {
+            return;
+        };
+        for notice in self.own.capabilities.has_begun_session(client) {
+            self.heard(now, client, notice, out);
+        }
+        if self.own.sessions.has_claimed(client) {
+            // Also what was assumed since.
+            held = self.own.pins.of(client).collect();
+        }
+        let mut unseen = self.own.pins.end_claims(client);
+        unseen.extend(self.requests.unsent_pins(client));
+        for ino in held.iter().copied() {
+            if !made.contains_key(&ino) && !unseen.contains(&ino) {
+                self.own.unpin(ino, client, out);
+            }
+        }
+        for (ino, Claimed { entry, by }) in made {
+            let latest = match by {
+                PinnedBy::Answered(latest) => Some(latest),
+                // What was carried out has pinned it then, as the journal does not say.
+                PinnedBy::Unanswered(id) => self
+                    .own
+                    .sessions
+                    .get(client)
+                    .and_then(|session| session.has_completed(id).then_some(id)),
+            };
+            if let Some(latest) = latest {
+                let is_news = met != Met::Yes && !held.contains(&ino);
+                self.take_claim(client, (ino, entry), latest, is_news);
+            }
+        }
+    }
+
+    /// `is_news`: nobody has told this rank before that the client holds it.
+    fn take_claim(
+        &mut self,
+        client: ClientId,
+        (ino, entry): (Ino, Option<(Ino, Name)>),
+        latest: RequestId,
+        is_news: bool,
+    ) {
+        let claimed = entry.as_ref().map(|(dir, _)| *dir);
+        let dir = self.place_of_pinned(ino).unwrap_or(claimed);
+        let latest = if mutated!(self.params, ClaimForGood) { RequestId(u64::MAX) } else { latest };
+        self.own.pins.claim(ino, dir, client, latest);
+        if let Some(dir) = dir {
+            let name = entry.filter(|_| is_news && claimed == Some(dir));
+            let name = name.map(|(_, name)| (latest, name));
+            self.clients.claims.unverified.push(Unverified { client, ino, dir, name });
+        }
+    }
+
+    /// Where an inode is embedded, if this rank knows. Who claims may not have heard of it yet.
+    fn place_of_pinned(&self, ino: Ino) -> Option<Option<Ino>> {
+        if self.own.namespace.orphan(ino).is_some() {
+            return Some(None);
+        }
+        self.own.pins.is_pinned(ino).then(|| self.own.pins.dir_of(ino))
+    }
+}
+
+/// The name by which an inode is known that is embedded with it.
+fn entry_of(place: Place) -> Option<(Ino, Name)> {
+    match place {
+        Place::Entry { dir, name } => Some((dir, name)),
+        Place::Dir | Place::Home | Place::Orphan { .. } => None,
+    }
+}
