@@ -164,7 +164,7 @@ impl Client {
                 return Ok(true);
             }
             ToClient::Notice { id, .. } => self.say(&ToMds::Acked(id)).await?,
-            ToClient::Durable { .. } | ToClient::Route(_) => {}
+            ToClient::Durable { .. } | ToClient::Route(_) | ToClient::NotHeld { .. } => {}
             ToClient::Evicted => bail!("evicted"),
         }
         Ok(false)

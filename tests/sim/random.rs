@@ -93,7 +93,7 @@ fn everything_goes_wrong() {
         slow_syncs: 1,
         clock_steps: 1,
         client_deaths: u32::try_from(seed / 6 % 3).expect("below 3"),
-        evictions: u32::from(seed % 4 == 3),
+        evictions: u32::from(seed % 2 == 1),
         late_maps: 20,
         exports: 10,
         ..moves(seed)

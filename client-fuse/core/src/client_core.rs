@@ -142,6 +142,9 @@ impl ClientCore {
                 // What we hold there came without us: it is given up unless we come.
                 let _it_will_open = self.sessions.want(to, self.atlas.map.as_ref(), out);
             }
+            ToClient::NotHeld { target, latest } => {
+                self.give_back.is_not_held(&target, latest, &self.pending, cx!(self, now, out));
+            }
             ToClient::Evicted => {
                 if let Some(rank) = self.sessions.on_evicted(link, now, out) {
                     self.on_evicted(rank, now, out);

@@ -161,6 +161,21 @@ impl GiveBack {
         }
     }
 
+    /// A rank of which we claimed it knows it no more by that name. Others may count us as its holder, as we
+    /// have claimed it there too: they are asked not to. We go on as if we had never held it.
+    pub(crate) fn is_not_held(
+        &mut self,
+        target: &Target,
+        latest: RequestId,
+        pending: &Pending,
+        cx: &mut Cx<'_>,
+    ) {
+        let at = cx.atlas.inodes.is_at(target.ino);
+        if cx.atlas.inodes.not_held(target, latest) {
+            self.add(target.ino, Whereabouts::new(target, at, cx.atlas), pending, cx);
+        }
+    }
+
     /// What a rank must believe us to hold. Of a name that is whatever lies with that rank in truth, which
     /// we may not have heard of: it picks.
     pub(crate) fn claims(rank: Rank, atlas: &Atlas, pending: &Pending) -> Vec<PinClaim> {

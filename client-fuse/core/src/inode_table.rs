@@ -139,6 +139,16 @@ impl InodeTable {
         }
     }
 
+    /// We hold it no more by that request, if that is still what we have claimed; tells whether it is.
+    pub(crate) fn not_held(&mut self, target: &Target, latest: RequestId) -> bool {
+        let Some(inode) = self.inodes.get_mut(&target.ino) else { return false };
+        let is_claimed = inode.place == target.place && inode.pinned_by == Some(latest);
+        if is_claimed {
+            inode.pinned_by = None;
+        }
+        is_claimed
+    }
+
     pub(crate) fn end_completing(&mut self, ino: Ino) {
         if let Some(inode) = self.inodes.get_mut(&ino) {
             inode.completing = inode.completing.saturating_sub(1);

@@ -85,6 +85,12 @@ pub enum ToClient {
     Route(Route),
     /// The session is at its end: its lease ran out, an operator ended it, or it broke a rule.
     Evicted,
+    /// What was claimed by this name, and by the answer to that request, is not known here: somebody gave it
+    /// another name after the session before this one had ended.
+    NotHeld {
+        target: Target,
+        latest: RequestId,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::error::FsError;
 use common::wire::reply::{Answer, Found, Outcome};
-use common::wire::session::{Notice, PinClaim, PinnedBy, ToMds};
+use common::wire::session::{Notice, PinClaim, PinnedBy, ToClient, ToMds};
 
 use super::*;
 use crate::fixture::{Fixture, R0, R1, attr, create, dir_here, file, here, name};
@@ -171,6 +171,31 @@ fn claims_name_what_is_held_and_not_what_is_on_its_way_back() {
     assert!(world.sent.contains(&(R1, claim)), "{:?}", world.sent);
     let (_, again) = world.request();
     assert_eq!((again.id, items(again.op)), (lost.id, items(lost.op)));
+}
+
+/// Our session there had ended, and somebody renamed it: it is claimed no more, unless it was found since.
+#[test]
+fn what_is_not_held_any_more_is_not_claimed_again() {
+    for found_since in [false, true] {
+        let mut world = with_file();
+        let latest = RequestId(3);
+        if found_since {
+            world.look_up(10, "f", R1, here(20));
+        }
+        world.sent.clear();
+        world.tell(R1, ToClient::NotHeld { target: at(10, "f"), latest });
+        world.pass(SOON);
+        let given_back = world
+            .sent
+            .iter()
+            .any(|(_, it)| matches!(it, ToMds::Request(it) if matches!(it.op, Op::Forget { .. })));
+        assert_eq!(given_back, !found_since);
+        world.sent.clear();
+        world.break_link(R1);
+        world.pass(SOON);
+        let claims = world.sent.iter().filter(|(_, it)| matches!(it, ToMds::Claim { .. }));
+        assert_eq!(claims.count() > 0, found_since);
+    }
 }
 
 /// Where a directory lies the rank knows better than who has not heard of a move.

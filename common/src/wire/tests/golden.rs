@@ -127,6 +127,16 @@ fn notice_bytes() {
 }
 
 #[test]
+fn not_held_bytes() {
+    let place = Place::Entry { dir: Ino::ROOT, name: name("a") };
+    let target = Target { ino: Ino(0x100), place };
+    check_bytes(
+        ToClient::NotHeld { target, latest: RequestId(3) },
+        expect!["07 80 02 01 01 01 61 03"],
+    );
+}
+
+#[test]
 fn changed_bytes() {
     let names = vec![(name("a"), Some(Ino(0x100))), (name("b"), None)];
     let notice = Notice::Changed { dir: Ino::ROOT, names };

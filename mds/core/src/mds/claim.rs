@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::id::{ClientId, DirFragId, Ino, RequestId};
 use common::name::Name;
 use common::time::Now;
-use common::wire::request::Place;
+use common::wire::request::{Place, Target};
 use common::wire::session::{Notice, PinClaim, PinnedBy, ToClient};
 
 use super::Mds;
@@ -42,7 +42,7 @@ struct Making {
 
 #[derive(Clone, Debug, Hash)]
 struct Claimed {
-    entry: Option<(Ino, Name)>,
+    place: Place,
     by: PinnedBy,
 }
 
@@ -91,8 +91,7 @@ impl Mds {
                 Some((place, _)) => place.clone(),
                 None => target.place,
             };
-            let entry = entry_of(place);
-            let dir = entry.as_ref().map(|(dir, _)| *dir);
+            let dir = place.embedded_in();
             let access =
                 dir.map(|dir| self.own.subtrees.access(dir, Intent::Read, &self.own.namespace));
             match access {
@@ -108,7 +107,7 @@ impl Mds {
                     let Some(making) = self.clients.claims.making.get_mut(&client) else {
                         continue;
                     };
-                    making.made.insert(target.ino, Claimed { entry, by });
+                    making.made.insert(target.ino, Claimed { place, by });
                 }
             }
         }
@@ -158,17 +157,21 @@ impl Mds {
     /// A name that is gone says nothing about where the inode is: its client finds it by another, or not.
     fn verify_name(&mut self, claim: Unverified, out: &mut Effects) {
         let Some((latest, name)) = &claim.name else { return };
-        let (client, ino) = (claim.client, claim.ino);
-        let told_since = self.own.sessions.untold_place(client, ino).is_some();
-        if told_since || self.own.pins.dir_of(ino) != Some(claim.dir) {
+        let told_since = self.own.sessions.untold_place(claim.client, claim.ino).is_some();
+        if told_since || self.own.pins.dir_of(claim.ino) != Some(claim.dir) {
             return;
         }
         match self.own.namespace.entry(claim.dir, name) {
-            Ok(Some(Linkage::Primary(inode))) if inode.attr.ino == ino => {}
-            // What it has found since counts.
+            Ok(Some(Linkage::Primary(inode))) if inode.attr.ino == claim.ino => {}
             Ok(_) => {
                 cov_mark::hit!(what_is_claimed_by_a_name_that_is_gone_is_not_held);
-                self.own.give_back(ino, client, RequestId(latest.0.saturating_add(1)), out);
+                // What it has found since counts.
+                let below = RequestId(latest.0.saturating_add(1));
+                self.own.give_back(claim.ino, claim.client, below, out);
+                let place = Place::Entry { dir: claim.dir, name: name.clone() };
+                let target = Target { ino: claim.ino, place };
+                let not_held = ToClient::NotHeld { target, latest: *latest };
+                self.own.sessions.tell(claim.client, not_held, out);
             }
             Err(fetch) => self.fetch_for_claim(fetch, claim, out),
         }
@@ -190,12 +193,12 @@ impl Mds {
         }
         let mut unseen = self.own.pins.end_claims(client);
         unseen.extend(self.requests.unsent_pins(client));
-        for ino in held.iter().copied() {
+        for ino in held {
             if !made.contains_key(&ino) && !unseen.contains(&ino) {
                 self.own.unpin(ino, client, out);
             }
         }
-        for (ino, Claimed { entry, by }) in made {
+        for (ino, Claimed { place, by }) in made {
             let latest = match by {
                 PinnedBy::Answered(latest) => Some(latest),
                 // What was carried out has pinned it then, as the journal does not say.
@@ -206,27 +209,31 @@ impl Mds {
                     .and_then(|session| session.has_completed(id).then_some(id)),
             };
             if let Some(latest) = latest {
-                let is_news = met != Met::Yes && !held.contains(&ino);
-                self.take_claim(client, (ino, entry), latest, is_news);
+                self.take_claim((client, met), Target { ino, place }, latest, out);
             }
         }
     }
 
-    /// `is_news`: nobody has told this rank before that the client holds it.
+    /// Whoever comes for the first time held nothing here before, but by a session that has ended.
     fn take_claim(
         &mut self,
-        client: ClientId,
-        (ino, entry): (Ino, Option<(Ino, Name)>),
+        (client, met): (ClientId, Met),
+        target: Target,
         latest: RequestId,
-        is_news: bool,
+        out: &mut Effects,
     ) {
-        let claimed = entry.as_ref().map(|(dir, _)| *dir);
+        let (ino, is_news) = (target.ino, met == Met::NotYet);
+        let claimed = target.place.embedded_in();
         let dir = self.place_of_pinned(ino).unwrap_or(claimed);
+        let is_orphan = self.own.namespace.orphan(ino).is_some();
+        if is_news && !is_orphan && claimed.is_some() && dir != claimed {
+            self.own.sessions.tell(client, ToClient::NotHeld { target, latest }, out);
+            return;
+        }
         let latest = if mutated!(self.params, ClaimForGood) { RequestId(u64::MAX) } else { latest };
         self.own.pins.claim(ino, dir, client, latest);
         if let Some(dir) = dir {
-            let name = entry.filter(|_| is_news && claimed == Some(dir));
-            let name = name.map(|(_, name)| (latest, name));
+            let name = name_of(target.place).filter(|_| is_news).map(|name| (latest, name));
             self.clients.claims.unverified.push(Unverified { client, ino, dir, name });
         }
     }
@@ -240,10 +247,10 @@ impl Mds {
     }
 }
 
-/// The name by which an inode is known that is embedded with it.
-fn entry_of(place: Place) -> Option<(Ino, Name)> {
+/// The name of an entry that an inode is embedded in.
+fn name_of(place: Place) -> Option<Name> {
     match place {
-        Place::Entry { dir, name } => Some((dir, name)),
+        Place::Entry { name, .. } => Some(name),
         Place::Dir | Place::Home | Place::Orphan { .. } => None,
     }
 }

@@ -238,13 +238,19 @@ fn what_is_claimed_by_a_name_that_is_gone_is_not_held() {
     cluster.send(R1, A, rename_op((D1, "f"), (D1, "h"), RenameMode::Replace));
     cluster.run();
     let by = PinnedBy::Answered(RequestId(1));
-    let claim = |(ino, text)| PinClaim { target: in_entry(ino, D1, text), by };
-    let claims = ToMds::Claim { pins: [(moved, "f"), (stays, "g")].map(claim).to_vec() };
+    let targets = [in_entry(moved, D1, "f"), in_entry(stays, D1, "g")];
+    let claims = ToMds::Claim { pins: targets.map(|target| PinClaim { target, by }).to_vec() };
     let open = ToMds::Open { client: C, oldest: RequestId(0) };
     for msg in [open, claims, ToMds::ClaimsDone, ToMds::ReplayDone] {
         cluster.at(R1).say(C, conn(C, 2), msg);
         cluster.run();
     }
+    let latest = RequestId(1);
+    let not_held = ToClient::NotHeld { target: in_entry(moved, D1, "f"), latest };
+    let told = cluster.at(R1).told(conn(C, 2));
+    let told: Vec<_> =
+        told.into_iter().filter(|it| matches!(it, ToClient::NotHeld { .. })).collect();
+    assert_eq!(told, [not_held]);
     let pins = &cluster.at(R1).mds.holdings().pins;
     assert_eq!([moved, stays].map(|ino| pins.is_pinned_by(ino, C)), [false, true]);
 }
