@@ -63,8 +63,14 @@ impl TwoPhase {
     #[must_use]
     pub fn restore(cx: &mut Cx<'_>, journal: &[(Seq, Entry)]) -> Self {
         let mut two_phase = Self::default();
-        let open = Open::read(journal);
+        let mut open = Open::read(journal);
         for (id, (decision, participants)) in open.decisions {
+            if participants.is_empty() {
+                // It is done: its client asks again, and replicas are read anew.
+                cov_mark::hit!(what_was_decided_alone_is_over);
+                open.closed.push(decision);
+                continue;
+            }
             let coordinator = Coordinator::restore(id, decision, participants);
             two_phase.coordinating.insert(id, coordinator);
         }

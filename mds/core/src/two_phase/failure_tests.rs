@@ -361,6 +361,34 @@ fn a_holder_whose_life_is_not_known_yet_is_told_when_it_is() {
     }
 }
 
+/// Nobody else took part, and it was only left to tell holders of replicas, which the next life tells by
+/// itself (simulator, `the_monitor_dies` 49000524).
+#[test]
+fn what_was_decided_alone_is_over_in_the_next_life() {
+    cov_mark::check!(what_was_decided_alone_is_over);
+    let mut cluster = Cluster::new();
+    let dir = cluster.at(R1).mkdir(A, D1, "c");
+    cluster.run();
+    cluster.kill(R2);
+    let next_life = Registration { nonce: Nonce(77), life: Incarnation(2) };
+    cluster.at(R1).mds.holdings_for_test().spine.adopt_holders(dir, [(R2, next_life)].into());
+    let request = cluster.send(R1, A, mv((D1, "c"), (D1, "d")));
+    while cluster.step() {}
+    assert_eq!(cluster.states(R1), ["Committing"]);
+    assert_eq!(cluster.reply(R1, A, request.id), None);
+    cluster.kill(R1);
+    cluster.revive(R1);
+    cluster.run();
+    assert!(cluster.at(R1).mds.two_phase().is_idle(), "{:?}", cluster.states(R1));
+    assert!(cluster.lookup(R1, D1, "d").is_some());
+    cluster.revive(R2);
+    cluster.run();
+    let second = cluster.send(R0, B, mv((ROOT, "r2"), (D0, "x"))).id;
+    cluster.run();
+    assert!(matches!(cluster.reply(R0, B, second), Some(Outcome::Done(_))));
+    cluster.assert_at_rest();
+}
+
 /// It was asked when its asker took it for dead already (simulator, `the_monitor_dies` 922615).
 #[test]
 fn a_look_that_nobody_waits_for_is_undone() {
