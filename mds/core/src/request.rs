@@ -183,8 +183,13 @@ impl Requests {
         let done = session.has_completed(request.id)
             || (mutated!(cx.params, CompletedAsWatermark)
                 && session.completed().iter().last() > Some(request.id));
+        let met_at = session.met_at();
         let step = if request.op.is_change() && !done && cx.own.is_read_only() {
             Err(FsError::ReadOnly.into())
+        } else if request.op.is_change() && !done && cx.own.durable < met_at {
+            // Whose change is lost with this rank's power repeats it before others see that it is missing.
+            cov_mark::hit!(who_changes_something_is_known_to_have_been_here);
+            Err(Stop::Wait(Wait::Durable(met_at)))
         } else if request.op.is_change() && done {
             retry::answer(cx, *client, request)
         } else {

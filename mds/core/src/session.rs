@@ -40,6 +40,7 @@ pub struct Session {
     lent: Seq,
     /// Lent, and told when durable.
     untold: Option<InoRange>,
+    met_at: Seq,
     met: Met,
     holds: Holds,
     /// When its lease ends.
@@ -156,6 +157,12 @@ impl Session {
         self.applied
     }
 
+    /// Where it is recorded that its client was here: a next life waits for those it knows to have been.
+    #[must_use]
+    pub fn met_at(&self) -> Seq {
+        self.met_at
+    }
+
     #[must_use]
     pub fn until(&self) -> Monotonic {
         self.until
@@ -207,11 +214,13 @@ impl SessionTable {
         Some(session.lent <= durable)
     }
 
-    /// Begins a session, or takes it up on a new connection; tells whether its client had been met.
-    pub fn open(&mut self, client: ClientId, conn: ConnId, out: &mut Effects) -> Met {
+    /// Begins a session, or takes it up on a new connection; tells whether its client had been met. That it
+    /// was, if it has come from elsewhere, is recorded at `seq`.
+    pub fn open(&mut self, client: ClientId, conn: ConnId, seq: Seq, out: &mut Effects) -> Met {
         let session = self.sessions.entry(client).or_insert_with(Session::new);
         let met = std::mem::replace(&mut session.met, Met::Yes);
         if std::mem::take(&mut session.stored.untold) {
+            session.met_at = seq;
             session.store(client, out);
         }
         session.untold = None;
@@ -468,6 +477,7 @@ impl Session {
             durable_told: Seq(0),
             lent: Seq(0),
             untold: None,
+            met_at: Seq(0),
             met: Met::NotYet,
             holds: Holds::Known,
             until: Monotonic::default(),

@@ -185,7 +185,11 @@ impl Mds {
     fn open(&mut self, now: Now, client: ClientId, conn: ConnId, out: &mut Effects) -> bool {
         match self.own.sessions.lent(client, self.own.durable) {
             Some(true) => {
-                let met = self.own.sessions.open(client, conn, out);
+                if self.own.sessions.is_untold(client) {
+                    self.own.advance();
+                    out.push(Effect::SyncSoon);
+                }
+                let met = self.own.sessions.open(client, conn, self.own.seq, out);
                 self.say_opened(now, (client, conn), met, out);
                 true
             }

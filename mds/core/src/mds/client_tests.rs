@@ -102,6 +102,19 @@ fn what_a_client_may_hold_that_was_not_told_of_its_session_is_kept_for_it() {
     assert!(!cluster.at(R2).mds.holdings().pins.is_pinned(file), "it has not");
 }
 
+/// It is waited for if this rank dies, and repeats what was lost before others see that it is missing
+/// (simulator, `nothing_is_deleted` 49005476).
+#[test]
+fn who_changes_something_is_known_to_have_been_here() {
+    cov_mark::check!(who_changes_something_is_known_to_have_been_here);
+    let (mut cluster, dir, _) = known_with_file();
+    cluster.at(R2).connect(C, conn(C, 1));
+    let id = cluster.send(R2, C, Op::Unlink { dir, name: name("f") }).id;
+    assert_eq!(cluster.reply(R2, C, id), None, "not before it is on record");
+    cluster.run();
+    assert_eq!(cluster.reply(R2, C, id), Some(Outcome::Done(Answer::Done)));
+}
+
 /// What clients have sent to a process that is stopped is read after its timers have rung, however long
 /// it was.
 #[test]
