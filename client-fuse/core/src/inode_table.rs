@@ -49,6 +49,16 @@ pub(crate) struct Released {
     pub(crate) pinned_by: Option<RequestId>,
 }
 
+impl Inode {
+    fn is_at(&mut self, place: Place, at: Option<Rank>) {
+        if self.place != place {
+            let was = std::mem::replace(&mut self.place, place);
+            self.before = Some((was, self.at));
+        }
+        self.at = at;
+    }
+}
+
 impl InodeTable {
     pub(crate) fn get(&self, ino: Ino) -> Option<&Inode> {
         self.inodes.get(&ino)
@@ -96,8 +106,7 @@ impl InodeTable {
             before: None,
         });
         inode.named = Some(name);
-        inode.place = place;
-        inode.at = at;
+        inode.is_at(place, at);
     }
 
     /// A listing named it. What is pinned is told of every move, and so is known better.
@@ -262,14 +271,8 @@ impl InodeTable {
                 inode.named = Some(name);
             }
         }
-        if let Some(inode) = self.inodes.get_mut(&ino)
-            && inode.place != place
-        {
-            let was = std::mem::replace(&mut inode.place, place);
-            inode.before = Some((was, inode.at));
-            inode.at = Some(at);
-        } else if let Some(inode) = self.inodes.get_mut(&ino) {
-            inode.at = Some(at);
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.is_at(place, Some(at));
         }
     }
 

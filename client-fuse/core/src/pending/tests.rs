@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::attr::FileKind;
 use common::id::Incarnation;
-use common::wire::reply::{Answer, Moved, Renamed};
+use common::wire::reply::{Answer, Found, Moved, Renamed};
 use common::wire::request::{Place, Rename, RenameMode, Target};
 use common::wire::session::ToClient;
 
@@ -603,6 +603,27 @@ fn a_move_may_be_undone() {
     world.notice(R0, 1, Notice::Unlinked { ino: Ino(20), rank: R0 });
     let call = world.call(Call::Getattr { ino: Ino(20) });
     world.serve(R0, gone(20));
+    it_is_where_it_was(&mut world, call);
+}
+
+/// It was found by the other name, and then lost with its rank's power (simulator, `everything_goes_wrong`
+/// 49000834).
+#[test]
+fn a_link_may_be_undone() {
+    let mut world = Fixture::new();
+    world.look_up(1, "f", R0, here(20));
+    let other =
+        Found::Remote { ino: Ino(20), kind: FileKind::File, rank: R0, attr: Some(file(20)) };
+    world.look_up(1, "g", R0, Outcome::Done(Answer::Found(other)));
+    let call = world.call(Call::Getattr { ino: Ino(20) });
+    world.serve(R0, gone(20));
+    let lookup = world.serve(R0, Outcome::Refused(FsError::NotFound));
+    assert_eq!(lookup.op, Op::Lookup { dir: Ino(1), name: name("g") });
+    it_is_where_it_was(&mut world, call);
+}
+
+#[track_caller]
+fn it_is_where_it_was(world: &mut Fixture, call: CallId) {
     world.pass(SOON);
     let again = world.serve(R0, Outcome::Done(Answer::Attr(file(20))));
     let Op::Getattr { target } = again.op else { panic!("{again:?}") };
