@@ -108,7 +108,10 @@ impl Mds {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Effects) {
         match input {
             Input::Client { conn, client, msg } => self.on_client(now, (conn, client), msg, out),
-            Input::ClientGone { conn, client } => self.own.sessions.disconnect(client, conn),
+            Input::ClientGone { conn, client } => {
+                self.own.sessions.disconnect(client, conn);
+                self.clients.gone(conn);
+            }
             Input::Peer { from, incarnation, msg } => {
                 self.on_peer(now, (from, incarnation), msg, out)
             }
@@ -240,6 +243,7 @@ impl Mds {
         self.two_phase_durable(now, through, out);
         self.on_migrations_durable(now, through, out);
         self.go_on_after_loss(now, out);
+        self.see_off(through, out);
         self.open_waiting(now, out);
         self.advance_life(out);
     }

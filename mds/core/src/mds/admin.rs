@@ -9,7 +9,6 @@ use common::wire::admin::{
     SubtreeEntry,
 };
 use common::wire::fsck::Scanned;
-use common::wire::session::ToClient;
 
 use super::repair::repair;
 use super::{Caches, Mds};
@@ -150,12 +149,12 @@ impl Mds {
         let Some(session) = self.own.sessions.get(client) else {
             return AdminReply::Refused(AdminError::NoSession);
         };
-        if let Some(conn) = session.conn() {
-            out.tell(conn, ToClient::Evicted);
-            out.push(Effect::CloseConnection { conn });
-        }
+        let conn = session.conn();
         tracing::info!(client = client.0, "session ended by an operator");
         self.evict(now, client, Caches::Last, out);
+        if let Some(conn) = conn {
+            self.send_away(conn, out);
+        }
         AdminReply::Evicted
     }
 

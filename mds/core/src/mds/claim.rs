@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{ClientId, DirFragId, Ino, RequestId};
-use common::name::Name;
 use common::time::Now;
 use common::wire::request::{Place, Target};
 use common::wire::session::{Notice, PinClaim, PinnedBy, ToClient};
@@ -46,15 +45,16 @@ struct Claimed {
     by: PinnedBy,
 }
 
-/// A pin that was claimed on an inode embedded in an entry of a directory, which may be elsewhere.
+/// A pin that was claimed where its inode may not be.
 #[derive(Clone, Debug, Hash)]
 struct Unverified {
     client: ClientId,
     ino: Ino,
-    dir: Ino,
-    /// By what answer it is claimed, and by what name: somebody may have renamed the inode while this rank
+    /// The directory in whose entry it is embedded, which may be elsewhere. `None`: it is at its home.
+    dir: Option<Ino>,
+    /// By what answer it is claimed, and at which place: somebody may have moved the inode while this rank
     /// knew nothing of the client, and so told it nothing.
-    name: Option<(RequestId, Name)>,
+    news: Option<(RequestId, Place)>,
 }
 
 impl Claims {
@@ -128,14 +128,18 @@ impl Mds {
             claims.unverified.extend(settled);
         }
         for claim in std::mem::take(&mut self.clients.claims.unverified) {
-            match self.own.subtrees.access(claim.dir, Intent::Read, &self.own.namespace) {
+            let Some(dir) = claim.dir else {
+                self.verify_place(claim, out);
+                continue;
+            };
+            match self.own.subtrees.access(dir, Intent::Read, &self.own.namespace) {
                 Ok(Access::Frozen { base }) if self.migrator.brings_pins(base) => {
                     self.unclaim(&claim, out);
                 }
                 Ok(Access::Frozen { base }) if self.own.subtrees.is_in_doubt(base) => {
                     self.clients.claims.in_doubt.entry(base).or_default().push(claim);
                 }
-                Ok(Access::Granted { .. } | Access::Frozen { .. }) => self.verify_name(claim, out),
+                Ok(Access::Granted { .. } | Access::Frozen { .. }) => self.verify_place(claim, out),
                 Ok(Access::Elsewhere(_) | Access::Unknown) => self.unclaim(&claim, out),
                 Err(fetch) => self.fetch_for_claim(fetch, claim, out),
             }
@@ -149,29 +153,35 @@ impl Mds {
 
     /// What was claimed is counted elsewhere, unless it has come here since.
     fn unclaim(&mut self, claim: &Unverified, out: &mut Effects) {
-        if self.own.pins.dir_of(claim.ino) == Some(claim.dir) {
+        if self.own.pins.dir_of(claim.ino) == claim.dir {
             self.own.unpin(claim.ino, claim.client, out);
         }
     }
 
-    /// A name that is gone says nothing about where the inode is: its client finds it by another, or not.
-    fn verify_name(&mut self, claim: Unverified, out: &mut Effects) {
-        let Some((latest, name)) = &claim.name else { return };
-        let told_since = self.own.sessions.untold_place(claim.client, claim.ino).is_some();
-        if told_since || self.own.pins.dir_of(claim.ino) != Some(claim.dir) {
+    /// A place that it is not at says nothing about where it is: its client finds it by another name, or not.
+    fn verify_place(&mut self, claim: Unverified, out: &mut Effects) {
+        let Unverified { client, ino, dir, news: Some((latest, place)) } = &claim else { return };
+        let told_since = self.own.sessions.untold_place(*client, *ino).is_some();
+        let is_orphan = self.own.namespace.orphan(*ino).is_some();
+        if told_since || is_orphan || self.own.pins.dir_of(*ino) != *dir {
             return;
         }
-        match self.own.namespace.entry(claim.dir, name) {
-            Ok(Some(Linkage::Primary(inode))) if inode.attr.ino == claim.ino => {}
-            Ok(_) => {
-                cov_mark::hit!(what_is_claimed_by_a_name_that_is_gone_is_not_held);
+        let is_there = match place {
+            Place::Entry { dir, name } => self.own.namespace.entry(*dir, name).map(
+                |found| matches!(found, Some(Linkage::Primary(inode)) if inode.attr.ino == *ino),
+            ),
+            Place::Home => self.own.namespace.inode(*ino).map(|found| found.is_some()),
+            Place::Dir | Place::Orphan { .. } => Ok(true),
+        };
+        match is_there {
+            Ok(true) => {}
+            Ok(false) => {
+                cov_mark::hit!(what_is_claimed_where_it_is_not_is_not_held);
                 // What it has found since counts.
-                let below = RequestId(latest.0.saturating_add(1));
-                self.own.give_back(claim.ino, claim.client, below, out);
-                let place = Place::Entry { dir: claim.dir, name: name.clone() };
-                let target = Target { ino: claim.ino, place };
+                self.own.give_back(*ino, *client, RequestId(latest.0.saturating_add(1)), out);
+                let target = Target { ino: *ino, place: place.clone() };
                 let not_held = ToClient::NotHeld { target, latest: *latest };
-                self.own.sessions.tell(claim.client, not_held, out);
+                self.own.sessions.tell(*client, not_held, out);
             }
             Err(fetch) => self.fetch_for_claim(fetch, claim, out),
         }
@@ -232,9 +242,9 @@ impl Mds {
         }
         let latest = if mutated!(self.params, ClaimForGood) { RequestId(u64::MAX) } else { latest };
         self.own.pins.claim(ino, dir, client, latest);
-        if let Some(dir) = dir {
-            let name = name_of(target.place).filter(|_| is_news).map(|name| (latest, name));
-            self.clients.claims.unverified.push(Unverified { client, ino, dir, name });
+        if dir.is_some() || is_news {
+            let news = is_news.then_some((latest, target.place));
+            self.clients.claims.unverified.push(Unverified { client, ino, dir, news });
         }
     }
 
@@ -244,13 +254,5 @@ impl Mds {
             return Some(None);
         }
         self.own.pins.is_pinned(ino).then(|| self.own.pins.dir_of(ino))
-    }
-}
-
-/// The name of an entry that an inode is embedded in.
-fn name_of(place: Place) -> Option<Name> {
-    match place {
-        Place::Entry { name, .. } => Some(name),
-        Place::Dir | Place::Home | Place::Orphan { .. } => None,
     }
 }

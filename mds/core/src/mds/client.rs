@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::id::{ClientId, NoticeId, Rank, RequestId};
+use common::id::{ClientId, NoticeId, Rank, RequestId, Seq};
 use common::limit::{INO_RANGE_LOW, LEASE_RENEW};
 use common::mds_map::RankState;
 use common::time::Now;
@@ -31,6 +31,8 @@ pub(super) struct Clients {
     replay: Replay,
     /// New requests that came before the rank was active.
     early: Vec<Parked>,
+    /// To be told that their sessions are over, each when that is durable.
+    leaving: BTreeMap<ConnId, Seq>,
 }
 
 /// Carrying out what an earlier life had applied and lost. One at a time: each finds what those before
@@ -51,6 +53,11 @@ impl Clients {
         self.claims.forget(client);
         self.replays.retain(|parked| parked.client != client);
         self.early.retain(|parked| parked.client != client);
+    }
+
+    /// Nobody is there to be told.
+    pub(super) fn gone(&mut self, conn: ConnId) {
+        self.leaving.remove(&conn);
     }
 
     /// From here on they are carried out, in the order in which they once were.
@@ -132,8 +139,7 @@ impl Mds {
         }
         if self.own.sessions.on_conn(client, conn).is_none() {
             // Ended, or never begun on this connection.
-            out.tell(conn, ToClient::Evicted);
-            out.push(Effect::CloseConnection { conn });
+            self.send_away(conn, out);
             return;
         }
         match msg {
@@ -152,6 +158,24 @@ impl Mds {
                 self.evict(now, client, Caches::Gone, out);
                 out.push(Effect::CloseConnection { conn });
             }
+        }
+    }
+
+    /// Whoever is told that its session is over does not repeat what this rank may still lose, and so the end
+    /// must not be lost either.
+    pub(super) fn send_away(&mut self, conn: ConnId, out: &mut Effects) {
+        if !self.clients.leaving.contains_key(&conn) {
+            let seq = self.own.advance();
+            self.clients.leaving.insert(conn, seq);
+            out.push(Effect::SyncSoon);
+        }
+    }
+
+    /// The ends of sessions up to there are durable.
+    pub(super) fn see_off(&mut self, through: Seq, out: &mut Effects) {
+        for (conn, _) in self.clients.leaving.extract_if(.., |_, seq| *seq <= through) {
+            out.tell(conn, ToClient::Evicted);
+            out.push(Effect::CloseConnection { conn });
         }
     }
 
