@@ -46,6 +46,10 @@ pub struct Requests {
     held: BTreeMap<(ClientId, RequestId), Held>,
     /// Handed over to an operation of several ranks, which answers.
     handed_over: BTreeSet<(ClientId, RequestId)>,
+    /// Repeated, and refused though they were not then: something that is not repeated came before them.
+    stumbled: Vec<Parked>,
+    /// Of those: nothing is left that could have.
+    hopeless: BTreeSet<(ClientId, RequestId)>,
     /// Requests answered since the start.
     answered: u64,
 }
@@ -142,6 +146,16 @@ impl Requests {
         self.run(parked, cx)
     }
 
+    /// What was repeated in vain since this was asked last.
+    pub fn take_stumbled(&mut self) -> Vec<Parked> {
+        std::mem::take(&mut self.stumbled)
+    }
+
+    /// It is answered as it stands, when it is tried next.
+    pub fn give_up(&mut self, parked: &Parked) {
+        self.hopeless.insert((parked.client, parked.request.id));
+    }
+
     /// Everything that is not answered yet.
     pub fn under_way(&self) -> impl Iterator<Item = ((ClientId, RequestId), Awaited<'_>)> {
         let parked = self.parked.iter().flat_map(|(wait, all)| {
@@ -196,8 +210,11 @@ impl Requests {
             let _of_others = cx.own.namespace.take_touched();
             attempt(cx, *client, request)
         };
+        let again = (*client, request.id);
+        let stumbles = request.replay.is_some() && !self.hopeless.contains(&again);
         match step {
             Ok(done) => self.finish(&parked, done, cx),
+            Err(Stop::Refuse(_) | Stop::Gone(_)) if stumbles => self.stumbled.push(parked),
             Err(Stop::Refuse(error)) => {
                 self.answer(&parked, None, Outcome::Refused(error), Told::new(), cx);
             }

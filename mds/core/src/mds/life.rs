@@ -126,9 +126,15 @@ impl Mds {
         if self.clients.replay_is_over() || !self.recovery.is_serving() {
             return;
         }
-        while let Some(parked) =
-            self.clients.next_replay(|client, id| self.requests.is_waiting(client, id))
-        {
+        loop {
+            for stumbled in self.requests.take_stumbled() {
+                if let Some(hopeless) = self.clients.put_back(stumbled) {
+                    self.requests.give_up(&hopeless);
+                    self.run_request(now, hopeless, out);
+                }
+            }
+            let next = self.clients.next_replay(|client, id| self.requests.is_waiting(client, id));
+            let Some(parked) = next else { break };
             self.run_request(now, parked, out);
         }
         let over = self.clients.replay_is_over();

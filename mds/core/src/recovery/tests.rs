@@ -154,6 +154,38 @@ fn who_does_not_come_loses_what_it_held() {
     assert!(!fixture.purges.is_empty() && fixture.purges.iter().all(|ino| *ino == lost));
 }
 
+/// A made `x`, B removed it, and A made another `x`; B's answer was lost with the rank's power, as was
+/// everything else, so B does not know that it was done (simulator, `everything_goes_wrong` 49000899).
+#[test]
+fn what_was_not_answered_may_have_come_before_what_is_repeated() {
+    cov_mark::check!(what_was_not_answered_may_have_come_before);
+    let mut fixture = Fixture::new();
+    let (first, second) = (fixture.new_ino(A), fixture.new_ino(A));
+    let make = |ino| {
+        let (node, existing) = (Node::File, IfExists::Refuse);
+        let (dir, name) = (Ino::ROOT, name("x"));
+        Op::Create(Create { dir, name, ino, node, mode: 0o644, umask: 0, existing })
+    };
+    let unlink = Op::Unlink { dir: Ino::ROOT, name: name("x") };
+    let ops = [(A, make(first), Some(10)), (A, make(second), Some(12)), (B, unlink, None)];
+    let sent = ops
+        .map(|(client, op, seq)| (client, Request { replay: seq.map(Seq), ..fixture.request(op) }));
+    let mut fixture = reconnecting(fixture);
+    for client in [A, B] {
+        open(&mut fixture, client);
+        fixture.say(client, conn(client, 1), ToMds::ClaimsDone);
+        for (_, request) in sent.iter().filter(|(owner, _)| *owner == client) {
+            fixture.say(client, conn(client, 1), ToMds::Request(request.clone()));
+        }
+        fixture.say(client, conn(client, 1), ToMds::ReplayDone);
+    }
+    go_on(&mut fixture);
+    match fixture.ask(B, Op::Lookup { dir: Ino::ROOT, name: name("x") }) {
+        Outcome::Done(Answer::Found(Found::Here(attr))) => assert_eq!(attr.ino, second),
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
 /// A made `x`, B renamed it to `y`, and A made another `x`: power was lost before any of it was durable.
 #[test]
 fn replays_run_in_the_order_in_which_they_were_applied_whoever_sent_them() {
