@@ -139,6 +139,7 @@ impl ClientCore {
             ToClient::Route(route) => {
                 let to = route.rank;
                 self.atlas.routes.told(route);
+                self.pending.authority_moved();
                 // What we hold there came without us: it is given up unless we come.
                 let _it_will_open = self.sessions.want(to, self.atlas.map.as_ref(), out);
             }

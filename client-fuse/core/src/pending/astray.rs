@@ -133,6 +133,13 @@ impl Pending {
         }
     }
 
+    /// A rank that did not have what is sought may have it now.
+    pub(crate) fn authority_moved(&mut self) {
+        for pended in self.requests.values_mut() {
+            pended.sought.clear();
+        }
+    }
+
     /// What moved it may have been lost with its rank's power: then it is where it was before, until
     /// that is done again.
     fn move_back(&mut self, id: RequestId, ino: Ino, cx: &mut Cx<'_>) -> bool {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use common::attr::FileKind;
-use common::id::Incarnation;
-use common::wire::reply::{Answer, Found, Moved, Renamed};
+use common::id::{DirFragId, Epoch, Incarnation};
+use common::wire::reply::{Answer, Found, Moved, Renamed, Route};
 use common::wire::request::{Place, Rename, RenameMode, Target};
 use common::wire::session::ToClient;
 
@@ -147,6 +147,24 @@ fn a_directory_no_name_leads_to_is_found_at_whoever_has_it() {
     world.serve(R0, gone(10));
     world.serve(R1, Outcome::Done(Answer::Attr(attr(10, FileKind::Dir))));
     world.serve(R1, done());
+    assert_eq!(world.answer(call), Ok(Done::Nothing));
+}
+
+/// It went to a rank that had been asked, while another one was still to be (simulator,
+/// `ranks_die_during_moves` 52002459).
+#[test]
+fn who_did_not_have_a_directory_is_asked_again_when_something_moved() {
+    let mut world = Fixture::new();
+    world.look_up(1, "d", R0, dir_here(10, R0));
+    let call = world.call(unlink(10, "f"));
+    world.serve(R0, gone(10));
+    world.serve(R0, Outcome::Refused(FsError::NotFound));
+    world.serve(R0, gone(10));
+    let route = Route { base: DirFragId::whole(Ino(99)), rank: R0, epoch: Epoch(4) };
+    world.tell(R1, ToClient::Route(route));
+    world.serve(R1, gone(10));
+    world.serve(R0, Outcome::Done(Answer::Attr(attr(10, FileKind::Dir))));
+    world.serve(R0, done());
     assert_eq!(world.answer(call), Ok(Done::Nothing));
 }
 
@@ -405,7 +423,6 @@ fn a_killed_process_is_let_go_and_its_change_brought_to_an_end() {
 }
 
 fn dir_elsewhere(ino: u64, rank: Rank) -> Outcome {
-    use common::wire::reply::Found;
     Outcome::Done(Answer::Found(Found::Dir { ino: Ino(ino), rank, attr: None }))
 }
 
