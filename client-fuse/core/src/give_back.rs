@@ -24,6 +24,9 @@ use crate::timer::Timer;
 const GATHER: Duration = Duration::from_millis(10);
 /// After so many ranks that did not have an inode, its pin is left to the end of the session.
 const ATTEMPTS_MAX: u32 = 8;
+/// The authority of the directory was asked so often, by then after the way to it was looked up anew: the
+/// pin is elsewhere.
+const BY_DIR_MAX: u32 = 2;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct GiveBack {
@@ -109,7 +112,9 @@ impl GiveBack {
         {
             // Named again meanwhile, it is given back when it is let go again.
             if !cx.atlas.inodes.is_pinned(ino) {
-                let to = by_rank.entry((whereabouts.rank(cx.atlas), attempt)).or_default();
+                let at =
+                    if attempt < BY_DIR_MAX { whereabouts.rank(cx.atlas) } else { whereabouts.at };
+                let to = by_rank.entry((at, attempt)).or_default();
                 to.push(Forget { ino, dir: whereabouts.dir, below });
             }
         }

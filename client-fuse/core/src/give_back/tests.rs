@@ -122,6 +122,26 @@ fn what_no_way_leads_to_is_given_back_to_one_rank_after_another() {
     assert_eq!(items(again.op)[0].ino, F);
 }
 
+/// The way to its directory is known, and the directory's authority knows nothing of the pin: another rank
+/// counts us (simulator, `clients_die` 53001159).
+#[test]
+fn a_pin_that_is_not_where_its_directory_is_is_given_back_elsewhere() {
+    let mut world = with_file();
+    world.refer(forget());
+    for _ in 0..BY_DIR_MAX {
+        world.pass(SOON);
+        let asked = world.serve(R1, Outcome::Done(Answer::NotHere(vec![F])));
+        assert_eq!(items(asked.op)[0].ino, F);
+        let here = Outcome::Done(Answer::Attr(attr(10, common::attr::FileKind::Dir)));
+        let scout = world.serve(R1, here);
+        assert_eq!(scout.op, Op::Getattr { target: Target::dir(Ino(10)) });
+    }
+    world.pass(SOON);
+    let (rank, again) = world.request();
+    assert_ne!(rank, R1);
+    assert_eq!(items(again.op)[0].ino, F);
+}
+
 #[test]
 fn a_notice_about_what_is_on_its_way_back_redirects_it() {
     let mut world = with_file();
