@@ -57,11 +57,13 @@ struct State {
     seen: BTreeMap<OperationId, Vec<Verdict>>,
     /// Changes in the order in which they took effect. No difference between two states.
     order: Vec<OperationId>,
+    /// Changes that might have been lost and were not: what comes of it when others are.
+    spared: BTreeSet<OperationId>,
 }
 
 impl State {
     fn difference(&self) -> impl PartialEq + Hash + use<'_> {
-        (&self.model, &self.ahead, &self.seen, &self.numbers)
+        (&self.model, &self.ahead, &self.seen, &self.numbers, &self.spared)
     }
 }
 
@@ -203,7 +205,10 @@ impl History {
         self.states = self.possible_presents();
         let abandoned = std::mem::take(&mut self.abandoned);
         self.open.retain(|id| !abandoned.contains(id));
-        self.each(|state| state.ahead.retain(|id, _| !abandoned.contains(id)));
+        self.each(|state| {
+            state.ahead.retain(|id, _| !abandoned.contains(id));
+            state.spared.clear();
+        });
     }
 
     /// These, which one rank has made in that order and whose client does not repeat them, may be lost:
@@ -213,7 +218,9 @@ impl History {
         for state in std::mem::take(&mut self.states) {
             for kept in 0..=made.len() {
                 let lost: BTreeSet<OperationId> = made[kept..].iter().copied().collect();
-                add(&mut after, state.without(&lost, &self.asked));
+                let mut state = state.without(&lost, &self.asked);
+                state.spared.extend(&made[..kept]);
+                add(&mut after, state);
             }
         }
         self.states = after;
@@ -370,7 +377,8 @@ impl State {
         if undone.is_empty() {
             return self.clone();
         }
-        let mut state = Self { numbers: self.numbers.clone(), ..Self::default() };
+        let spared = self.spared.difference(undone).copied().collect();
+        let mut state = Self { numbers: self.numbers.clone(), spared, ..Self::default() };
         for id in self.order.iter().filter(|id| !undone.contains(id)) {
             let verdict = state.apply(*id, &asked[index(*id)]);
             state.order.push(*id);

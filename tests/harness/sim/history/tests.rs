@@ -3,7 +3,7 @@ use common::name::Name;
 use common::wire::request::IfExists;
 
 use super::*;
-use crate::sim::operation::{Answer, Make};
+use crate::sim::operation::{Answer, Make, Seen};
 
 fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).unwrap()
@@ -179,6 +179,32 @@ fn what_the_dead_did_is_lost_from_the_end() {
     history.may_lose(&[made, later]);
     look(&mut history, "a", Err(FsError::NotFound)).unwrap();
     look(&mut history, "b", file(301)).unwrap_err();
+}
+
+/// What one of them wrote makes no difference as long as the other's is there (`clients_and_ranks_die`
+/// 51002846).
+#[test]
+fn what_two_have_done_is_lost_apart() {
+    let seen = |size| {
+        let node = Ino(300);
+        let (kind, mode, nlink) = (FileKind::File, 0o644, 1);
+        Ok(Answer::Attr(Seen { node, kind, mode, nlink, uid: 0, gid: 0, size }))
+    };
+    for (size, is_possible) in [(0, true), (1, true), (2, true), (3, false)] {
+        let mut history = History::default();
+        let made = history.ask(create("a"));
+        history.answer(made, &file(300)).unwrap();
+        let wrote = [1, 2].map(|end| {
+            let wrote = history.ask(Operation::Write { node: Ino(300), end });
+            history.answer(wrote, &Ok(Answer::Done)).unwrap();
+            wrote
+        });
+        for lost in wrote {
+            history.may_lose(&[lost]);
+        }
+        let looked = history.ask(Operation::Getattr { node: Ino(300) });
+        assert_eq!(history.answer(looked, &seen(size)).is_ok(), is_possible, "{size}");
+    }
 }
 
 #[test]
