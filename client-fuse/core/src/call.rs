@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::attr::{Attr, FileKind, Times};
 use common::error::FsError;
 use common::id::{Ino, RequestId};
-use common::name::Name;
 use common::time::{Monotonic, Timestamp};
 use common::wire::reply::{Answer, Found};
-use common::wire::request::{Caller, Op, Place, Target};
+use common::wire::request::{Caller, IfExists, Op, Place, Target};
 
+use crate::atlas::Atlas;
+use crate::call::begin::{First, first};
 use crate::call::listing::Partial;
 use crate::capability::{self, NEVER, Told};
 use crate::cx::Cx;
@@ -240,11 +241,11 @@ impl Active {
                 Next::Answer(lost_inode(ino, cx).map(Done::Entry).ok_or(FsError::Io))
             }
             Err(FsError::NotFound | FsError::Stale) if self.lookups < LOOKUPS_MAX => {
-                let Some((dir, name)) = self.name() else {
+                let Some(op) = self.again(cx.atlas) else {
                     return Next::Answer(Err(FsError::NotFound));
                 };
                 self.lookups += 1;
-                self.ask(id, Op::Lookup { dir, name }, pending, cx);
+                self.ask(id, op, pending, cx);
                 Next::Step(Step::Asking)
             }
             Err(FsError::Stale) => Next::Answer(Err(FsError::NotFound)),
@@ -252,14 +253,20 @@ impl Active {
         }
     }
 
-    /// The name a call is about, if it answers with what that stands for.
-    fn name(&self) -> Option<(Ino, Name)> {
+    /// What to ask once more when that which a name stood for is gone, if the call answers with it. Who makes
+    /// what is not there has made nothing yet.
+    fn again(&self, atlas: &Atlas) -> Option<Op> {
+        if let Call::Create { existing: IfExists::Open, .. } = &self.call
+            && let First::Op(op) = first(&self.call, atlas)
+        {
+            return Some(op);
+        }
         if let Call::Lookup { dir, name }
         | Call::Create { dir, name, .. }
         | Call::Mkdir { dir, name, .. }
         | Call::Link { dir, name, .. } = &self.call
         {
-            Some((*dir, name.clone()))
+            Some(Op::Lookup { dir: *dir, name: name.clone() })
         } else {
             None
         }

@@ -70,7 +70,7 @@ impl Active {
     }
 }
 
-enum First {
+pub(super) enum First {
     Op(Op),
     /// Whoever removes its name knows that we refer to it.
     Open(Ino),
@@ -78,7 +78,7 @@ enum First {
     Sync,
 }
 
-fn first(call: &Call, atlas: &Atlas) -> First {
+pub(super) fn first(call: &Call, atlas: &Atlas) -> First {
     let op = match call.clone() {
         Call::Create { dir, name, node, mode, umask, existing } => {
             Op::Create(Create { dir, name, ino: UNNUMBERED, node, mode, umask, existing })

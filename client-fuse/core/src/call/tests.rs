@@ -6,7 +6,7 @@ use common::wire::reply::{Outcome, Page, PageEnd, PageEntry};
 use common::wire::session::ToClient;
 
 use super::*;
-use crate::fixture::{Fixture, R0, R1, R2, attr, dir_here, file, name};
+use crate::fixture::{Fixture, R0, R1, R2, attr, create, dir_here, file, here, name};
 use crate::input::{Input, ListDetail, Listed, References};
 
 fn dir_attr(ino: u64) -> Attr {
@@ -86,6 +86,22 @@ fn a_directory_removed_between_the_two_questions_is_not_there() {
     world.serve(R0, Outcome::Refused(FsError::NotFound));
     world.serve(R0, Outcome::Refused(FsError::NotFound));
     assert_eq!(world.answer(call), Err(FsError::NotFound));
+}
+
+/// The name stood for a directory of another rank, which somebody removed: now there is a file to be made
+/// (simulator, `take_over_from_another_machine` 54000447).
+#[test]
+fn what_is_to_be_opened_or_made_is_made_when_what_was_there_is_gone() {
+    let mut world = Fixture::new();
+    let Call::Create { dir, name, node, mode, umask, .. } = create(1, "d") else { panic!() };
+    let existing = IfExists::Open;
+    let call = world.call(Call::Create { dir, name, node, mode, umask, existing });
+    world.serve(R0, answer(Answer::Found(dir_elsewhere(10, R2))));
+    world.serve(R2, Outcome::Gone { ino: Ino(10) });
+    world.serve(R0, Outcome::Refused(FsError::NotFound));
+    let again = world.serve(R0, here(20));
+    assert!(matches!(again.op, Op::Create(_)), "{again:?}");
+    assert_eq!(world.answer(call), Ok(Done::Entry(file(20))));
 }
 
 /// The rank knows whether a default ACL takes its place.
