@@ -33,6 +33,7 @@ pub mod rename;
 pub mod retry;
 pub mod rmdir;
 pub mod setattr;
+pub mod sync;
 pub mod target;
 pub mod unlink;
 pub mod xattr;
@@ -491,17 +492,8 @@ fn attempt(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
         Op::ListXattr { target } => xattr::list(cx, target),
         Op::RemoveXattr { target, name } => xattr::remove(cx, request, target, name),
         Op::Forget { items } => forget::forget(cx, client, items),
-        Op::Sync => sync(cx, client),
+        Op::Sync => sync::sync(cx, client),
     }
-}
-
-/// Everything this rank has applied for the client is to be durable.
-fn sync(cx: &Cx<'_>, client: ClientId) -> Step<Done> {
-    let Some(session) = cx.own.sessions.get(client) else { return Err(FsError::Stale.into()) };
-    if session.applied() <= cx.own.durable {
-        return Ok(Done::read(Answer::Done));
-    }
-    Err(Stop::Wait(Wait::Durable(session.applied())))
 }
 
 #[cfg(test)]
