@@ -271,8 +271,7 @@ impl<'a> Worker<'a> {
         for at in op.places() {
             let (found, expected) = (self.view().look_at(at)?, self.model.shown_at(at));
             if found.is_none() && expected.is_some() {
-                // Its mount may have been killed, and have left the bare folder behind.
-                return Err(io::Error::from_raw_os_error(Errno::NOENT.raw_os_error()))
+                return Err(bare_folder())
                     .with_context(|| format!("after {op:?} mount {} shows nothing", self.hand));
             }
             ensure!(
@@ -288,6 +287,10 @@ impl<'a> Worker<'a> {
                 Err(error) => return Err(error).context("list"),
             };
             let expected = self.model.list(dir);
+            if found.is_none() && expected.is_some() {
+                return Err(bare_folder())
+                    .with_context(|| format!("after {op:?} mount {} lists nothing", self.hand));
+            }
             ensure!(found == expected, "after {op:?} mount {} lists {found:?}", self.hand);
         }
         Ok(())
@@ -334,4 +337,10 @@ impl<'a> Worker<'a> {
 fn is_refusal(error: &io::Error) -> bool {
     let refused = [Errno::NOENT, Errno::EXIST, Errno::NOTEMPTY, Errno::NODATA];
     refused.map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
+}
+
+/// Its mount may have been killed, and have left this behind: what is missing on a mount that lives is
+/// an error all the same.
+fn bare_folder() -> io::Error {
+    io::Error::from_raw_os_error(Errno::NOENT.raw_os_error())
 }
