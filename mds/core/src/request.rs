@@ -212,7 +212,7 @@ impl Requests {
             attempt(cx, *client, request)
         };
         let again = (*client, request.id);
-        let stumbles = request.replay.is_some() && !self.hopeless.contains(&again);
+        let stumbles = request.replay.is_some() && !self.hopeless.remove(&again);
         match step {
             Ok(done) => self.finish(&parked, done, cx),
             Err(Stop::Refuse(_) | Stop::Gone(_)) if stumbles => self.stumbled.push(parked),
