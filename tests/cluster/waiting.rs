@@ -42,8 +42,20 @@ pub(crate) fn waits_for_fuse(process: Pid) -> anyhow::Result<bool> {
     Ok(at.contains("fuse") || at.contains("request_wait"))
 }
 
-fn ends_by(mut child: Child, signal: Signal) -> anyhow::Result<()> {
+/// Whether a process waits for user space, or in the kernel behind another that does: a
+/// directory's lock is waited for without hearing signals (`D` in proc_pid_stat(5)).
+fn waits_for_fuse_or_a_lock(process: Pid) -> anyhow::Result<bool> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let state = stat.rsplit(") ").next();
+    Ok(waits_for_fuse(process)? || state.is_some_and(|state| state.starts_with('D')))
+}
+
+fn ends_by(child: Child, signal: Signal) -> anyhow::Result<()> {
     kill_process(Pid::from_child(&child), signal)?;
+    has_ended_by(child, signal)
+}
+
+fn has_ended_by(mut child: Child, signal: Signal) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut status = None;
     let ended = wait_until("it has ended", || {
@@ -90,9 +102,16 @@ fn whoever_waits_for_a_dead_rank_can_be_killed() -> anyhow::Result<()> {
     let waiting: Vec<Child> = CALLS.into_iter().map(start).collect::<anyhow::Result<_>>()?;
     // Not in the directory above: a rename waits with a lock of the kernel's on it.
     std::fs::write(mount.path("other/file"), "at once")?;
-    for child in waiting {
-        wait_until("it waits", || waits_for_fuse(Pid::from_child(&child)))?;
-        ends_by(child, Signal::KILL)?;
+    for (child, (what, _)) in waiting.iter().zip(CALLS) {
+        let process = Pid::from_child(child);
+        wait_until("it waits", || waits_for_fuse_or_a_lock(process)).context(what)?;
+    }
+    // All, before any is waited for: who has a lock may be behind who wants it.
+    for child in &waiting {
+        kill_process(Pid::from_child(child), Signal::KILL)?;
+    }
+    for (child, (what, _)) in waiting.into_iter().zip(CALLS) {
+        has_ended_by(child, Signal::KILL).context(what)?;
     }
     // When the rank is back it finds nothing done that nobody has heard of, or all of it.
     cluster.start_daemon("mds-1")?;
