@@ -170,9 +170,10 @@ impl Link {
         untold: &mut Option<MdsMap>,
     ) -> Result<LinkEnd, LinkError> {
         let Greeted { mut send, mut recv, .. } = greeted;
-        for word in self.talk.greet() {
+        for word in self.talk.greet(self.clock.monotonic()) {
             send.queue(&word);
         }
+        self.leash.lengthen(self.talk.leash());
         let inbox = self.inbox.clone();
         let mut beats = interval_at(Instant::now(), BEACON);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -4,7 +4,8 @@
 //! - **M6** A rank whose beacons are not acknowledged cannot know whether it was declared dead and
 //!   somebody else serves what it held. After half the grace, counted from when the last acknowledged
 //!   beacon was *sent*, it stops: so it has stopped before anybody else can have begun. What has arrived
-//!   waits; the rank goes on when it is acknowledged again, or ends when it hears that it is dead.
+//!   waits; the rank goes on when it is acknowledged again, or ends when it hears that it is dead. Before
+//!   the first acknowledgement the shortest grace there may be counts, from when it first registered.
 //! - **M7** A life that was declared dead ends, and its daemon begins anew: it hears of it by the map,
 //!   which comes before the answer to any beacon sent since, or is refused because a newer one is known.
 
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::id::{Incarnation, MapEpoch, Rank, Slot};
+use common::limit::BEACON_GRACE_MIN;
 use common::mds_map::{MdsMap, RankState};
 use common::time::Monotonic;
 use common::wire::monitor::{Beacon, FromMonitor, MonitorError, StorePlace, ToMonitor};
@@ -40,7 +42,7 @@ struct Word {
 }
 
 impl Leash {
-    /// Whether the rank may go on. Before the first word there is no grace that could end.
+    /// Whether the rank may go on.
     #[must_use]
     pub fn is_slack(self, now: Monotonic) -> bool {
         self.taut_since(now).is_none()
@@ -122,8 +124,10 @@ impl Link {
     }
 
     /// What a connection begins with. What was said on the last one is not answered any more.
-    pub fn greet(&mut self) -> [ToMonitor; 2] {
+    pub fn greet(&mut self, now: Monotonic) -> [ToMonitor; 2] {
         self.sent.clear();
+        // The first time only: nobody need have heard it, and the monitor counts from what it has heard.
+        self.leash.0.get_or_insert(Word { sent: now, grace: BEACON_GRACE_MIN });
         let Myself { name, slot, place, .. } = self.me.clone();
         [ToMonitor::Register { daemon: name, slot, place }, ToMonitor::Subscribe]
     }

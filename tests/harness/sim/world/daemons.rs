@@ -151,9 +151,10 @@ impl World {
         pid: Pid,
         conn: MonitorConn,
     ) -> Result<(), Violation> {
+        let now = clock(self.now, pid.daemon);
         let Some(process) = self.running(pid) else { return Ok(()) };
         process.conn = Some(conn);
-        let greeting = process.link().map(Link::greet);
+        let greeting = process.link().map(|link| link.greet(now));
         for word in greeting.into_iter().flatten() {
             self.say(conn, word);
         }

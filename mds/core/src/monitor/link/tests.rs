@@ -38,8 +38,7 @@ fn at(millis: u64) -> Monotonic {
 #[test]
 fn half_a_grace_after_the_last_acknowledged_beacon_was_sent_the_leash_is_taut() {
     let mut link = link();
-    assert!(link.leash().is_slack(at(1_000_000)), "nobody has heard of this life yet");
-    link.greet();
+    link.greet(at(900));
     link.beacon(at(1000), 1);
     link.beacon(at(2000), 2);
     let Heard::Acknowledged(leash) = link.hear(ack(1)) else { panic!("it was not acknowledged") };
@@ -53,11 +52,30 @@ fn half_a_grace_after_the_last_acknowledged_beacon_was_sent_the_leash_is_taut() 
 }
 
 #[test]
+fn the_leash_of_a_life_that_was_never_acknowledged_begins_when_it_registers() {
+    let mut link = link();
+    assert!(link.leash().is_slack(at(1_000_000)), "nobody knows of this life yet");
+    link.greet(at(1000));
+    link.hear(map(5, 2, RankState::Replay));
+    let taut = at(1000).after(BEACON_GRACE_MIN / 2);
+    assert_eq!(link.leash().taut_since(at(9000)), Some(taut));
+    link.greet(at(5000));
+    assert_eq!(
+        link.leash().taut_since(at(9000)),
+        Some(taut),
+        "the monitor may not have heard that"
+    );
+    link.beacon(at(6000), 1);
+    link.hear(ack(1));
+    assert!(link.leash().is_slack(at(7999)));
+}
+
+#[test]
 fn what_was_said_on_another_connection_is_not_acknowledged_on_this_one() {
     let mut link = link();
-    link.greet();
+    link.greet(at(1000));
     link.beacon(at(1000), 1);
-    link.greet();
+    link.greet(at(4000));
     assert_eq!(link.hear(ack(1)), Heard::Nothing);
     link.beacon(at(5000), 1);
     assert!(matches!(link.hear(ack(2)), Heard::Acknowledged(_)));
