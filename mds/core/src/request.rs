@@ -134,12 +134,13 @@ impl Requests {
             // A new connection repeats what the old one may have lost. The answer will come.
             return Verdict::Kept;
         }
-        if cx.own.sessions.get(client).is_some_and(|session| session.has_refused(request.id)) {
-            // It was sent once more before its client had the answer to what it had sent before.
+        let parked = Parked { client, request };
+        if let Some(error) = cx.own.sessions.refusal(client, parked.request.id) {
+            // Sent once more before its client had the answer, or while another rank was asked.
             cov_mark::hit!(a_copy_of_what_was_refused);
+            self.reply(&parked, Outcome::Refused(error), cx);
             return Verdict::Kept;
         }
-        let parked = Parked { client, request };
         if let Some(applied) = undurable(&parked, cx) {
             self.park(parked, Wait::Durable(applied), cx);
             return Verdict::Kept;
@@ -211,8 +212,7 @@ impl Requests {
             let _of_others = cx.own.namespace.take_touched();
             attempt(cx, *client, request)
         };
-        let again = (*client, request.id);
-        let stumbles = request.replay.is_some() && !self.hopeless.remove(&again);
+        let stumbles = request.replay.is_some() && !self.hopeless.remove(&(*client, request.id));
         match step {
             Ok(done) => self.finish(&parked, done, cx),
             Err(Stop::Refuse(_) | Stop::Gone(_)) if stumbles => self.stumbled.push(parked),
@@ -337,7 +337,7 @@ impl Requests {
         match reply.outcome {
             // With another number it may be asked for again.
             Outcome::Refused(FsError::Stale) => {}
-            Outcome::Refused(_) => cx.own.sessions.refuse(client, reply.id),
+            Outcome::Refused(error) => cx.own.sessions.refuse(client, reply.id, error),
             Outcome::Done(_) | Outcome::Redirect(_) | Outcome::Gone { .. } => {}
         }
         tracing::trace!(client = client.0, id = reply.id.0, outcome = ?reply.outcome, "reply");

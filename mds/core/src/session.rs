@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::error::FsError;
 use common::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, RequestId, Seq};
 use common::id_set::IdSet;
 use common::limit::LEASE_RENEW;
@@ -24,7 +25,7 @@ pub struct Session {
     /// Requests that were applied, exactly. Never a watermark: ids complete in any order.
     completed: IdSet,
     /// Refused over the present connection: what still comes of these are copies.
-    refused: IdSet,
+    refused: BTreeMap<RequestId, FsError>,
     /// The client asks about nothing below: what still comes of that are copies it has done with.
     oldest: RequestId,
     /// It has sent none after this here: whatever an answer names, the client refers to by this one at
@@ -131,12 +132,6 @@ impl Session {
         id < self.oldest
     }
 
-    /// Whether its client has been told, or is about to be, that it was refused.
-    #[must_use]
-    pub fn has_refused(&self, id: RequestId) -> bool {
-        self.refused.contains(id)
-    }
-
     #[must_use]
     pub fn oldest(&self) -> RequestId {
         self.oldest
@@ -224,7 +219,7 @@ impl SessionTable {
             session.store(client, out);
         }
         session.untold = None;
-        session.refused = IdSet::default();
+        session.refused.clear();
         if let Some(old) = session.conn.replace(conn)
             && old != conn
         {
@@ -357,12 +352,18 @@ impl SessionTable {
     }
 
     /// The request was refused, and its client is told so.
-    pub fn refuse(&mut self, client: ClientId, id: RequestId) {
+    pub fn refuse(&mut self, client: ClientId, id: RequestId, error: FsError) {
         if let Some(session) = self.sessions.get_mut(&client)
             && session.conn.is_some()
         {
-            session.refused.insert(id);
+            session.refused.insert(id, error);
         }
+    }
+
+    /// What the client has been told over this connection, or is about to be, if that was refused.
+    #[must_use]
+    pub fn refusal(&self, client: ClientId, id: RequestId) -> Option<FsError> {
+        self.get(client)?.refused.get(&id).copied()
     }
 
     /// A client's standing at another rank, from which something of it comes; recorded at `seq`. True
@@ -407,7 +408,7 @@ impl SessionTable {
         let Some(session) = self.sessions.get_mut(&client) else { return };
         session.latest = session.latest.max(id);
         session.completed.trim_below(oldest);
-        session.refused.trim_below(oldest);
+        session.refused = session.refused.split_off(&oldest);
         session.oldest = session.oldest.max(oldest);
         // A deletion by range for each request would cost more than the rows it removes.
         if oldest.0 >= session.stored.oldest.0 + COMPLETED_TRIM_STEP {
@@ -469,7 +470,7 @@ impl Session {
             stored: StoredSession::default(),
             conn: None,
             completed: IdSet::default(),
-            refused: IdSet::default(),
+            refused: BTreeMap::new(),
             oldest: RequestId(0),
             latest: RequestId(0),
             notices: BTreeMap::new(),
