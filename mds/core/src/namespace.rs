@@ -238,11 +238,6 @@ impl Namespace {
         self.fetching.contains(fetch)
     }
 
-    #[must_use]
-    pub fn is_fetching(&self, dir: Ino) -> bool {
-        self.fetching.iter().any(|fetch| fetch.dir() == Some(dir))
-    }
-
     /// Directories with a pin policy of which this rank knows.
     pub fn pinned_dirs(&self) -> impl Iterator<Item = Ino> + '_ {
         self.pinned_dirs.iter().copied()

@@ -2,7 +2,8 @@
 //!
 //! A message whose [`MigrationId`] or sender does not fit what the receiver knows is dropped, except
 //! that a `Discover` that cannot be accepted is answered `Nack`, an `Export` that cannot be accepted
-//! `CancelAck` (nothing of it is here), and every `Notify` is acknowledged.
+//! `CancelAck` (nothing of it is here), so are rows of a directory that is here by another way, and every
+//! `Notify` is acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -171,7 +171,7 @@ impl Story {
     }
 
     /// An operation of several turns works in the region.
-    fn auth_pin(&mut self) {
+    pub(super) fn auth_pin(&mut self) {
         let dir = self.dir;
         self.cluster.at(E).mds.holdings_for_test().subtrees.auth_pin(dir);
     }

@@ -167,9 +167,9 @@ impl Importer {
         match (state, event) {
             (State::Discovering, Event::Poke) => self.discover(cx),
             (
-                State::Discovered | State::Copying,
+                state @ (State::Discovered | State::Copying),
                 Event::Message(Step::Rows { number, content }),
-            ) => self.take_rows(number, content, cx),
+            ) => self.take_rows(state, number, content, cx),
             (
                 State::Discovered | State::Copying,
                 Event::Message(Step::Prep { epoch, bounds, bystanders }),
@@ -182,9 +182,7 @@ impl Importer {
             }
             (State::Prepping, Event::Poke) => self.open_bounds(cx),
             (State::Prepped, Event::Message(Step::Rows { content, .. })) => {
-                self.received.begin(self.import.base, cx);
-                self.received.write(content, cx);
-                State::Prepped
+                self.take_frozen_rows(content, cx)
             }
             (State::Prepped, Event::Message(Step::Export(payload))) => self.log_start(payload, cx),
             (State::LoggingStart(payload, seq), Event::Durable(through)) if seq <= through => {
@@ -218,11 +216,7 @@ impl Importer {
                 state
             }
             (state, Event::RankDown(rank)) => failure::on_rank_down(self, state, rank, cx),
-            (state, Event::Poke) => {
-                self.retry_stalled(cx);
-                state
-            }
-            (state, Event::Durable(_) | Event::Cancel(_)) => state,
+            (state, Event::Poke | Event::Durable(_) | Event::Cancel(_)) => state,
             (state, Event::Message(step)) => {
                 let name: &'static str = (&state).into();
                 tracing::warn!(migration = %self.import.id, state = name, ?step, "unexpected");
@@ -397,19 +391,37 @@ impl Importer {
         std::mem::take(&mut self.thawed)
     }
 
-    /// Rows of the live copy. Those of a directory that is being fetched wait: the answer must not
-    /// meet a cache that has forgotten that they are new.
-    fn take_rows(&mut self, number: u32, content: Vec<Content>, cx: &mut Cx<'_>) -> State {
+    /// Rows of the live copy.
+    fn take_rows(
+        &mut self,
+        state: State,
+        number: u32,
+        content: Vec<Content>,
+        cx: &mut Cx<'_>,
+    ) -> State {
+        if self.received.clashes(&content, cx) {
+            return self.decline(state, cx);
+        }
         self.received.begin(self.import.base, cx);
-        self.received.stalled.push((number, content));
-        self.retry_stalled(cx);
+        self.received.write(content, cx);
+        self.send(Step::RowsAck { number }, cx);
         self.set_deadline(cx);
         State::Copying
     }
 
-    fn retry_stalled(&mut self, cx: &mut Cx<'_>) {
-        for number in self.received.write_stalled(cx) {
-            self.send(Step::RowsAck { number }, cx);
+    fn take_frozen_rows(&mut self, content: Vec<Content>, cx: &mut Cx<'_>) -> State {
+        if self.received.clashes(&content, cx) {
+            return self.decline(State::Prepped, cx);
         }
+        self.received.begin(self.import.base, cx);
+        self.received.write(content, cx);
+        State::Prepped
+    }
+
+    /// What came cannot be taken: as if the exporter had cancelled.
+    fn decline(&mut self, state: State, cx: &mut Cx<'_>) -> State {
+        cov_mark::hit!(what_is_here_already_is_declined);
+        tracing::warn!(migration = %self.import.id, "declined: it brings a directory that is here");
+        self.on_cancel(state, cx)
     }
 }

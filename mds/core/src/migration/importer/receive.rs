@@ -35,8 +35,6 @@ pub struct Received {
     /// Pins of the region's inodes; they count once the import is finished. `None`: an earlier life had
     /// them, and the clients claim them anew.
     pins: Option<BTreeMap<Ino, Pinned>>,
-    /// Rows that wait for a fetch under way.
-    pub stalled: Vec<(u32, Vec<Content>)>,
 }
 
 impl Received {
@@ -48,7 +46,6 @@ impl Received {
             touched: BTreeSet::new(),
             pinned_dirs: BTreeSet::new(),
             pins: Some(BTreeMap::new()),
-            stalled: Vec::new(),
         }
     }
 
@@ -76,30 +73,20 @@ impl Received {
         cx.out.reached(KillPoint::CopyBegun);
     }
 
-    /// Writes what waits and can be; tells which messages that were.
-    pub fn write_stalled(&mut self, cx: &mut Cx<'_>) -> Vec<u32> {
-        let mut written = Vec::new();
-        for (number, content) in std::mem::take(&mut self.stalled) {
-            if self.stalled.is_empty() && self.can_write(&content, cx) {
-                self.write(content, cx);
-                written.push(number);
-            } else {
-                self.stalled.push((number, content));
-            }
-        }
-        written
-    }
-
+    /// Whether it brings a directory of which something is here that counts, or may yet: a directory may be
+    /// renamed from one region that is being copied to another, and over a slow link what was so before
+    /// that may come late. Who has it cannot be told by what comes when, so this migration is not to be.
     #[must_use]
-    pub fn can_write(&self, content: &[Content], cx: &Cx<'_>) -> bool {
-        let first_touched = content.iter().filter_map(|piece| match piece {
-            Content::Entry(key, _) | Content::NoEntry(key) => Some(DirFragId::whole(key.dir)),
-            Content::Dir(frag, _) | Content::NoDir(frag) => Some(*frag),
-            Content::Pins { .. } => None,
-        });
-        first_touched
-            .filter(|frag| !self.touched.contains(frag))
-            .all(|frag| !cx.own.namespace.is_fetching(frag.ino))
+    pub fn clashes(&self, content: &[Content], cx: &Cx<'_>) -> bool {
+        content.iter().any(|piece| {
+            let frag = match piece {
+                Content::Entry(key, _) => DirFragId::whole(key.dir),
+                Content::Dir(frag, _) => *frag,
+                Content::NoEntry(_) | Content::NoDir(_) | Content::Pins { .. } => return false,
+            };
+            let held = cx.own.held.get(&frag).copied();
+            held.is_some_and(|id| id != self.id) && !cx.own.sweep.dooms(frag, held)
+        })
     }
 
     pub fn write(&mut self, content: Vec<Content>, cx: &mut Cx<'_>) {
@@ -147,12 +134,12 @@ impl Received {
     }
 
     /// The first time: whatever older life this store has of the fragment goes, so that nothing of
-    /// it can show through.
+    /// it can show through; what is being read may be that.
     fn touch(&mut self, frag: DirFragId, cx: &mut Cx<'_>) {
         if !self.touched.insert(frag) {
             return;
         }
-        cx.own.namespace.uncache_dir(frag.ino);
+        cx.own.namespace.supersede(frag.ino);
         if !mutated!(cx.params, CopyWithoutDeleteRange) {
             cx.out.push(Effect::Write(Change::DeleteFragment(frag)));
         }

@@ -3,11 +3,12 @@
 use common::id::{ClientId, DirFragId, Epoch, Incarnation, Ino, Nonce, RequestId};
 use common::migration::{EndReason, MigrationOutcome};
 use common::wire::admin::{AdminError, AdminReply, AdminRequest, Settlement};
-use common::wire::request::Op;
+use common::wire::reply::Outcome;
+use common::wire::request::{Op, RenameMode};
 use common::wire::session::{PinClaim, PinnedBy, ToMds};
 
 use crate::cluster_fixture::D1;
-use crate::fixture::{A, conn, in_entry, name};
+use crate::fixture::{A, conn, in_entry, name, rename_op};
 use crate::journal::entry::{Entry, ImportOutcome, SubtreeClaim};
 use crate::message::PeerMsg;
 use crate::message::migration::{MigrationMsg, Payload, Registration, Step};
@@ -247,6 +248,42 @@ fn a_cancel_undoes_each_state_up_to_acking() {
         let dir = story.dir;
         assert!(story.cluster.at(I).entries(dir).is_empty(), "{state}: swept");
     }
+}
+
+/// A directory is renamed from one region that is being copied to another. What the first one says of it last
+/// is that it is gone (simulator, `links_are_cut_during_moves` 56010804).
+#[test]
+fn a_directory_that_moves_between_two_regions_is_not_lost_when_both_arrive() {
+    cov_mark::check!(what_is_here_already_is_declined);
+    let mut story = Story::before(Neighbor::Stranger);
+    let first = story.dir;
+    let inner = story.cluster.at(E).mkdir(A, first, "inner");
+    let file = story.cluster.at(E).create(A, inner, "g");
+    let other = story.cluster.at(E).mkdir(A, D1, "other");
+    story.auth_pin();
+    story.order();
+    let first_id = story.id;
+    story.run_until(Half::Importer, "Copying");
+    let op = rename_op((first, "inner"), (other, "inner"), RenameMode::Replace);
+    let outcome = story.cluster.ask(E, A, op);
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+
+    story.dir = other;
+    story.order();
+    story.cluster.run();
+    let refused = Some(MigrationOutcome::Cancelled(EndReason::ImporterRefused));
+    assert_eq!(story.outcome(), refused, "the first may still say something of it");
+
+    (story.dir, story.id) = (first, first_id);
+    story.auth_unpin();
+    story.rest();
+    story.assert_owner(I);
+    assert_eq!(story.cluster.lookup(E, inner, "g"), Some((file, 1)));
+    story.dir = other;
+    story.order();
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+    assert_eq!(story.cluster.lookup(I, inner, "g"), Some((file, 1)));
 }
 
 #[test]
