@@ -114,14 +114,6 @@ pub enum Verdict {
     TwoPhase(Parked),
 }
 
-/// A change that was applied already, and may still be lost. Its client forgets it with an answer that
-/// names no position, and would not repeat it after power loss.
-fn undurable(parked: &Parked, cx: &Cx<'_>) -> Option<Seq> {
-    let session = cx.own.sessions.get(parked.client)?;
-    let again = parked.request.op.is_change() && session.has_completed(parked.request.id);
-    (again && cx.own.durable < session.applied()).then_some(session.applied())
-}
-
 impl Requests {
     /// A request arrives from a client with a session.
     pub fn admit(&mut self, client: ClientId, request: Request, cx: &mut Cx<'_>) -> Verdict {
@@ -135,13 +127,13 @@ impl Requests {
             return Verdict::Kept;
         }
         let parked = Parked { client, request };
+        // Sent once more before its client had the answer, or while another rank was asked.
         if let Some(error) = cx.own.sessions.refusal(client, parked.request.id) {
-            // Sent once more before its client had the answer, or while another rank was asked.
             cov_mark::hit!(a_copy_of_what_was_refused);
             self.reply(&parked, Outcome::Refused(error), cx);
             return Verdict::Kept;
         }
-        if let Some(applied) = undurable(&parked, cx) {
+        if let Some(applied) = retry::undurable(&parked, cx) {
             self.park(parked, Wait::Durable(applied), cx);
             return Verdict::Kept;
         }
@@ -153,9 +145,13 @@ impl Requests {
         std::mem::take(&mut self.stumbled)
     }
 
-    /// It is answered as it stands, when it is tried next.
-    pub fn give_up(&mut self, parked: &Parked) {
-        self.hopeless.insert((parked.client, parked.request.id));
+    /// It is answered as it stands from now on.
+    pub fn give_up(&mut self, Parked { client, request }: &Parked) {
+        self.hopeless.insert((*client, request.id));
+    }
+
+    fn may_stumble(&self, Parked { client, request }: &Parked) -> bool {
+        request.replay.is_some() && !self.hopeless.contains(&(*client, request.id))
     }
 
     /// Everything that is not answered yet.
@@ -212,20 +208,13 @@ impl Requests {
             let _of_others = cx.own.namespace.take_touched();
             attempt(cx, *client, request)
         };
-        let stumbles = request.replay.is_some() && !self.hopeless.remove(&(*client, request.id));
         match step {
             Ok(done) => self.finish(&parked, done, cx),
-            Err(Stop::Refuse(_) | Stop::Gone(_)) if stumbles => self.stumbled.push(parked),
-            Err(Stop::Refuse(error)) => {
-                self.answer(&parked, None, Outcome::Refused(error), Told::new(), cx);
-            }
-            Err(Stop::Redirect(route)) => self.reply(&parked, Outcome::Redirect(route), cx),
-            Err(Stop::Gone(ino)) => self.gone(parked, ino, cx),
-            Err(Stop::Wait(wait)) => self.park(parked, wait, cx),
             Err(Stop::TwoPhase) => {
                 self.handed_over.insert((parked.client, parked.request.id));
                 return Verdict::TwoPhase(parked);
             }
+            Err(stop) => self.stop(parked, stop, cx),
         }
         Verdict::Kept
     }
@@ -281,7 +270,14 @@ impl Requests {
     /// An operation of several ranks could not be, or is to be tried anew.
     pub fn stop_two_phase(&mut self, parked: Parked, stop: Stop, cx: &mut Cx<'_>) {
         self.handed_over.remove(&(parked.client, parked.request.id));
+        self.stop(parked, stop, cx);
+    }
+
+    fn stop(&mut self, parked: Parked, stop: Stop, cx: &mut Cx<'_>) {
         match stop {
+            Stop::Refuse(_) | Stop::Gone(_) if self.may_stumble(&parked) => {
+                self.stumbled.push(parked);
+            }
             Stop::Refuse(error) => {
                 self.answer(&parked, None, Outcome::Refused(error), Told::new(), cx);
             }
@@ -334,6 +330,7 @@ impl Requests {
 
     fn send(&mut self, client: ClientId, reply: Reply, cx: &mut Cx<'_>) {
         self.answered += 1;
+        self.hopeless.remove(&(client, reply.id));
         match reply.outcome {
             // With another number it may be asked for again.
             Outcome::Refused(FsError::Stale) => {}
@@ -399,6 +396,7 @@ impl Requests {
     ) {
         self.unpark(|parked| parked.client == client);
         self.waiting.retain(|(owner, _)| *owner != client);
+        self.hopeless.retain(|(owner, _)| *owner != client);
         self.held.retain(|(holder, _), _| *holder != client);
         self.release_held(|(of, notice)| *of == client && !awaited.contains(notice), cx);
     }

@@ -186,6 +186,35 @@ fn what_was_not_answered_may_have_come_before_what_is_repeated() {
     }
 }
 
+/// B gave a file a second name, by which it came to its home, and did not hear of it. A, which was told where it
+/// is, gave it a third. Ranks have to be asked for what is not where it should be (simulator,
+/// `everything_goes_wrong` 57009460).
+#[test]
+fn what_was_not_answered_may_have_brought_a_file_to_where_a_link_looks_for_it() {
+    cov_mark::check!(what_was_not_answered_may_have_come_before);
+    let mut fixture = Fixture::new();
+    let ino = fixture.create(A, Ino::ROOT, "x");
+    let link = |place, text| Op::Link {
+        target: Target { ino, place },
+        rank: Rank(0),
+        dir: Ino::ROOT,
+        name: name(text),
+    };
+    let entry = Place::Entry { dir: Ino::ROOT, name: name("x") };
+    let ops = [(A, link(Place::Home, "z"), Some(10)), (B, link(entry, "y"), None)];
+    let sent = ops
+        .map(|(client, op, seq)| (client, Request { replay: seq.map(Seq), ..fixture.request(op) }));
+    let mut fixture = reconnecting(fixture);
+    for (client, request) in sent {
+        open(&mut fixture, client);
+        fixture.say(client, conn(client, 1), ToMds::ClaimsDone);
+        fixture.say(client, conn(client, 1), ToMds::Request(request));
+        fixture.say(client, conn(client, 1), ToMds::ReplayDone);
+    }
+    go_on(&mut fixture);
+    assert_eq!(fixture.entries(Ino::ROOT).len(), 3);
+}
+
 /// A made `x`, B renamed it to `y`, and A made another `x`: power was lost before any of it was durable.
 #[test]
 fn replays_run_in_the_order_in_which_they_were_applied_whoever_sent_them() {

@@ -4,16 +4,24 @@
 //! since, that is what the application would see with its next call anyway.
 
 use common::error::FsError;
-use common::id::{ClientId, Ino};
+use common::id::{ClientId, Ino, Seq};
 use common::name::Name;
 use common::wire::reply::{Answer, Found, Moved, Renamed};
 use common::wire::request::{Create, Op, Place, Request, Target};
 
 use super::mkdir::NewDir;
-use super::{Done, create, lookup, target};
+use super::{Done, Parked, create, lookup, target};
 use crate::cx::{Cx, Step, Stop};
 use crate::namespace::Namespace;
 use crate::subtree::Intent;
+
+/// A change that was applied already, and may still be lost. Its client forgets it with an answer that
+/// names no position, and would not repeat it after power loss.
+pub fn undurable(parked: &Parked, cx: &Cx<'_>) -> Option<Seq> {
+    let session = cx.own.sessions.get(parked.client)?;
+    let again = parked.request.op.is_change() && session.has_completed(parked.request.id);
+    (again && cx.own.durable < session.applied()).then_some(session.applied())
+}
 
 /// # Errors
 /// Where to ask instead, or what to wait for.
