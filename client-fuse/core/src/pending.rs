@@ -70,6 +70,9 @@ struct Pended {
     unanswered: u32,
     /// To whom it was sent last.
     sent_to: Option<Rank>,
+    /// A change that was sent over a connection that is gone. It is sent again as it was: what has moved its
+    /// inode since may be lost with the rank, and may even have been this.
+    as_it_was: bool,
     /// If it was sent more than once: to whom. Each of them may still answer.
     copies: BTreeSet<Rank>,
     /// Ranks that have ended our session since it was sent to another.
@@ -189,6 +192,7 @@ impl Pending {
             found_again: 0,
             moved_back: 0,
             sought: BTreeSet::new(),
+            as_it_was: false,
         };
         self.requests.insert(id, pended);
         self.dispatch(id, cx);
@@ -256,6 +260,7 @@ impl Pending {
             pended.copies.extend(pended.sent_to.into_iter().chain([rank]));
         }
         pended.sent_to = Some(rank);
+        pended.as_it_was = false;
         pended.unanswered += 1;
         cx.out.send(link, ToMds::Request(pended.request(id, oldest, None)));
     }

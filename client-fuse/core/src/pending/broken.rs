@@ -38,6 +38,7 @@ impl Pending {
         for pended in self.requests.values_mut() {
             match pended.state {
                 State::Sent(at) | State::Numbers(at) if at == rank => {
+                    pended.as_it_was = pended.op.is_change() && pended.sent_to == Some(rank);
                     pended.state = State::Waiting(rank);
                 }
                 State::Replayed(at, seq) if at == rank => pended.state = State::Applied(at, seq),

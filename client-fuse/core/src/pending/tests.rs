@@ -639,6 +639,27 @@ fn a_link_may_be_undone() {
     it_is_where_it_was(&mut world, call);
 }
 
+/// What it did was told before it was answered, and lost with its rank's power (simulator,
+/// `everything_goes_wrong` 57009460).
+#[test]
+fn a_change_is_sent_again_as_it_was() {
+    let mut world = Fixture::new();
+    world.look_up(1, "f", R0, here(20));
+    world.call(Call::Link { ino: Ino(20), dir: Ino(1), name: name("g") });
+    let (_, first) = world.request();
+    world.notice(R0, 1, Notice::Moved { ino: Ino(20), place: Place::Home, rank: R0, moves: 1 });
+    world.sent.clear();
+    world.kill(R0);
+    world.restart(R0);
+    world.sent.retain(|(_, message)| matches!(message, ToMds::Request(_)));
+    let (_, again) = world.request();
+    assert_eq!(again.op, first.op);
+    world.reply(R0, again.id, None, gone(20));
+    let (_, elsewhere) = world.request();
+    let Op::Link { target, .. } = elsewhere.op else { panic!("{elsewhere:?}") };
+    assert_eq!(target.place, Place::Home, "if it was not lost");
+}
+
 #[track_caller]
 fn it_is_where_it_was(world: &mut Fixture, call: CallId) {
     world.pass(SOON);

@@ -40,7 +40,9 @@ impl Pended {
 
     /// Names the inode, and where other ranks' parts are, as is known by now.
     pub(super) fn refresh(&mut self, cx: &Cx<'_>) {
-        self.refresh_place(cx);
+        if !self.as_it_was {
+            self.refresh_place(cx);
+        }
         match &mut self.op {
             Op::Rename(rename) => rename.from_rank = cx.atlas.rank_of_dir(rename.from_dir),
             Op::Link { target, rank, .. } => {
