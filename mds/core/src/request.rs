@@ -35,6 +35,7 @@ pub mod rmdir;
 pub mod setattr;
 pub mod sync;
 pub mod target;
+pub mod under_way;
 pub mod unlink;
 pub mod xattr;
 
@@ -60,15 +61,6 @@ pub struct Requests {
 pub struct Parked {
     pub client: ClientId,
     pub request: Request,
-}
-
-/// What a request waits for.
-#[derive(Clone, Copy, Debug)]
-pub enum Awaited<'a> {
-    Here(&'a Wait),
-    Acknowledgements(&'a BTreeSet<(ClientId, NoticeId)>),
-    /// An operation of several ranks, which knows more.
-    Operation,
 }
 
 /// Carried out; answered once these have acknowledged what that, or a change it tells of, did to them.
@@ -152,35 +144,6 @@ impl Requests {
 
     fn may_stumble(&self, Parked { client, request }: &Parked) -> bool {
         request.replay.is_some() && !self.hopeless.contains(&(*client, request.id))
-    }
-
-    /// Everything that is not answered yet.
-    pub fn under_way(&self) -> impl Iterator<Item = ((ClientId, RequestId), Awaited<'_>)> {
-        let parked = self.parked.iter().flat_map(|(wait, all)| {
-            all.iter().map(move |it| ((it.client, it.request.id), Awaited::Here(wait)))
-        });
-        let held = self.held.iter();
-        let held = held.map(|(id, held)| (*id, Awaited::Acknowledgements(&held.awaited)));
-        let handed_over = self.handed_over.iter().map(|id| (*id, Awaited::Operation));
-        parked.chain(held).chain(handed_over)
-    }
-
-    /// Whether a request waits to be carried out.
-    #[must_use]
-    pub fn is_waiting(&self, client: ClientId, id: RequestId) -> bool {
-        self.is_under_way(client, id) && !self.held.contains_key(&(client, id))
-    }
-
-    /// Whether other ranks take part in it.
-    #[must_use]
-    pub fn is_handed_over(&self, client: ClientId, id: RequestId) -> bool {
-        self.handed_over.contains(&(client, id))
-    }
-
-    fn is_under_way(&self, client: ClientId, id: RequestId) -> bool {
-        self.held.contains_key(&(client, id))
-            || self.handed_over.contains(&(client, id))
-            || self.waiting.contains(&(client, id))
     }
 
     /// Tries a request from the beginning.

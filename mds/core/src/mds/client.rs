@@ -1,6 +1,6 @@
 //! The conversation with a client: opening, claims, requests, acknowledgements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use common::id::{ClientId, NoticeId, Rank, RequestId, Seq};
 use common::limit::{INO_RANGE_LOW, LEASE_RENEW};
@@ -16,7 +16,7 @@ use crate::input::ConnId;
 use crate::message::session::SessionMsg;
 use crate::mutant::mutated;
 use crate::params::Params;
-use crate::request::Parked;
+use crate::request::{Parked, Requests};
 use crate::row::StoredSession;
 use crate::session::{Met, Patience, Tell};
 
@@ -31,6 +31,9 @@ pub(super) struct Clients {
     replay: Replay,
     /// New requests that came before the rank was active.
     early: Vec<Parked>,
+    /// Of those, changes that were there when everything was repeated. An earlier life may have made one and
+    /// lost it before it was answered, and others may have seen that it was made.
+    unanswered: VecDeque<Parked>,
     /// To be told that their sessions are over, each when that is durable.
     leaving: BTreeMap<ConnId, Seq>,
 }
@@ -42,10 +45,17 @@ enum Replay {
     #[default]
     NotYet,
     Running {
-        current: Option<(ClientId, RequestId)>,
+        current: Option<Current>,
+    },
+    /// Everything was repeated. What was not answered goes before other new requests, and waits for the
+    /// store alone: the rest of the world may take its time.
+    Unanswered {
+        current: Option<Current>,
     },
     Over,
 }
+
+type Current = (ClientId, RequestId);
 
 impl Clients {
     /// Its session is over. Who waits to be let in begins another one.
@@ -53,6 +63,7 @@ impl Clients {
         self.claims.forget(client);
         self.replays.retain(|parked| parked.client != client);
         self.early.retain(|parked| parked.client != client);
+        self.unanswered.retain(|parked| parked.client != client);
     }
 
     /// Nobody is there to be told.
@@ -70,20 +81,37 @@ impl Clients {
     }
 
     /// The next one, if there is one and the one before is done. `None` at the end: new requests go on.
-    pub(super) fn next_replay(
-        &mut self,
-        is_waiting: impl FnOnce(ClientId, RequestId) -> bool,
-    ) -> Option<Parked> {
-        let Replay::Running { current } = &mut self.replay else { return None };
-        if current.is_some_and(|(client, id)| is_waiting(client, id)) {
-            return None;
+    pub(super) fn next_replay(&mut self, requests: &Requests) -> Option<Parked> {
+        loop {
+            let (current, next) = match &mut self.replay {
+                Replay::NotYet | Replay::Over => return None,
+                Replay::Running { current } => {
+                    if current.is_some_and(|(client, id)| requests.is_waiting(client, id)) {
+                        return None;
+                    }
+                    (current, self.replays.pop())
+                }
+                Replay::Unanswered { current } => {
+                    if current.is_some_and(|(client, id)| requests.is_reading(client, id)) {
+                        return None;
+                    }
+                    (current, self.unanswered.pop_front())
+                }
+            };
+            if let Some(parked) = next {
+                *current = Some((parked.client, parked.request.id));
+                return Some(parked);
+            }
+            if matches!(self.replay, Replay::Unanswered { .. }) {
+                self.replay = Replay::Over;
+                return None;
+            }
+            let early = std::mem::take(&mut self.early);
+            let (changes, rest): (Vec<_>, Vec<_>) =
+                early.into_iter().partition(|it| it.request.op.is_change());
+            (self.unanswered, self.early) = (changes.into(), rest);
+            self.replay = Replay::Unanswered { current: None };
         }
-        let next = self.replays.pop();
-        match &next {
-            Some(parked) => *current = Some((parked.client, parked.request.id)),
-            None => self.replay = Replay::Over,
-        }
-        next
     }
 
     /// What was repeated in vain. Somebody may have changed something in the same directory before it and not
@@ -107,11 +135,15 @@ impl Clients {
     }
 
     /// What is being repeated.
-    pub(super) fn repeating(&self) -> Option<(ClientId, RequestId)> {
+    pub(super) fn repeating(&self) -> Option<Current> {
         match self.replay {
             Replay::Running { current } => current,
-            Replay::NotYet | Replay::Over => None,
+            Replay::NotYet | Replay::Unanswered { .. } | Replay::Over => None,
         }
+    }
+
+    pub(super) fn is_repeated(&self) -> bool {
+        matches!(self.replay, Replay::Unanswered { .. } | Replay::Over)
     }
 
     pub(super) fn replay_is_over(&self) -> bool {
@@ -128,6 +160,7 @@ impl Clients {
             |other: &Parked| other.client == parked.client && other.request.id == parked.request.id;
         self.replays.retain(|other| !same(other));
         self.early.retain(|other| !same(other));
+        self.unanswered.retain(|other| !same(other));
         if parked.request.replay.is_some() {
             self.replays.push(parked)
         } else {
@@ -136,7 +169,8 @@ impl Clients {
     }
 
     pub(super) fn waiting(&self) -> u64 {
-        (self.opening.len() + self.replays.len() + self.early.len()) as u64
+        let requests = self.replays.len() + self.unanswered.len() + self.early.len();
+        (self.opening.len() + requests) as u64
     }
 }
 

@@ -133,15 +133,15 @@ impl Mds {
                     self.run_request(now, hopeless, out);
                 }
             }
-            let next = self.clients.next_replay(|client, id| self.requests.is_waiting(client, id));
-            let Some(parked) = next else { break };
+            let Some(parked) = self.clients.next_replay(&self.requests) else { break };
             self.run_request(now, parked, out);
         }
         let over = self.clients.replay_is_over();
+        let repeated = self.clients.is_repeated();
         let current = self.clients.repeating();
         // Should others wait for this rank as it does for them, somebody has to begin.
         let waits = current.is_some_and(|(client, id)| self.requests.is_handed_over(client, id));
-        if (over || waits) && self.own.repeated == Repeated::NotYet {
+        if (repeated || waits) && self.own.repeated == Repeated::NotYet {
             self.own.repeated = Repeated::Yes;
             self.wake(now, &Wait::Repeated, out);
         }

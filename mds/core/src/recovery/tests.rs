@@ -215,6 +215,28 @@ fn what_was_not_answered_may_have_brought_a_file_to_where_a_link_looks_for_it() 
     assert_eq!(fixture.entries(Ino::ROOT).len(), 3);
 }
 
+/// A made a file and did not hear of it; B did, by a refusal, and looks (simulator, `everything_goes_wrong`
+/// 58011479).
+#[test]
+fn what_was_not_answered_is_made_before_anybody_looks() {
+    let mut fixture = Fixture::new();
+    let (ino, node, existing) = (fixture.new_ino(A), Node::File, IfExists::Refuse);
+    let (dir, text) = (Ino::ROOT, name("x"));
+    let create = Create { dir, name: text.clone(), ino, node, mode: 0o644, umask: 0, existing };
+    let look = fixture.request(Op::Lookup { dir, name: text });
+    let make = fixture.request(Op::Create(create));
+    let mut fixture = reconnecting(fixture);
+    for (client, request) in [(B, look.clone()), (A, make)] {
+        open(&mut fixture, client);
+        fixture.say(client, conn(client, 1), ToMds::ClaimsDone);
+        fixture.say(client, conn(client, 1), ToMds::Request(request));
+        fixture.say(client, conn(client, 1), ToMds::ReplayDone);
+    }
+    go_on(&mut fixture);
+    let seen = fixture.reply(B, look.id).map(|reply| reply.outcome);
+    assert!(matches!(seen, Some(Outcome::Done(_))), "{seen:?}");
+}
+
 /// A made `x`, B renamed it to `y`, and A made another `x`: power was lost before any of it was durable.
 #[test]
 fn replays_run_in_the_order_in_which_they_were_applied_whoever_sent_them() {
