@@ -233,6 +233,10 @@ impl Requests {
     /// An operation of several ranks could not be, or is to be tried anew.
     pub fn stop_two_phase(&mut self, parked: Parked, stop: Stop, cx: &mut Cx<'_>) {
         self.handed_over.remove(&(parked.client, parked.request.id));
+        if cx.own.sessions.get(parked.client).is_none() {
+            cov_mark::hit!(who_asked_for_it_has_been_sent_away);
+            return;
+        }
         self.stop(parked, stop, cx);
     }
 

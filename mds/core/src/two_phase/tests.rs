@@ -2,12 +2,14 @@
 
 use common::error::FsError;
 use common::id::{Ino, Rank};
+use common::wire::admin::AdminRequest;
 use common::wire::reply::{Answer, Found, Outcome};
 use common::wire::request::{Create, IfExists, Node, Op, Place, RenameMode, Target};
 use common::wire::session::{Notice, ToMds};
 
 use crate::cluster_fixture::{Cluster, D0, D1, D2, R0, R1, R2};
 use crate::fixture::{A, B, conn, in_entry, name, rename_op};
+use crate::input::{AdminId, Input};
 
 const ROOT: Ino = Ino::ROOT;
 
@@ -577,4 +579,23 @@ fn what_was_made_and_moved_to_another_rank_is_not_pinned_here_when_that_is_answe
     assert_eq!(cluster.reply(R0, A, request.id), first);
     assert!(matches!(first, Some(Outcome::Done(_))));
     assert!(!cluster.at(R0).mds.holdings().pins.is_pinned(ino));
+}
+
+/// An operator ends the session while a rank is asked, and that dies (simulator, `everything_goes_wrong`
+/// 59004073).
+#[test]
+fn nothing_waits_for_who_was_sent_away_meanwhile() {
+    cov_mark::check!(who_asked_for_it_has_been_sent_away);
+    let mut cluster = Cluster::new();
+    let file = cluster.at(R2).create(A, D2, "f");
+    cluster.send(R1, A, mv((D2, "f"), (D1, "g"), R2, RenameMode::Replace));
+    let request = AdminRequest::EvictSession { client: A };
+    cluster.at(R1).input(Input::Admin { id: AdminId(1), request });
+    cluster.kill(R2);
+    cluster.run();
+    assert_eq!(cluster.at(R1).mds.check(), Ok(()));
+    assert_eq!(cluster.at(R1).mds.waiting(), 0);
+    cluster.revive(R2);
+    cluster.run();
+    assert_eq!(cluster.lookup(R2, D2, "f"), Some((file, 1)));
 }
