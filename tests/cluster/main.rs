@@ -16,6 +16,7 @@ mod mounting;
 mod old_life;
 mod posix;
 mod recovery_time;
+mod reference;
 mod restart;
 mod routing;
 mod smoke;
