@@ -31,6 +31,8 @@ pub struct OperationId(pub u32);
 
 /// States above which something is wrong with the workload: it must not overlap so much.
 const STATES_MAX: usize = 65_536;
+/// With more, a run says nothing of the file system.
+pub const NOT_JUDGED: &str = "the workload overlaps too much to be checked";
 
 /// Those between which there is a difference.
 type States = IndexSet<State, FxBuildHasher>;
@@ -302,7 +304,7 @@ fn index(id: OperationId) -> usize {
 /// Adds a state unless one like it is there: how they came to be does not matter.
 fn add(states: &mut States, state: State) {
     states.insert(state);
-    assert!(states.len() <= STATES_MAX, "the workload overlaps too much to be checked");
+    assert!(states.len() <= STATES_MAX, "{NOT_JUDGED}");
 }
 
 impl State {

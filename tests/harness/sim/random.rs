@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use super::history::NOT_JUDGED;
 use super::shrink::shrink;
 use super::tally::{Costs, Tally};
 use super::trace::Trace;
 use super::world::{Settings, Violation, World};
 
+/// Of so many seeds one may overlap too much to be judged.
+const NOT_JUDGED_ONE_IN: u64 = 1000;
 /// Lines of the story that are printed; the whole is in a file.
 const TAIL_LINES: usize = 60;
 
@@ -70,10 +73,11 @@ fn by_hand(settings: Settings) -> Settings {
 pub fn run(name: &str, seeds: Seeds, settings: impl Fn(u64) -> Settings) -> Tally {
     let settings = |seed| by_hand(settings(seed));
     let mut wrong = Vec::new();
-    let (mut happened, mut costs) = (Tally::default(), Costs::default());
+    let (mut happened, mut costs, mut not_judged) = (Tally::default(), Costs::default(), 0);
     for seed in seeds.first..seeds.first + seeds.count {
         let began = Instant::now();
         match attempt(seed, settings(seed)) {
+            Err(why) if why.contains(NOT_JUDGED) && !seeds.told => not_judged += 1,
             Err(why) => wrong.push((seed, why)),
             Ok(tally) => happened += tally,
         }
@@ -86,7 +90,8 @@ pub fn run(name: &str, seeds: Seeds, settings: impl Fn(u64) -> Settings) -> Tall
         }
     }
     let Some((seed, why)) = wrong.first() else {
-        report(name, seeds.count, &happened, &costs);
+        report(name, (seeds.count, not_judged), &happened, &costs);
+        assert!(not_judged <= 1 + seeds.count / NOT_JUDGED_ONE_IN, "{not_judged}: {NOT_JUDGED}");
         return happened;
     };
     let (seed, from) = (*seed, settings(*seed));
@@ -101,12 +106,12 @@ pub fn run(name: &str, seeds: Seeds, settings: impl Fn(u64) -> Settings) -> Tall
 }
 
 #[expect(clippy::print_stdout, reason = "what a story has come to is for whoever runs it")]
-fn report(name: &str, seeds: u64, happened: &Tally, costs: &Costs) {
+fn report(name: &str, (seeds, not_judged): (u64, u64), happened: &Tally, costs: &Costs) {
     let millis = |cost: Duration| cost.as_secs_f64() * 1000.0;
     let (median, longest) = (millis(costs.median()), millis(costs.longest()));
     let wait = happened.longest_wait.as_secs_f64();
     println!(
-        "{name}: {seeds} seeds, median {median:.2} ms, longest {longest:.1} ms; longest wait {wait:.1} s; {happened}"
+        "{name}: {seeds} seeds ({not_judged} not judged), median {median:.2} ms, longest {longest:.1} ms; longest wait {wait:.1} s; {happened}"
     );
 }
 
