@@ -95,7 +95,8 @@ impl Clients {
                     if current.is_some_and(|(client, id)| requests.is_reading(client, id)) {
                         return None;
                     }
-                    (current, self.unanswered.pop_front())
+                    // A client that has lost its connection repeats everything once more.
+                    (current, self.replays.pop().or_else(|| self.unanswered.pop_front()))
                 }
             };
             if let Some(parked) = next {

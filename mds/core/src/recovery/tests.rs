@@ -237,6 +237,33 @@ fn what_was_not_answered_is_made_before_anybody_looks() {
     assert!(matches!(seen, Some(Outcome::Done(_))), "{seen:?}");
 }
 
+/// Its connection broke while the rank was at what was not answered (simulator, `everything_goes_wrong`
+/// 60007988).
+#[test]
+fn who_repeats_once_more_when_everything_was_repeated_is_answered() {
+    let mut fixture = Fixture::new();
+    let mkdir =
+        |ino, text| Op::Mkdir { dir: Ino::ROOT, name: name(text), ino, mode: 0o755, umask: 0 };
+    let inos = [(); 2].map(|()| fixture.new_ino(A));
+    let repeated = Request { replay: Some(Seq(10)), ..fixture.request(mkdir(inos[0], "x")) };
+    let unanswered = fixture.request(mkdir(inos[1], "y"));
+    let mut fixture = reconnecting(fixture);
+    open(&mut fixture, A);
+    fixture.connect(B, conn(B, 1));
+    fixture.say(A, conn(A, 1), ToMds::ClaimsDone);
+    fixture.say(A, conn(A, 1), ToMds::Request(unanswered.clone()));
+    fixture.say(A, conn(A, 1), ToMds::ReplayDone);
+    fixture.mds.uncache_for_test(Ino::ROOT);
+    fixture.slow = true;
+    go_on(&mut fixture);
+    assert_eq!(fixture.reply(A, unanswered.id), None, "it waits for the store");
+    fixture.say(A, conn(A, 1), ToMds::Request(repeated.clone()));
+    fixture.answer_fetches();
+    assert!(fixture.reply(A, unanswered.id).is_some());
+    assert!(fixture.reply(A, repeated.id).is_some());
+    assert_eq!(fixture.mds.waiting(), 0);
+}
+
 /// A made `x`, B renamed it to `y`, and A made another `x`: power was lost before any of it was durable.
 #[test]
 fn replays_run_in_the_order_in_which_they_were_applied_whoever_sent_them() {
