@@ -209,6 +209,11 @@ impl Mds {
             }
         }
         for (ino, Claimed { place, by }) in made {
+            let untold = self.own.sessions.untold_place(client, ino);
+            if untold.is_some_and(|(_, rank)| rank != self.params.me) {
+                cov_mark::hit!(it_was_moved_while_it_was_claimed);
+                continue;
+            }
             let latest = match by {
                 PinnedBy::Answered(latest) => Some(latest),
                 // What was carried out has pinned it then, as the journal does not say.

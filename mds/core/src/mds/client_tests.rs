@@ -4,10 +4,10 @@ use common::id::{ClientId, Ino, Rank, RequestId};
 use common::limit::{LEASE, LEASE_RENEW};
 use common::wire::admin::AdminRequest;
 use common::wire::reply::{Answer, Outcome};
-use common::wire::request::{Forget, Op, Place, RenameMode, Target};
+use common::wire::request::{Forget, Op, Place, Rename, RenameMode, Target};
 use common::wire::session::{Notice, PinClaim, PinnedBy, ToClient, ToMds};
 
-use crate::cluster_fixture::{Cluster, D1, R1, R2};
+use crate::cluster_fixture::{Cluster, D0, D1, R0, R1, R2};
 use crate::fixture::{A, conn, in_entry, name, rename_op};
 use crate::input::{AdminId, Input};
 use crate::timer::Timer;
@@ -251,6 +251,39 @@ fn what_is_gone_is_given_back_wherever_it_was_claimed() {
     let not_here = Outcome::Done(Answer::NotHere(vec![file]));
     let answered = |it: &ToClient| matches!(it, ToClient::Reply(it) if it.outcome == not_here);
     assert!(told.iter().any(answered), "{told:?}");
+}
+
+/// Its connection broke, and while it said anew what it holds, somebody took the file to another rank (simulator,
+/// `links_are_cut_during_moves` 1795909430512808).
+#[test]
+fn what_is_taken_away_while_it_is_claimed_is_held_where_it_is_then() {
+    cov_mark::check!(it_was_moved_while_it_was_claimed);
+    let mut cluster = Cluster::new();
+    cluster.at(R1).connect(C, conn(C, 1));
+    let file = cluster.at(R1).create(C, D1, "f");
+    let by = PinnedBy::Answered(RequestId(100));
+    let claims = ToMds::Claim { pins: vec![PinClaim { target: in_entry(file, D1, "f"), by }] };
+    cluster.send(R0, A, rename_from(R1, (D1, "f"), (D0, "f")));
+    cluster.run();
+    cluster.at(R1).ack_notices(C);
+    cluster.run_until(R1, "Prepared");
+    for msg in [ToMds::Open { client: C, oldest: RequestId(0) }, claims] {
+        cluster.at(R1).say(C, conn(C, 2), msg);
+    }
+    cluster.run();
+    for msg in [ToMds::ClaimsDone, ToMds::ReplayDone] {
+        cluster.at(R1).say(C, conn(C, 2), msg);
+        cluster.run();
+    }
+    let holds = |rank: Rank| cluster.ranks[&rank].mds.holdings().pins.is_pinned_by(file, C);
+    assert_eq!([R0, R1].map(holds), [true, false]);
+}
+
+fn rename_from(from_rank: Rank, from: (Ino, &str), to: (Ino, &str)) -> Op {
+    match rename_op(from, to, RenameMode::Replace) {
+        Op::Rename(rename) => Op::Rename(Rename { from_rank, ..rename }),
+        op => op,
+    }
 }
 
 /// Its session ended, somebody gave the file another name, and nobody was there to be told: where it is
