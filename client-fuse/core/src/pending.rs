@@ -82,6 +82,9 @@ struct Pended {
     found_again: u32,
     /// How often it was looked for where it was before, and where it should be, in turns.
     moved_back: u32,
+    /// Where it was applied first, and when. What a rank has lost and applied once more keeps its place
+    /// among what is still to be: it may be lost another time.
+    first: Option<(Rank, Seq)>,
     /// Ranks that were asked for a directory to which no name leads any more.
     sought: BTreeSet<Rank>,
 }
@@ -191,6 +194,7 @@ impl Pending {
             redirects: 0,
             found_again: 0,
             moved_back: 0,
+            first: None,
             sought: BTreeSet::new(),
             as_it_was: false,
         };
@@ -353,6 +357,7 @@ impl Pending {
                 let owner = std::mem::replace(&mut pended.owner, Owner::Nobody);
                 let op = pended.op.clone();
                 pended.state = State::Applied(rank, seq);
+                pended.first = pended.first.filter(|(at, _)| *at == rank).or(Some((rank, seq)));
                 self.applied.insert((rank, seq, id));
                 self.finished.push_back(Finished { id, owner, op, result, rank, until });
             }
@@ -421,11 +426,6 @@ impl Pending {
     /// The ranks that have applied something of ours which is not durable.
     pub(crate) fn ranks_with_changes(&self) -> BTreeSet<Rank> {
         self.applied.iter().map(|(rank, ..)| *rank).collect()
-    }
-
-    /// Changes that were answered and may not be durable, in the order in which that rank made them.
-    pub(crate) fn at_risk(&self, rank: Rank) -> impl Iterator<Item = RequestId> + '_ {
-        self.applied.iter().filter(move |(at, ..)| *at == rank).map(|(_, _, id)| *id)
     }
 
     /// Whether a request can be given up without its caller being told a lie.

@@ -22,15 +22,32 @@ impl Pending {
 
     /// Sends again, in their order, the changes that the rank may have lost.
     pub(crate) fn replay(&mut self, rank: Rank, link: LinkId, cx: &mut Cx<'_>) {
-        let first = (rank, Seq(0), RequestId(0));
-        let last = (rank, Seq(u64::MAX), RequestId(u64::MAX));
         let oldest = self.oldest();
-        for (_, seq, id) in self.applied.range(first..=last).copied() {
+        for (first, seq, id) in self.in_order(rank) {
             if let Some(pended) = self.requests.get_mut(&id) {
                 pended.state = State::Replayed(rank, seq);
-                cx.out.send(link, ToMds::Request(pended.request(id, oldest, Some(seq))));
+                cx.out.send(link, ToMds::Request(pended.request(id, oldest, Some(first))));
             }
         }
+    }
+
+    /// Changes that were answered and may not be durable, in the order in which that rank made them.
+    pub(crate) fn at_risk(&self, rank: Rank) -> impl Iterator<Item = RequestId> + use<> {
+        self.in_order(rank).into_iter().map(|(_, _, id)| id)
+    }
+
+    /// What a rank has applied and may lose, in the order in which it was applied first: when that was, when
+    /// it was applied last, and what it is.
+    fn in_order(&self, rank: Rank) -> Vec<(Seq, Seq, RequestId)> {
+        let applied = self.applied.iter().filter(|(at, ..)| *at == rank);
+        let mut all: Vec<_> = applied
+            .map(|(_, seq, id)| {
+                let first = self.requests.get(id).and_then(|pended| pended.first);
+                (first.filter(|(at, _)| *at == rank).map_or(*seq, |(_, first)| first), *seq, *id)
+            })
+            .collect();
+        all.sort_unstable();
+        all
     }
 
     /// The connection is gone: what was sent waits to be sent again.

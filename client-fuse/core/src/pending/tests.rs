@@ -301,6 +301,22 @@ fn a_replay_is_durable_only_when_its_new_life_says_so() {
     world.assert_nothing_sent_but_session();
 }
 
+/// The rank lost power again when it had repeated the first of two, which the second may rest on (simulator,
+/// `clients_and_ranks_die` 61003219).
+#[test]
+fn what_is_repeated_keeps_its_place() {
+    let mut world = Fixture::new();
+    let made = [world.make("a", 0x1000, 5), world.make("b", 0x1001, 6)];
+    world.kill(R0);
+    world.restart(R0);
+    world.reply(R0, made[0].id, Some(Seq::first_of(Incarnation(2)).next()), here(0x1000));
+    world.sent.clear();
+    world.kill(R0);
+    world.restart(R0);
+    let again = [world.request().1, world.request().1].map(|it| (it.id, it.replay));
+    assert_eq!(again, [(made[0].id, Some(Seq(5))), (made[1].id, Some(Seq(6)))]);
+}
+
 /// Of two ranks one has moved it already, and the other's answer, which says where to, is on its way.
 #[test]
 fn what_our_own_rename_is_moving_is_waited_for() {
