@@ -421,7 +421,7 @@ impl Importer {
     /// What came cannot be taken: as if the exporter had cancelled.
     fn decline(&mut self, state: State, cx: &mut Cx<'_>) -> State {
         cov_mark::hit!(what_is_here_already_is_declined);
-        tracing::warn!(migration = %self.import.id, "declined: it brings a directory that is here");
+        tracing::info!(migration = %self.import.id, "declined: it brings a directory that is here");
         self.on_cancel(state, cx)
     }
 }
