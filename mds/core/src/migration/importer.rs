@@ -199,6 +199,11 @@ impl Importer {
             (State::Finishing { seq, told: Told::Yes, over }, Event::Message(Step::Serve)) => {
                 self.tell_finished(seq, Told::NotYet, over, cx)
             }
+            // The next life of the exporter says so once more: `Finished` is on its way to the journal.
+            (state @ State::Finishing { told: Told::NotYet, .. }, Event::Message(Step::Serve)) => {
+                cov_mark::hit!(told_to_serve_once_more);
+                state
+            }
             (state, Event::Message(Step::Cancel)) => self.on_cancel(state, cx),
             (state, Event::Message(Step::Undecided)) => {
                 self.set_deadline(cx);

@@ -295,6 +295,18 @@ fn a_cancel_after_the_commit_changes_nothing() {
     story.assert_owner(I);
 }
 
+/// The exporter died when it had told, and its next life tells again what it finds in its journal.
+#[test]
+fn who_is_told_to_serve_once_more_before_that_is_durable_finishes_once() {
+    cov_mark::check!(told_to_serve_once_more);
+    let mut story = Story::importer_at("Finishing");
+    let before = story.view(Half::Importer);
+    story.tell(E, I, Step::Serve);
+    assert_eq!(story.view(Half::Importer), before);
+    story.rest();
+    story.assert_owner(I);
+}
+
 /// I1: whatever is said to it, it serves only on `Serve`, and only from its own doubt.
 #[test]
 fn nothing_but_the_doubt_leads_to_serving() {
