@@ -408,7 +408,7 @@ impl SessionTable {
         let Some(session) = self.sessions.get_mut(&client) else { return };
         session.latest = session.latest.max(id);
         session.completed.trim_below(oldest);
-        session.refused = session.refused.split_off(&oldest);
+        session.refused.extract_if(..oldest, |_, _| true).for_each(drop);
         session.oldest = session.oldest.max(oldest);
         // A deletion by range for each request would cost more than the rows it removes.
         if oldest.0 >= session.stored.oldest.0 + COMPLETED_TRIM_STEP {

@@ -404,23 +404,26 @@ impl Importer {
         content: Vec<Content>,
         cx: &mut Cx<'_>,
     ) -> State {
-        if self.received.clashes(&content, cx) {
+        if !self.takes(content, cx) {
             return self.decline(state, cx);
         }
-        self.received.begin(self.import.base, cx);
-        self.received.write(content, cx);
         self.send(Step::RowsAck { number }, cx);
         self.set_deadline(cx);
         State::Copying
     }
 
     fn take_frozen_rows(&mut self, content: Vec<Content>, cx: &mut Cx<'_>) -> State {
+        if self.takes(content, cx) { State::Prepped } else { self.decline(State::Prepped, cx) }
+    }
+
+    /// Writes what came, if it can be taken.
+    fn takes(&mut self, content: Vec<Content>, cx: &mut Cx<'_>) -> bool {
         if self.received.clashes(&content, cx) {
-            return self.decline(State::Prepped, cx);
+            return false;
         }
         self.received.begin(self.import.base, cx);
         self.received.write(content, cx);
-        State::Prepped
+        true
     }
 
     /// What came cannot be taken: as if the exporter had cancelled.

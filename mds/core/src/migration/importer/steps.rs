@@ -60,11 +60,9 @@ impl Importer {
 
     /// The last delta and the fact that it is here are one batch.
     pub(super) fn log_start(&mut self, payload: Box<Payload>, cx: &mut Cx<'_>) -> State {
-        if self.received.clashes(&payload.delta, cx) {
+        if !self.takes(payload.delta.clone(), cx) {
             return self.decline(State::Prepped, cx);
         }
-        self.received.begin(self.import.base, cx);
-        self.received.write(payload.delta.clone(), cx);
         let auth = DirAuth::Ambiguous { first: cx.me(), second: self.import.exporter };
         self.set_base(auth, Freeze::Frozen, cx);
         let entry = Entry::ImportStart(ImportStart {
