@@ -68,6 +68,7 @@ impl Pending {
 
     /// The rank does not have the inode, and does not know where it is.
     pub(super) fn on_gone(&mut self, id: RequestId, from: Rank, ino: Ino, cx: &mut Cx<'_>) {
+        let sought = self.is_sought_by_way_of(id, ino);
         let Some(pended) = self.requests.get_mut(&id) else { return };
         if ino == Ino::ROOT {
             // It cannot be gone: whoever said so is not rank 0.
@@ -89,13 +90,28 @@ impl Pending {
             Place::Orphan { .. } => None,
         };
         match name {
-            Some((dir, name)) if pended.found_again <= FOUND_AGAIN_MAX => {
+            Some((dir, name)) if !sought && pended.found_again <= FOUND_AGAIN_MAX => {
                 pended.state = State::Finding;
                 let owner = Owner::Finder { request: id, ino };
                 self.begin(owner, Caller::default(), Op::Lookup { dir, name }, cx);
             }
             Some(_) | None => self.seek(id, ino, from, cx),
         }
+    }
+
+    /// Whether a request is there only because that is looked for: what is known of names is of different
+    /// ages, and may lead in a circle.
+    fn is_sought_by_way_of(&self, id: RequestId, ino: Ino) -> bool {
+        let owner = |id: RequestId| self.requests.get(&id).map(|pended| pended.owner);
+        let mut at = owner(id);
+        while let Some(Owner::Finder { request, ino: sought }) = at {
+            if sought == ino {
+                cov_mark::hit!(names_lead_in_a_circle);
+                return true;
+            }
+            at = owner(request);
+        }
+        false
     }
 
     /// Somebody else renamed the directory, or one above it, and its new parent is with another rank:

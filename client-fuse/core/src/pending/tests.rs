@@ -168,6 +168,38 @@ fn who_did_not_have_a_directory_is_asked_again_when_something_moved() {
     assert_eq!(world.answer(call), Ok(Done::Nothing));
 }
 
+/// Others have renamed both, and each is what was last known to be in the other: nobody who looks for the one
+/// by way of the other comes to an end (simulator, `links_are_cut_during_moves` 63005114).
+#[test]
+fn directories_that_are_known_to_be_in_each_other_are_looked_for_everywhere() {
+    cov_mark::check!(names_lead_in_a_circle);
+    let mut world = Fixture::new();
+    world.look_up(1, "a", R0, dir_here(10, R0));
+    world.look_up(10, "d", R0, dir_here(11, R0));
+    world.look_up(11, "d", R0, dir_here(10, R0));
+    let call = world.call(unlink(11, "f"));
+    // R1 has the one, and the other is no more.
+    let mut asked = 0;
+    loop {
+        asked += 1;
+        assert!(asked < 100, "nobody goes in circles");
+        let (rank, request) = world.request();
+        let dir = request.op.dir().expect("each is about a directory");
+        let outcome = match request.op {
+            Op::Getattr { .. } if (rank, dir) == (R1, Ino(11)) => {
+                Outcome::Done(Answer::Attr(attr(11, FileKind::Dir)))
+            }
+            Op::Lookup { .. } if (rank, dir) == (R1, Ino(11)) => {
+                Outcome::Refused(FsError::NotFound)
+            }
+            Op::Unlink { .. } if rank == R1 => break world.reply(rank, request.id, None, done()),
+            _ => gone(dir.0),
+        };
+        world.reply(rank, request.id, None, outcome);
+    }
+    assert_eq!(world.answer(call), Ok(Done::Nothing));
+}
+
 /// What is gone is the directory in which it was when it was asked for.
 #[test]
 fn a_file_unlinked_while_it_was_asked_for_is_asked_for_as_an_orphan() {
