@@ -250,7 +250,8 @@ fn restore_import(own: &mut Holdings, start: &ImportStart, auth: DirAuth, freeze
     let apart = freeze != Freeze::Live;
     own.subtrees.insert(*base, Subtree { auth, epoch: *epoch, parent: *parent, freeze, apart });
     for (bound, claim) in &start.bounds {
-        if own.subtrees.get(*bound).is_none() {
+        // What is on record of it may be older: bystanders do not write down what they are told.
+        if own.subtrees.get(*bound).is_none_or(|known| known.epoch < claim.epoch) {
             own.subtrees.restore(*bound, claim);
         }
     }

@@ -16,10 +16,11 @@ use super::*;
 use crate::cluster_fixture::{Cluster, D1, D2, R1, R2};
 use crate::fixture::{A, B, Fixture, conn, name, rename_op};
 use crate::input::{AdminId, Input, Restored};
-use crate::journal::entry::{Entry, ImportStart};
+use crate::journal::entry::{Entry, ImportOutcome, ImportStart, SubtreeClaim, SubtreeSnapshot};
 use crate::message::migration::TravelSession;
 use crate::params::Params;
 use crate::row::Row;
+use crate::subtree::DirAuth;
 use crate::timer::Timer;
 
 /// The next life has come as far as it can without its clients.
@@ -373,4 +374,44 @@ fn nobody_waits_for_sessions_of_an_import_in_doubt() {
     let replayed = replay::replay(&params, restored);
     assert_eq!(replayed.migrations.in_doubt.len(), 1);
     assert!(replayed.own.sessions.is_empty());
+}
+
+/// A rank that has given a directory away was told where that went on to, as a bystander, and has got the
+/// region around it; of the first its journal knows, and of the second (simulator, `nothing_is_deleted`
+/// 64007383).
+#[test]
+fn what_an_import_says_of_its_bounds_is_newer_than_what_was_on_record() {
+    let (base, bound, from) = (DirFragId::whole(Ino(0x11)), DirFragId::whole(Ino(0x12)), Rank(1));
+    let id = MigrationId { exporter: from, incarnation: Incarnation(1), number: 1 };
+    let claim = |rank, epoch| SubtreeClaim {
+        auth: Rank(rank),
+        epoch: Epoch(epoch),
+        parent: Some(base.ino),
+    };
+    let map = |claim| {
+        Entry::SubtreeMap(SubtreeSnapshot {
+            subtrees: [(bound, claim)].into(),
+            released: BTreeMap::new(),
+        })
+    };
+    let start = ImportStart {
+        id,
+        base,
+        from,
+        epoch: Epoch(5),
+        bounds: [(bound, claim(2, 4))].into(),
+        parent: Some(Ino::ROOT),
+        sessions: Vec::new(),
+    };
+    let finish = Entry::ImportFinish { id, base, outcome: ImportOutcome::Owned };
+    let known_after = |recorded| {
+        let journal = [map(recorded), Entry::ImportStart(start.clone()), finish.clone()];
+        let journal = (1..).map(Seq).zip(journal).collect();
+        let (slot, key) = (common::id::Slot(0), NameHashKey(1, 2));
+        let params = Params::new(Rank(0), slot, Incarnation(2), ClusterId(7), key);
+        let replayed = replay::replay(&params, Restored { rows: Vec::new(), journal });
+        replayed.own.subtrees.get(bound).map(|subtree| subtree.auth)
+    };
+    assert_eq!(known_after(claim(1, 3)), Some(DirAuth::Sole(Rank(2))));
+    assert_eq!(known_after(claim(3, 6)), Some(DirAuth::Sole(Rank(3))), "it has moved on since");
 }
