@@ -211,8 +211,21 @@ impl ClientCore {
         {
             out.push(Effect::DropName { dir, name });
         }
-        self.atlas.noticed(notice);
-        self.pending.noticed(from, id, notice, now.monotonic);
+        let is_news = match notice {
+            Notice::Moved { ino, .. } | Notice::Unlinked { ino, .. } => {
+                self.atlas.inodes.is_told(*ino, from, id)
+            }
+            Notice::Expect { .. }
+            | Notice::Pinned { .. }
+            | Notice::Changed { .. }
+            | Notice::ChangedAtHome { .. } => true,
+        };
+        if is_news {
+            self.atlas.noticed(notice);
+            self.pending.noticed(from, id, notice, now.monotonic);
+        } else {
+            cov_mark::hit!(a_notice_comes_after_what_was_told_later);
+        }
         let (names, mut inodes) = self.touched(notice);
         match notice {
             Notice::Changed { .. } | Notice::ChangedAtHome { .. } => {}

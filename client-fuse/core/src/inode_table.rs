@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::attr::FileKind;
-use common::id::{Ino, Rank, RequestId};
+use common::id::{Ino, NoticeId, Rank, RequestId};
 use common::name::Name;
 use common::wire::request::{Place, Target};
 
@@ -36,6 +36,8 @@ pub(crate) struct Inode {
     pinned_by: Option<RequestId>,
     /// How often it had been moved, as of the last that was heard.
     moves: u32,
+    /// Who told last what became of it, and by which notice.
+    told: Option<(Rank, NoticeId)>,
     /// Where it was before the last move: if that was lost with its rank's power, it is there again.
     before: Option<(Place, Option<Rank>)>,
 }
@@ -103,6 +105,7 @@ impl InodeTable {
             completing: 0,
             pinned_by: None,
             moves: 0,
+            told: None,
             before: None,
         });
         inode.named = Some(name);
@@ -217,6 +220,17 @@ impl InodeTable {
 
     pub(crate) fn is_at(&self, ino: Ino) -> Option<Rank> {
         self.inodes.get(&ino)?.at
+    }
+
+    /// A rank tells what became of it. False: it has told what became of it after that. (A change of ours is
+    /// told at once, and others' when they are durable, so also by the next life.)
+    pub(crate) fn is_told(&mut self, ino: Ino, by: Rank, notice: NoticeId) -> bool {
+        let Some(inode) = self.inodes.get_mut(&ino) else { return true };
+        if inode.told.is_some_and(|(rank, later)| rank == by && notice < later) {
+            return false;
+        }
+        inode.told = Some((by, notice));
+        true
     }
 
     /// Somebody says that it was moved for the `moves`th time. False: that is old, it has been moved on.

@@ -42,6 +42,25 @@ fn an_open_file_is_found_after_we_unlink_it() {
     assert!(world.answer(call).is_ok());
 }
 
+/// What others did is told when it is durable, what we did at once: also the next life of a rank may tell
+/// first what was last (simulator, `everything_goes_wrong` 1795917760242736).
+#[test]
+fn what_is_told_late_does_not_undo_what_was_told_before() {
+    cov_mark::check!(a_notice_comes_after_what_was_told_later);
+    let mut world = Fixture::new();
+    world.look_up(1, "f", R0, here(20));
+    let orphan = Place::Orphan { rank: R0 };
+    world.notice(R0, 7, Notice::Unlinked { ino: Ino(20), rank: R0 });
+    world.kill(R0);
+    world.restart(R0);
+    let place = Place::Entry { dir: Ino::ROOT, name: name("g") };
+    world.notice(R0, 5, Notice::Moved { ino: Ino(20), place, rank: R0, moves: 1 });
+    world.sent.clear();
+    world.call(Call::Getattr { ino: Ino(20) });
+    let target = Target { ino: Ino(20), place: orphan };
+    assert_eq!(world.request().1.op, Op::Getattr { target });
+}
+
 #[test]
 fn a_route_told_unasked_is_followed() {
     let mut world = Fixture::new();
