@@ -214,15 +214,22 @@ impl History {
     }
 
     /// These, which one rank has made in that order and whose client does not repeat them, may be lost:
-    /// all of them, or all from one on.
+    /// all of them, or all from one on. What others have done with a file that one of them had moved may be
+    /// lost too: it is repeated where the file is not.
     pub fn may_lose(&mut self, made: &[OperationId]) {
         let mut after = States::default();
         for state in std::mem::take(&mut self.states) {
             for kept in 0..=made.len() {
                 let lost: BTreeSet<OperationId> = made[kept..].iter().copied().collect();
-                let mut state = state.without(&lost, &self.asked);
-                state.spared.extend(&made[..kept]);
-                add(&mut after, state);
+                let displaced = state.displaced(&lost, &self.asked);
+                for choice in 0..1_usize << displaced.len() {
+                    let too =
+                        displaced.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1);
+                    let lost = lost.iter().chain(too.map(|(_, id)| id)).copied().collect();
+                    let mut state = state.without(&lost, &self.asked);
+                    state.spared.extend(&made[..kept]);
+                    add(&mut after, state);
+                }
             }
         }
         self.states = after;
@@ -372,6 +379,34 @@ impl State {
                 Some(())
             }
         }
+    }
+
+    /// Answered changes of inodes that have other names if some changes have not happened.
+    fn displaced(
+        &self,
+        undone: &BTreeSet<OperationId>,
+        asked: &[Operation<Ino>],
+    ) -> Vec<OperationId> {
+        let anew = || Self { numbers: self.numbers.clone(), ..Self::default() };
+        let (mut with, mut without) = (anew(), anew());
+        let mut displaced = Vec::new();
+        for id in &self.order {
+            let operation = &asked[index(*id)];
+            let node = operation.node().and_then(|ino| self.numbers.get(&ino));
+            if undone.contains(id) {
+                with.apply(*id, operation).ok();
+                continue;
+            }
+            if let Some(node) = node
+                && !self.ahead.contains_key(id)
+                && with.model.names_of(*node) != without.model.names_of(*node)
+            {
+                displaced.push(*id);
+            }
+            with.apply(*id, operation).ok();
+            without.apply(*id, operation).ok();
+        }
+        displaced
     }
 
     /// The present as it is if some changes have not happened yet.

@@ -371,6 +371,16 @@ impl Model {
         }
     }
 
+    /// The names of an inode.
+    #[must_use]
+    pub fn names_of(&self, of: Sym) -> Vec<(Sym, Name)> {
+        let dirs = self.nodes.iter().flat_map(|(dir, node)| {
+            node.entries.iter().map(move |(name, node)| (*dir, name, *node))
+        });
+        let names = dirs.filter(|(_, _, node)| *node == of);
+        names.map(|(dir, name, _)| (dir, name.clone())).collect()
+    }
+
     /// Directories in the tree (without the root), and names.
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {

@@ -207,6 +207,41 @@ fn what_two_have_done_is_lost_apart() {
     }
 }
 
+/// It is repeated where the file was, and there it is not (`everything_goes_wrong` 65003408).
+#[test]
+fn what_was_done_with_what_the_dead_had_moved_may_be_lost() {
+    let write = |history: &mut History| {
+        let wrote = history.ask(Operation::Write { node: Ino(300), end: 7 });
+        history.answer(wrote, &Ok(Answer::Done)).unwrap();
+    };
+    let rename = Operation::Rename {
+        from_dir: Ino::ROOT,
+        from: name("a"),
+        to_dir: Ino::ROOT,
+        to: name("b"),
+        mode: common::wire::request::RenameMode::Replace,
+    };
+    for (moved_first, may_be_lost) in [(true, true), (false, false)] {
+        let mut history = History::default();
+        let made = history.ask(create("a"));
+        history.answer(made, &file(300)).unwrap();
+        if !moved_first {
+            write(&mut history);
+        }
+        let renamed = history.ask(rename.clone());
+        history.answer(renamed, &Ok(Answer::Done)).unwrap();
+        if moved_first {
+            write(&mut history);
+        }
+        history.may_lose(&[renamed]);
+        look(&mut history, "a", file(300)).unwrap();
+        let looked = history.ask(Operation::Getattr { node: Ino(300) });
+        let (kind, mode, nlink) = (FileKind::File, 0o644, 1);
+        let seen = Seen { node: Ino(300), kind, mode, nlink, uid: 0, gid: 0, size: 0 };
+        assert_eq!(history.answer(looked, &Ok(Answer::Attr(seen))).is_ok(), may_be_lost);
+    }
+}
+
 #[test]
 fn what_was_refused_is_not_repeated() {
     let mut history = History::default();
