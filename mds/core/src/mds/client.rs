@@ -115,17 +115,21 @@ impl Clients {
         }
     }
 
-    /// What was repeated in vain. Somebody may have changed something in the same directory before it and not
-    /// have heard the answer: so there is no place among what is repeated for that. It goes first, and this
+    /// What was repeated in vain. Somebody may have changed something in the same directory, or taken or given
+    /// the file a name, before it and not have heard the answer: so there is no place among what is repeated for that. It goes first, and this
     /// is tried again; it is given back if there is nothing of the kind.
     pub(super) fn put_back(&mut self, stumbled: Parked) -> Option<Parked> {
         let dir = stumbled.request.op.dir();
         let is_before = |it: &Parked| {
             let source =
                 if let Op::Rename(rename) = &it.request.op { Some(rename.from_dir) } else { None };
-            it.request.op.is_change()
-                && dir.is_some()
-                && (it.request.op.dir() == dir || source == dir)
+            let op = &it.request.op;
+            match dir {
+                Some(_) => op.is_change() && (op.dir() == dir || source == dir),
+                // It is about a file that lies at its home, or has no name any more: by whichever name that
+                // came about.
+                None => matches!(op, Op::Unlink { .. } | Op::Rename(_) | Op::Link { .. }),
+            }
         };
         let Some(first) = self.early.iter().position(is_before) else { return Some(stumbled) };
         cov_mark::hit!(what_was_not_answered_may_have_come_before);

@@ -216,6 +216,37 @@ fn what_was_not_answered_may_have_brought_a_file_to_where_a_link_looks_for_it() 
     assert_eq!(fixture.entries(Ino::ROOT).len(), 3);
 }
 
+/// B removed the last name of a file and did not hear of it; A did, and wrote to it (simulator,
+/// `everything_goes_wrong` 66001437).
+#[test]
+fn what_was_not_answered_may_have_made_a_file_an_orphan() {
+    cov_mark::check!(what_was_not_answered_may_have_come_before);
+    let mut fixture = Fixture::new();
+    let ino = fixture.create(A, Ino::ROOT, "x");
+    let orphan = Target { ino, place: Place::Orphan { rank: Rank(0) } };
+    let unlink = Op::Unlink { dir: Ino::ROOT, name: name("x") };
+    let wrote = Op::Wrote { target: orphan.clone(), end: 7, kill_privileges: false };
+    let ops = [(A, wrote, Some(Seq(12))), (B, unlink, None)];
+    let sent = ops.map(|(client, op, replay)| (client, Request { replay, ..fixture.request(op) }));
+    let mut fixture = reconnecting(fixture);
+    for (client, request) in sent {
+        open(&mut fixture, client);
+        if client == A {
+            let by = PinnedBy::Answered(common::id::RequestId(1));
+            let pins = vec![PinClaim { target: orphan.clone(), by }];
+            fixture.say(client, conn(client, 1), ToMds::Claim { pins });
+        }
+        fixture.say(client, conn(client, 1), ToMds::ClaimsDone);
+        fixture.say(client, conn(client, 1), ToMds::Request(request));
+        fixture.say(client, conn(client, 1), ToMds::ReplayDone);
+    }
+    go_on(&mut fixture);
+    match fixture.ask(A, Op::Getattr { target: orphan }) {
+        Outcome::Done(Answer::Attr(attr)) => assert_eq!((attr.nlink, attr.size), (0, 7)),
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
 /// A made a file and did not hear of it; B did, by a refusal, and looks (simulator, `everything_goes_wrong`
 /// 58011479).
 #[test]
