@@ -300,8 +300,12 @@ impl<'a> Worker<'a> {
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         self.choose_hand();
         let (found, expected) = (self.view().look()?, self.model.shown());
-        ensure!(found == expected, "mount {} shows {found:?} instead of {expected:?}", self.hand);
-        Ok(())
+        if found == expected {
+            return Ok(());
+        }
+        let hand = self.hand;
+        Err(bare_folder())
+            .with_context(|| format!("mount {hand} shows {found:?} instead of {expected:?}"))
     }
 
     /// The work was interrupted in the middle of a call: it goes on with what is there now, which must
@@ -315,7 +319,8 @@ impl<'a> Worker<'a> {
         }
         let found = self.view().look()?;
         let there = [&self.model, after].into_iter().find(|model| model.shown() == found);
-        let there = there.cloned().with_context(|| format!("after {op:?} there is {found:?}"))?;
+        let there = there.cloned().ok_or_else(bare_folder);
+        let there = there.with_context(|| format!("after {op:?} there is {found:?}"))?;
         self.model = there;
         self.doubt = None;
         Ok(())
@@ -339,8 +344,8 @@ fn is_refusal(error: &io::Error) -> bool {
     refused.map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
 }
 
-/// Its mount may have been killed, and have left this behind: what is missing on a mount that lives is
-/// an error all the same.
+/// Its mount may have been killed, and have left this behind, before one looked or while one did: what is
+/// missing on a mount that lives is an error all the same, and so is what is still missing when it is back.
 fn bare_folder() -> io::Error {
     io::Error::from_raw_os_error(Errno::NOENT.raw_os_error())
 }
