@@ -55,6 +55,12 @@ pub enum FsError {
     BadDescriptor,
     #[error("no such device or address")]
     NoSuchDevice,
+    #[error("somebody else has locked it")]
+    WouldBlock,
+    #[error("to wait for the lock would be to wait for ever: its holder waits for the same owner")]
+    Deadlock,
+    #[error("too many locks on one file")]
+    NoLocks,
 }
 
 impl FsError {
@@ -68,6 +74,7 @@ impl FsError {
             Self::Io => 5,
             Self::NoSuchDevice => 6,
             Self::BadDescriptor => 9,
+            Self::WouldBlock => 11,
             Self::AccessDenied => 13,
             Self::Busy => 16,
             Self::Exists => 17,
@@ -79,7 +86,9 @@ impl FsError {
             Self::ReadOnly => 30,
             Self::TooManyLinks => 31,
             Self::Range => 34,
+            Self::Deadlock => 35,
             Self::NameTooLong => 36,
+            Self::NoLocks => 37,
             Self::NotEmpty => 39,
             Self::NoAttribute => 61,
             Self::TooBig => 7,

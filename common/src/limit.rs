@@ -62,6 +62,12 @@ pub const CACHE_ROWS_MIN: u64 = 100_000;
 pub const PAGE_ENTRIES_MAX: usize = 1024;
 /// Bytes of names and attributes in one answer to `readdir`.
 pub const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// Locked ranges of one file, of all mounts: they travel in one frame.
+pub const FILE_LOCKS_MAX: usize = 4096;
+/// Bytes of one of them, at most.
+const FILE_LOCK_BYTES: usize = 48;
+/// Whoever waits for a lock of a file for so long has other ranks asked whether it waits for itself.
+pub const LOCK_PROBE: Duration = Duration::from_millis(500);
 /// Pins given back in one request.
 pub const FORGET_ITEMS_MAX: usize = 4096;
 
@@ -96,5 +102,6 @@ const _: () = assert!(BEACON_GRACE.as_millis() <= BEACON_GRACE_MAX.as_millis());
 const _: () = assert!(XATTR_TOTAL_BYTES_MAX + NAME_BYTES_MAX + SYMLINK_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(XATTR_NAME_BYTES_MAX + XATTR_VALUE_BYTES_MAX < XATTR_TOTAL_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(FILE_LOCKS_MAX * FILE_LOCK_BYTES < BULK_CHUNK_BYTES);
 const _: () = assert!(BULK_CHUNK_BYTES + XATTR_TOTAL_BYTES_MAX < BULK_FRAME_BYTES_MAX);
 const _: () = assert!(INO_RANGE_LOW < INO_RANGE && INO_RANGE < INO_RESERVE);
