@@ -7,15 +7,17 @@
 //! (`FUSE_AUTO_INVAL_DATA`; with `FUSE_EXPLICIT_INVAL_DATA` it would keep them for ever). An `open` drops
 //! the file's pages whatever the mtime says.
 //!
-//! Locks of POSIX and `flock` are the kernel's in both profiles: they hold within this mount.
+//! Locks of byte ranges (`fcntl`) reach us in one profile and hold between all mounts; in the other, and
+//! `flock` in both, they are the kernel's and hold within this mount.
 //!
 //! What is absent is answered ENOSYS by fuser, once for the whole mount, and the kernel then does it
-//! by itself or not at all: ACCESS, locks, BMAP, IOCTL, POLL, COPY_FILE_RANGE.
+//! by itself or not at all: ACCESS, BMAP, IOCTL, POLL, COPY_FILE_RANGE.
 
 mod convert;
 mod io;
 mod kernel_caches;
 mod listing;
+mod lock;
 mod name_dropper;
 mod profile;
 mod reply;
@@ -27,7 +29,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use client_core::{Call, ListDetail, References};
+use client_core::{Call, Handle, ListDetail, References};
 use common::attr::{PERMISSION_BITS, SetAttr};
 use common::error::FsError;
 use common::id::{Ino, Rank};
@@ -39,8 +41,8 @@ use common::wire::request::{
 use fuser::{
     BsdFileFlags, Errno, FileHandle, Filesystem, INodeNo, KernelConfig, LockOwner, OpenFlags,
     RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    ReplyEntry, ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
 
 pub use kernel_caches::KernelCaches;
@@ -49,6 +51,7 @@ pub use profile::{Acl, Locks, Profile};
 pub use rooted::{Durability, Kernel, Root, Rooted};
 
 use crate::data::DataStore;
+use crate::fuse::lock::Handles;
 use crate::pool::Pool;
 
 #[derive(Debug)]
@@ -57,6 +60,7 @@ pub struct Fuse {
     data: Arc<dyn DataStore>,
     pool: Pool,
     profile: Profile,
+    handles: Handles,
 }
 
 impl Fuse {
@@ -67,7 +71,7 @@ impl Fuse {
         pool: Pool,
         profile: Profile,
     ) -> Self {
-        Self { client, data, pool, profile }
+        Self { client, data, pool, profile, handles: Handles::default() }
     }
 
     fn call(&self, req: &Request, call: Call, reply: impl reply::OnDone) {
@@ -267,7 +271,8 @@ impl Filesystem for Fuse {
         match self.profile.locks {
             Locks::Cluster => {
                 let call = Call::Open { ino: Ino(ino.0) };
-                self.call(req, call, reply::opened(convert::handle_flags(flags.0), reply));
+                let opened = (self.handles.next(), convert::handle_flags(flags.0));
+                self.call(req, call, reply::opened(opened, reply));
             }
             Locks::Local => reply.error(Errno::ENOSYS),
         }
@@ -316,16 +321,58 @@ impl Filesystem for Fuse {
 
     fn flush(
         &self,
-        _: &Request,
-        _ino: INodeNo,
+        req: &Request,
+        ino: INodeNo,
         _fh: FileHandle,
-        _lock_owner: LockOwner,
+        lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
         // Each write was answered when it was applied: there is nothing left to report.
         match self.profile.locks {
-            Locks::Cluster => reply.ok(),
+            Locks::Cluster => {
+                let call = Call::Flush { ino: Ino(ino.0), owner: lock::owner(lock_owner) };
+                self.call(req, call, reply::empty(reply));
+            }
             Locks::Local => reply.error(Errno::ENOSYS),
+        }
+    }
+
+    fn getlk(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        lock_owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        pid: u32,
+        reply: ReplyLock,
+    ) {
+        let asked = lock::Asked { owner: lock_owner, range: (start, end), typ, pid };
+        match asked.to_get(Ino(ino.0)) {
+            Ok(call) => self.call(req, call, lock::in_the_way(reply)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn setlk(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        lock_owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        pid: u32,
+        sleep: bool,
+        reply: ReplyEmpty,
+    ) {
+        let asked = lock::Asked { owner: lock_owner, range: (start, end), typ, pid };
+        match asked.to_set(Ino(ino.0), Handle(fh.0), sleep) {
+            Ok(call) => self.call(req, call, reply::empty(reply)),
+            Err(errno) => reply.error(errno),
         }
     }
 
@@ -333,13 +380,14 @@ impl Filesystem for Fuse {
         &self,
         _: &Request,
         ino: INodeNo,
-        _fh: FileHandle,
+        fh: FileHandle,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.client.refer(References::Released { ino: Ino(ino.0) });
+        let handle = Handle(fh.0);
+        self.client.refer(References::Released { ino: Ino(ino.0), handle });
         reply.ok();
     }
 
@@ -448,7 +496,7 @@ impl Filesystem for Fuse {
             existing: IfExists::Refuse,
         };
         let exclusive = flags & libc::O_EXCL != 0;
-        let handle = convert::handle_flags(flags);
+        let handle = (self.handles.next(), convert::handle_flags(flags));
         let client = Arc::clone(&self.client);
         self.call(req, call, reply::created(client, (exclusive, handle), reply));
     }

@@ -9,6 +9,7 @@ use common::wire::request::{Op, Place, Rename, RenameMode, Target};
 use common::wire::session::Notice;
 
 use crate::capability::Capabilities;
+use crate::file_lock::LockLedger;
 use crate::inode_table::InodeTable;
 use crate::route::RouteTable;
 
@@ -18,6 +19,7 @@ pub(crate) struct Atlas {
     pub(crate) routes: RouteTable,
     pub(crate) inodes: InodeTable,
     pub(crate) capabilities: Capabilities,
+    pub(crate) locks: LockLedger,
 }
 
 impl Atlas {

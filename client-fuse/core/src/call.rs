@@ -4,6 +4,7 @@
 //! answered. Listings, which may need many requests, are in [`listing`].
 
 mod begin;
+pub(crate) mod file_lock;
 mod listing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,7 @@ use common::error::FsError;
 use common::id::{Ino, RequestId};
 use common::time::{Monotonic, Timestamp};
 use common::wire::reply::{Answer, Found};
-use common::wire::request::{Caller, IfExists, Op, Place, Target};
+use common::wire::request::{Caller, IfExists, OnConflict, Op, Place, Target};
 
 use crate::atlas::Atlas;
 use crate::call::begin::{First, first};
@@ -31,6 +32,8 @@ const LOOKUPS_MAX: u32 = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct CallTable {
     calls: BTreeMap<CallId, Active>,
+    /// Those of processes that close a file and wait for their locks to be gone.
+    flushes: BTreeSet<CallId>,
     /// Something that was answered may be lost, and whoever asks whether it is durable is to hear so.
     lost: bool,
 }
@@ -130,6 +133,9 @@ impl CallTable {
         cx: &mut Cx<'_>,
     ) {
         let Some(active) = self.calls.get(&id) else { return };
+        if let Call::SetLock { .. } | Call::Flush { .. } = active.call {
+            return self.cancel_lock(id, signal, pending, cx);
+        }
         let harmless = active.requests.iter().all(|request| pending.is_harmless(*request));
         if signal == Signal::Handled && !harmless {
             return;
@@ -184,6 +190,9 @@ impl Active {
             Answer::XattrNames(names) => Next::Answer(Ok(Done::XattrNames(names))),
             Answer::Done => self.on_done(id, pending, cx),
             Answer::Renamed(_) => Next::Answer(Ok(Done::Nothing)),
+            Answer::InTheWay(in_the_way) => Next::Answer(Ok(Done::InTheWay(in_the_way))),
+            Answer::Locked(ino) => Next::Answer(Ok(self.on_locked(ino, cx))),
+            Answer::NotLocked(error) => Next::Answer(Err(self.not_locked(error))),
             Answer::Stats(_) | Answer::NotHere(_) => Next::Answer(Err(FsError::Io)),
         }
     }
@@ -193,6 +202,25 @@ impl Active {
         cov_mark::hit!(what_was_listed_is_pinned_when_it_is_opened);
         cx.atlas.inodes.opened(ino);
         Done::Nothing
+    }
+
+    fn on_locked(&self, ino: Ino, cx: &mut Cx<'_>) -> Done {
+        if let Call::SetLock { set, handle, .. } = &self.call {
+            cx.atlas.locks.set_by(ino, set.owner, *handle);
+        }
+        Done::Nothing
+    }
+
+    /// Whoever wanted to wait was not refused, but interrupted.
+    fn not_locked(&self, error: FsError) -> FsError {
+        match &self.call {
+            Call::SetLock { set, .. }
+                if set.on_conflict == OnConflict::Wait && error == FsError::WouldBlock =>
+            {
+                FsError::Interrupted
+            }
+            _ => error,
+        }
     }
 
     /// Of a link that was made before, and whose name is gone since, no more is said than that.

@@ -175,7 +175,9 @@ pub(crate) fn about(op: &Op, result: &Result<Answer, FsError>) -> Vec<Ino> {
         | Op::GetXattr { .. }
         | Op::ListXattr { .. }
         | Op::Forget { .. }
-        | Op::Sync => return Vec::new(),
+        | Op::Sync
+        | Op::GetLock { .. }
+        | Op::SetLock { .. } => return Vec::new(),
     };
     match result {
         Ok(Answer::Found(found)) => about.push(found.ino()),

@@ -7,14 +7,15 @@ use common::mds_map::MdsMap;
 use common::name::Name;
 use common::time::Now;
 use common::wire::reply::{Answer, Found};
-use common::wire::request::{Op, Place, Target};
+use common::wire::request::{Caller, Op, Place, Target};
 use common::wire::session::{Notice, Opened, SessionAge, ToClient, ToMds};
 
 use crate::atlas::Atlas;
 use crate::call::CallTable;
+use crate::call::file_lock::unlock;
 use crate::cx::Cx;
 use crate::effect::{Effect, Effects};
-use crate::give_back::{GiveBack, Whereabouts, on_references, release_if_unused};
+use crate::give_back::{GiveBack, Whereabouts, note_lost_locks, on_references, release_if_unused};
 use crate::input::{Input, LinkEnd, LinkId};
 use crate::invalidation::Invalidations;
 use crate::number::NumberPool;
@@ -79,7 +80,7 @@ impl ClientCore {
                 self.calls.begin(id, (caller, call), &mut self.pending, cx);
             }
             Input::References(change) => {
-                let (pending, give_back) = (&self.pending, &mut self.give_back);
+                let (pending, give_back) = (&mut self.pending, &mut self.give_back);
                 on_references(change, give_back, pending, cx!(self, now, out));
             }
             Input::Cancel { id, signal } => {
@@ -145,6 +146,10 @@ impl ClientCore {
             }
             ToClient::NotHeld { target, latest } => {
                 self.give_back.is_not_held(&target, latest, &self.pending, cx!(self, now, out));
+            }
+            ToClient::NotLocked { ino, locks } => {
+                self.atlas.locks.lost(ino, &locks);
+                note_lost_locks(ino, locks.len());
             }
             ToClient::Evicted => {
                 if let Some(rank) = self.sessions.on_evicted(link, now, out) {
@@ -369,6 +374,7 @@ impl ClientCore {
 
     /// Takes answers to those who wait for them, until nobody has one left.
     fn settle(&mut self, now: Now, out: &mut Effects) {
+        self.calls.let_flushes_go(&mut self.pending, cx!(self, now, out));
         self.finish_answered(now, out);
         self.give_back.on_answered(&self.pending, cx!(self, now, out));
     }
@@ -376,6 +382,7 @@ impl ClientCore {
     fn finish_answered(&mut self, now: Now, out: &mut Effects) {
         while let Some(finished) = self.pending.take_finished() {
             self.count_pin(&finished, now, out);
+            self.on_locks(&finished, now, out);
             if let (Op::Wrote { target, kill_privileges: true, .. }, Ok(_)) =
                 (&finished.op, &finished.result)
                 && self.atlas.capabilities.clears_privileges(target.ino)
@@ -413,13 +420,39 @@ impl ClientCore {
                     }
                     self.release_found(&finished, now, out);
                 }
-                Owner::Scout | Owner::Nobody => self.release_found(&finished, now, out),
+                Owner::Scout | Owner::Nobody | Owner::Withdrawn | Owner::Unlock => {
+                    self.release_found(&finished, now, out)
+                }
             }
         }
     }
 
     fn is_held(&mut self, ino: Ino, whereabouts: (Option<Ino>, Rank), now: Now, out: &mut Effects) {
         self.give_back.is_held(ino, whereabouts, &self.pending, cx!(self, now, out));
+    }
+
+    /// Locks are as they were asked to be. Nobody is there who would unlock what came too late.
+    fn on_locks(&mut self, finished: &Finished, now: Now, out: &mut Effects) {
+        let (Op::SetLock { target, set, .. }, Ok(Answer::Locked(_))) =
+            (&finished.op, &finished.result)
+        else {
+            return;
+        };
+        match finished.owner {
+            Owner::Call(_) | Owner::Unlock => self.atlas.locks.set(target.ino, set),
+            Owner::Withdrawn => {
+                cov_mark::hit!(a_lock_that_nobody_waits_for_is_given_back);
+                let (ino, caller, cx) = (target.ino, Caller::default(), cx!(self, now, out));
+                unlock(ino, set, Owner::Unlock, caller, &mut self.pending, cx);
+            }
+            // The second answer to a copy: what was so then is known, and may be otherwise by now.
+            Owner::Nobody => {}
+            Owner::Finder { .. }
+            | Owner::Seeker { .. }
+            | Owner::GiveBack { .. }
+            | Owner::Scout
+            | Owner::Replay => {}
+        }
     }
 
     /// A reply that carries the attributes of a non-directory pins it, also if nobody waits.
@@ -455,9 +488,13 @@ fn place_of(finished: &Finished, answer: &Answer) -> Place {
         (Op::Create(create), Answer::Found(Found::Here(_))) => {
             Place::Entry { dir: create.dir, name: create.name.clone() }
         }
-        (Op::Getattr { target } | Op::Setattr { target, .. } | Op::Wrote { target, .. }, _) => {
-            target.place.clone()
-        }
+        (
+            Op::Getattr { target }
+            | Op::Setattr { target, .. }
+            | Op::Wrote { target, .. }
+            | Op::SetLock { target, .. },
+            _,
+        ) => target.place.clone(),
         _ => Place::Home,
     }
 }

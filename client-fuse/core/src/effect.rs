@@ -7,7 +7,7 @@ use common::error::FsError;
 use common::id::{Incarnation, Ino, Rank, RequestId};
 use common::name::Name;
 use common::time::Monotonic;
-use common::wire::reply::PageEnd;
+use common::wire::reply::{InTheWay, PageEnd};
 use common::wire::request::{XattrName, XattrValue};
 use common::wire::session::ToMds;
 
@@ -84,6 +84,7 @@ pub enum Done {
     Symlink(Vec<u8>),
     Xattr(XattrValue),
     XattrNames(Vec<XattrName>),
+    InTheWay(Option<InTheWay>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

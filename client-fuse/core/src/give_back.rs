@@ -14,6 +14,7 @@ use common::wire::request::{Caller, Forget, Op, Place, Target};
 use common::wire::session::{PinClaim, PinnedBy};
 
 use crate::atlas::Atlas;
+use crate::call::file_lock::on_released;
 use crate::cx::Cx;
 use crate::effect::Effect;
 use crate::input::{Listed, References};
@@ -177,6 +178,7 @@ impl GiveBack {
     ) {
         let at = cx.atlas.inodes.is_at(target.ino);
         if cx.atlas.inodes.not_held(target, latest) {
+            note_lost_locks(target.ino, cx.atlas.locks.drop_file(target.ino));
             self.add(target.ino, Whereabouts::new(target, at, cx.atlas), pending, cx);
         }
     }
@@ -187,13 +189,16 @@ impl GiveBack {
         let held = atlas.inodes.pinned();
         let mut claims: BTreeMap<Ino, (PinClaim, Option<Rank>)> = held
             .map(|(target, at, latest)| {
-                (target.ino, (PinClaim { target, by: PinnedBy::Answered(latest) }, at))
+                let (ino, by) = (target.ino, PinnedBy::Answered(latest));
+                let asked = pending.locks_asked_for(ino).map(|(_, set)| set);
+                let locks = atlas.locks.claimed(ino, asked);
+                (ino, (PinClaim { target, by, locks }, at))
             })
             .collect();
         for (id, target, at) in pending.makes() {
             // If it was made, and the answer lost, somebody else must not take it away before we
             // hear of it.
-            let claim = PinClaim { target, by: PinnedBy::Unanswered(id) };
+            let claim = PinClaim::new(target, PinnedBy::Unanswered(id));
             claims.entry(claim.target.ino).or_insert((claim, at));
         }
         claims
@@ -204,6 +209,13 @@ impl GiveBack {
             })
             .map(|(claim, _)| claim)
             .collect()
+    }
+}
+
+/// A process goes on as if it had them, and others may have them too.
+pub(crate) fn note_lost_locks(ino: Ino, locks: usize) {
+    if locks > 0 {
+        tracing::error!(%ino, locks, "locks are lost: the session they were held by had ended");
     }
 }
 
@@ -218,7 +230,7 @@ fn next_rank(after: Rank, atlas: &Atlas) -> Rank {
 pub(crate) fn on_references(
     change: References,
     give_back: &mut GiveBack,
-    pending: &Pending,
+    pending: &mut Pending,
     cx: &mut Cx<'_>,
 ) {
     match change {
@@ -229,7 +241,8 @@ pub(crate) fn on_references(
             }
         }
         References::Opened { ino } => cx.atlas.inodes.opened(ino),
-        References::Released { ino } => {
+        References::Released { ino, handle } => {
+            on_released(ino, handle, pending, cx);
             cx.atlas.inodes.released(ino);
             release_if_unused(ino, give_back, pending, cx);
         }

@@ -1,10 +1,13 @@
 //! `Input`: everything that can happen to a client.
 
 use common::attr::{FileKind, SetAttr};
+use common::file_lock::{FileLock, LockOwner};
 use common::id::{Ino, Rank};
 use common::mds_map::MdsMap;
 use common::name::Name;
-use common::wire::request::{Caller, IfExists, Node, Rename, XattrName, XattrSet, XattrValue};
+use common::wire::request::{
+    Caller, IfExists, Node, Rename, SetLock, XattrName, XattrSet, XattrValue,
+};
 use common::wire::session::ToClient;
 
 use crate::timer::Timer;
@@ -159,7 +162,27 @@ pub enum Call {
     },
     /// Answered when everything this client has changed survives power loss.
     Sync,
+    /// What is in the way of a lock (`F_GETLK`).
+    GetLock {
+        ino: Ino,
+        lock: FileLock,
+    },
+    /// `handle`: the open file by which it is asked for.
+    SetLock {
+        ino: Ino,
+        set: SetLock,
+        handle: Handle,
+    },
+    /// A process closes one of the descriptors it has of a file: it keeps no lock on it (POSIX, `close`).
+    Flush {
+        ino: Ino,
+        owner: LockOwner,
+    },
 }
+
+/// An open file, numbered by the driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Handle(pub u64);
 
 /// A change of what the kernel and its file handles refer to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -168,8 +191,8 @@ pub enum References {
     Forgotten { items: Vec<(Ino, u64)> },
     /// The handle of a file that was made refers to the inode.
     Opened { ino: Ino },
-    /// That handle is gone.
-    Released { ino: Ino },
+    /// That handle is gone, and what was locked in its name.
+    Released { ino: Ino, handle: Handle },
     /// These entries of a listing are handed to the kernel, which refers to them from then on.
     Listed { dir: Ino, entries: Vec<Listed> },
 }

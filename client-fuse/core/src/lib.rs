@@ -20,6 +20,7 @@ mod capability;
 mod client_core;
 mod cx;
 mod effect;
+mod file_lock;
 mod give_back;
 mod inode_table;
 mod input;
@@ -36,6 +37,7 @@ mod fixture;
 pub use client_core::{ClientCore, Params};
 pub use effect::{Done, Effect, Effects, Entry, Listing};
 pub use input::{
-    Call, CallId, Input, InvalidationId, LinkEnd, LinkId, ListDetail, Listed, References, Signal,
+    Call, CallId, Handle, Input, InvalidationId, LinkEnd, LinkId, ListDetail, Listed, References,
+    Signal,
 };
 pub use timer::Timer;

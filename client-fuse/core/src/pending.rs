@@ -17,6 +17,7 @@
 mod astray;
 mod broken;
 mod evicted;
+mod file_lock;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,6 +33,8 @@ use crate::capability::{NEVER, Promised};
 use crate::cx::Cx;
 use crate::input::{CallId, LinkId};
 use crate::session::Readiness;
+
+pub(crate) use file_lock::Withdrawn;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Pending {
@@ -113,6 +116,10 @@ pub(crate) enum Owner {
     Replay,
     /// Its caller was interrupted.
     Nobody,
+    /// So it was, and had asked for a lock: if it got it, that is given back.
+    Withdrawn,
+    /// Locks of somebody who has closed the file.
+    Unlock,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -208,9 +215,10 @@ impl Pending {
         self.finished.pop_front()
     }
 
-    /// The lowest id we may still ask about.
+    /// The lowest id we may still ask about, but for locks.
     pub(crate) fn oldest(&self) -> RequestId {
-        self.requests.keys().next().copied().unwrap_or_else(|| self.next())
+        let mut others = self.requests.iter().filter(|(_, pended)| !pended.asks_for_lock());
+        others.next().map_or_else(|| self.next(), |(id, _)| *id)
     }
 
     /// The id of the request that is begun next.
@@ -226,7 +234,8 @@ impl Pending {
 
     /// When the oldest request that may still be answered was begun.
     pub(crate) fn oldest_asked(&self) -> Option<Monotonic> {
-        self.requests.values().map(|pended| pended.asked).min()
+        let others = self.requests.values().filter(|pended| !pended.asks_for_lock());
+        others.map(|pended| pended.asked).min()
     }
 
     /// Sends a request to where its inode is believed to be, or waits for the session there.
@@ -251,6 +260,7 @@ impl Pending {
 
     fn send(&mut self, id: RequestId, rank: Rank, link: LinkId, cx: &mut Cx<'_>) {
         let oldest = self.oldest();
+        self.name_unanswered(id);
         let Some(pended) = self.requests.get_mut(&id) else { return };
         if pended.forgotten_by.contains(&rank) {
             return self.finish(id, rank, Err(FsError::Io), NEVER);

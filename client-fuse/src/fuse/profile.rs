@@ -18,7 +18,7 @@ pub struct Profile {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Locks {
-    /// OPEN, CREATE and FLUSH reach us.
+    /// OPEN, CREATE, FLUSH and locks of byte ranges reach us.
     Cluster,
     /// They do not: faster, and errors surface at fsync alone.
     Local,
@@ -35,7 +35,7 @@ impl Profile {
     /// Asks the kernel for what a mount of this profile wants, as far as it has it.
     ///
     /// Never wanted: `WRITEBACK_CACHE` (the kernel then ignores sizes from us), `ATOMIC_O_TRUNC`,
-    /// `EXPORT_SUPPORT`, `SETXATTR_EXT`, and locks, which fuser cannot tell apart.
+    /// `EXPORT_SUPPORT`, `SETXATTR_EXT`, and `FLOCK_LOCKS`: fuser does not tell which kind of lock is meant.
     pub fn negotiate(self, config: &mut KernelConfig) {
         let mut wanted = InitFlags::FUSE_PARALLEL_DIROPS
             | InitFlags::FUSE_DO_READDIRPLUS
@@ -49,9 +49,10 @@ impl Profile {
         if self.acl == Acl::On {
             wanted |= InitFlags::FUSE_POSIX_ACL | InitFlags::FUSE_DONT_MASK;
         }
-        if self.locks == Locks::Local {
-            wanted |= InitFlags::FUSE_NO_OPEN_SUPPORT;
-        }
+        wanted |= match self.locks {
+            Locks::Cluster => InitFlags::FUSE_POSIX_LOCKS,
+            Locks::Local => InitFlags::FUSE_NO_OPEN_SUPPORT,
+        };
         if let Err(missing) = config.add_capabilities(wanted) {
             tracing::warn!(?missing, "this kernel lacks something; it works, but not as well");
             // What is left was found to be supported.

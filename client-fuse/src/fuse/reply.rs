@@ -35,7 +35,7 @@ pub(super) fn errno(error: FsError) -> Errno {
 }
 
 /// A rank has answered something that does not belong to the question.
-fn nonsense(done: &Done) -> Errno {
+pub(super) fn nonsense(done: &Done) -> Errno {
     tracing::error!(?done, "answer does not fit the question");
     Errno::EIO
 }
@@ -71,13 +71,13 @@ pub(super) fn made_node(reply: ReplyEntry) -> impl OnDone {
 /// up again by the kernel, which then checks permissions and truncates as it must.
 pub(super) fn created(
     client: Arc<Rooted>,
-    (exclusive, handle): (bool, FopenFlags),
+    (exclusive, (handle, flags)): (bool, (FileHandle, FopenFlags)),
     reply: ReplyCreate,
 ) -> impl OnDone {
     move |result, ttl| match result {
         Ok(Done::Entry(attr)) => {
             client.refer(References::Opened { ino: attr.ino });
-            reply.created(&ttl, &file_attr(&attr), GENERATION, FileHandle(0), handle);
+            reply.created(&ttl, &file_attr(&attr), GENERATION, handle, flags);
         }
         Ok(done) => reply.error(nonsense(&done)),
         Err(FsError::Exists) if !exclusive => reply.error(Errno::ESTALE),
@@ -86,9 +86,9 @@ pub(super) fn created(
 }
 
 /// What is gone (`ESTALE`) is looked up again by the kernel.
-pub(super) fn opened(handle: FopenFlags, reply: ReplyOpen) -> impl OnDone {
+pub(super) fn opened((handle, flags): (FileHandle, FopenFlags), reply: ReplyOpen) -> impl OnDone {
     move |result, _| match result {
-        Ok(_) => reply.opened(FileHandle(0), handle),
+        Ok(_) => reply.opened(handle, flags),
         Err(error) => reply.error(errno(error)),
     }
 }

@@ -83,6 +83,9 @@ impl Root {
                 Call::Wrote { ino: ours(ino), end, kill_privileges }
             }
             Call::Sync => Call::Sync,
+            Call::GetLock { ino, lock } => Call::GetLock { ino: ours(ino), lock },
+            Call::SetLock { ino, set, handle } => Call::SetLock { ino: ours(ino), set, handle },
+            Call::Flush { ino, owner } => Call::Flush { ino: ours(ino), owner },
         }
     }
 
@@ -94,7 +97,9 @@ impl Root {
                 References::Forgotten { items }
             }
             References::Opened { ino } => References::Opened { ino: self.ours(ino) },
-            References::Released { ino } => References::Released { ino: self.ours(ino) },
+            References::Released { ino, handle } => {
+                References::Released { ino: self.ours(ino), handle }
+            }
             References::Listed { dir, entries } => {
                 let entries: Vec<Listed> = entries;
                 References::Listed { dir: self.ours(dir), entries }
@@ -176,7 +181,10 @@ impl Durability {
             | Call::GetXattr { .. }
             | Call::ListXattr { .. }
             | Call::Wrote { .. }
-            | Call::Sync => None,
+            | Call::Sync
+            | Call::GetLock { .. }
+            | Call::SetLock { .. }
+            | Call::Flush { .. } => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attr::{Attr, FileKind};
 use crate::error::FsError;
+use crate::file_lock::FileLock;
 use crate::id::{DirFragId, Epoch, Ino, MapEpoch, NoticeId, Rank, RequestId, Seq};
 use crate::name::Name;
 use crate::wire::request::{XattrName, XattrValue};
@@ -68,16 +69,38 @@ pub enum Answer {
     Renamed(Renamed),
     /// To forget: those targets that are not here.
     NotHere(Vec<Ino>),
+    /// To a question for locks: the first that is in the way, and whether it is this client's.
+    InTheWay(Option<InTheWay>),
+    /// A lock is as it was asked for. The reply pins the inode.
+    Locked(Ino),
+    /// It is not, and as it was before.
+    NotLocked(FsError),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InTheWay {
+    pub lock: FileLock,
+    pub of: Holder,
+}
+
+/// Whose lock is in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Holder {
+    /// A process of the same mount.
+    Ours,
+    /// One that only another mount knows.
+    Others,
 }
 
 impl Answer {
-    /// The inode that a reply with this answer pins once: one of which it carries the attributes,
-    /// and that is no directory.
+    /// The inode that a reply with this answer pins once: one of which it carries the attributes, or that it
+    /// has locked, and that is no directory.
     #[must_use]
     pub fn pins(&self) -> Option<Ino> {
         let attr = match self {
             Self::Found(Found::Here(attr)) | Self::Attr(attr) => attr,
             Self::Found(Found::Remote { attr, .. }) => attr.as_ref()?,
+            Self::Locked(ino) => return Some(*ino),
             Self::Found(Found::Dir { .. })
             | Self::Done
             | Self::Page(_)
@@ -86,7 +109,9 @@ impl Answer {
             | Self::Xattr(_)
             | Self::XattrNames(_)
             | Self::Renamed(_)
-            | Self::NotHere(_) => return None,
+            | Self::NotHere(_)
+            | Self::InTheWay(_)
+            | Self::NotLocked(_) => return None,
         };
         (attr.kind != FileKind::Dir).then_some(attr.ino)
     }

@@ -1,10 +1,11 @@
 //! Client → MDS: what an application wants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::attr::SetAttr;
+use crate::file_lock::{ByteRange, FileLock, LockKind, LockOwner};
 use crate::id::{Ino, Rank, RequestId, Seq};
 use crate::name::Name;
 use crate::time::Timestamp;
@@ -175,6 +176,48 @@ pub enum Op {
     },
     /// Is answered when everything this rank has applied for the client is durable.
     Sync,
+    /// `F_GETLK`: what is in the way of a lock.
+    GetLock {
+        target: Target,
+        lock: FileLock,
+    },
+    SetLock {
+        target: Target,
+        set: SetLock,
+        /// Requests for locks on this file that the client has had no answer to, this one among them. Of
+        /// those that are not named and not later it asks for none again.
+        unanswered: BTreeSet<RequestId>,
+    },
+}
+
+/// `F_SETLK`, `F_SETLKW`. That it was done, or refused, is known with the file's pins, as long as these are:
+/// see [`crate::wire::session::PinClaim`] for what comes after that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SetLock {
+    pub owner: LockOwner,
+    pub pid: u32,
+    pub range: ByteRange,
+    /// `None`: `F_UNLCK`.
+    pub kind: Option<LockKind>,
+    /// Sent once more with another value, under the same id, it is what counts.
+    pub on_conflict: OnConflict,
+}
+
+impl SetLock {
+    /// The lock that is asked for, unless it is to go.
+    #[must_use]
+    pub fn lock(&self) -> Option<FileLock> {
+        let Self { owner, pid, range, .. } = *self;
+        self.kind.map(|kind| FileLock { owner, pid, range, kind })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum OnConflict {
+    /// EAGAIN (`F_SETLK`).
+    Refuse,
+    /// The answer comes when it is locked (`F_SETLKW`).
+    Wait,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -271,6 +314,8 @@ impl Op {
             | Self::ListXattr { .. }
             | Self::RemoveXattr { .. }
             | Self::Wrote { .. }
+            | Self::GetLock { .. }
+            | Self::SetLock { .. }
             | Self::Stat { .. }
             | Self::Forget { .. }
             | Self::Sync => self.subject().and_then(Target::dir_of_row),
@@ -289,7 +334,9 @@ impl Op {
             | Self::SetXattr { target, .. }
             | Self::ListXattr { target }
             | Self::RemoveXattr { target, .. }
-            | Self::Wrote { target, .. } => Some(target),
+            | Self::Wrote { target, .. }
+            | Self::GetLock { target, .. }
+            | Self::SetLock { target, .. } => Some(target),
             Self::Lookup { .. }
             | Self::Readdir { .. }
             | Self::Stat { .. }
@@ -304,7 +351,8 @@ impl Op {
         }
     }
 
-    /// Whether carrying it out changes what is stored, so that it must happen at most once.
+    /// Whether carrying it out changes what is stored, so that it must happen at most once. (A lock is not
+    /// stored: whoever has it says so when a rank begins anew.)
     #[must_use]
     pub fn is_change(&self) -> bool {
         match self {
@@ -326,7 +374,9 @@ impl Op {
             | Self::GetXattr { .. }
             | Self::ListXattr { .. }
             | Self::Forget { .. }
-            | Self::Sync => false,
+            | Self::Sync
+            | Self::GetLock { .. }
+            | Self::SetLock { .. } => false,
         }
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::file_lock::{FileLock, FileLocks};
 use crate::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, Rank, RequestId, Seq};
 use crate::name::Name;
 use crate::wire::reply::{Reply, Route};
@@ -52,6 +53,17 @@ pub enum ToMds {
 pub struct PinClaim {
     pub target: Target,
     pub by: PinnedBy,
+    /// What is locked in it, as far as the client has had answers. What it has asked for besides, and was
+    /// not answered, counts as not done: it is asked for again.
+    pub locks: FileLocks,
+}
+
+impl PinClaim {
+    /// Of a file in which nothing is locked.
+    #[must_use]
+    pub fn new(target: Target, by: PinnedBy) -> Self {
+        Self { target, by, locks: FileLocks::default() }
+    }
 }
 
 /// By which request a client refers to an inode.
@@ -90,6 +102,11 @@ pub enum ToClient {
     NotHeld {
         target: Target,
         latest: RequestId,
+    },
+    /// These were claimed, and somebody else has locked them since the session before this one had ended.
+    NotLocked {
+        ino: Ino,
+        locks: Vec<FileLock>,
     },
 }
 

@@ -270,7 +270,8 @@ fn concerned(cx: &mut Cx<'_>, op: &Op, outcome: &Outcome) -> BTreeSet<Scope> {
         | Op::ListXattr { target }
         | Op::RemoveXattr { target, .. } => all.extend(of_target(target)),
         Op::Stat { targets } => all.extend(targets.iter().filter_map(of_target)),
-        Op::Forget { .. } | Op::Sync => {}
+        // What is locked is cached by nobody.
+        Op::Forget { .. } | Op::Sync | Op::GetLock { .. } | Op::SetLock { .. } => {}
     }
     all
 }

@@ -61,6 +61,8 @@ pub enum Broken {
     HandedOverToNobody { client: ClientId, id: RequestId },
     #[error("{client} has no session, and pins {ino}")]
     PinOfNobody { ino: Ino, client: ClientId },
+    #[error("{client} does not pin {ino}, and something is known of its locks there")]
+    LockOfNobody { ino: Ino, client: ClientId },
 }
 
 /// # Errors
@@ -74,6 +76,11 @@ pub fn check(rank: Rank<'_>) -> Result<(), Broken> {
     for (ino, client) in rank.own.pins.iter() {
         if rank.own.sessions.get(client).is_none() {
             return Err(Broken::PinOfNobody { ino, client });
+        }
+    }
+    for (ino, client) in rank.own.pins.locks().iter() {
+        if !rank.own.pins.is_pinned_by(ino, client) {
+            return Err(Broken::LockOfNobody { ino, client });
         }
     }
     Ok(())
@@ -176,6 +183,7 @@ fn requests(Rank { own, requests, two_phase, .. }: Rank<'_>) -> Result<(), Broke
             Wait::Durable(seq) => *seq > own.durable,
             Wait::Spine(dir) => own.spine.discovery.is_sought(*dir),
             Wait::Repeated => own.repeated == Repeated::NotYet,
+            Wait::FileLock(ino) => own.pins.locks().is_locked(*ino),
             // Maps come as long as there is a monitor.
             Wait::Map => true,
         };

@@ -53,6 +53,8 @@ pub enum Wait {
     Map,
     /// Clients are to repeat first what this rank had applied and lost.
     Repeated,
+    /// Somebody has locked something of this file, or may have.
+    FileLock(Ino),
 }
 
 pub type Step<T> = Result<T, Stop>;

@@ -111,7 +111,7 @@ impl Holdings {
         let strangers = self.sessions.strangers();
         if !strangers.is_empty() {
             cov_mark::hit!(who_has_not_claimed_may_hold_anything);
-            self.pins.take_over(ino, dir, &strangers);
+            self.pins.assume(ino, dir, &strangers);
         }
     }
 

@@ -20,6 +20,7 @@ pub mod check;
 mod cluster_fixture;
 pub mod cx;
 pub mod effect;
+pub mod file_lock;
 #[cfg(test)]
 mod fixture;
 pub mod holdings;

@@ -31,6 +31,7 @@ mod admin;
 mod balancer;
 mod claim;
 mod client;
+mod file_lock;
 mod life;
 mod lost;
 mod migration;
@@ -62,6 +63,7 @@ pub struct Mds {
     clients: client::Clients,
     admin: admin::Questions,
     slow: slow::Slow,
+    lock_waits: file_lock::LockWaits,
 }
 
 /// What a new file system's store of slot 0 begins with.
@@ -99,6 +101,7 @@ impl Mds {
             clients: client::Clients::default(),
             admin: admin::Questions::default(),
             slow: slow::Slow::default(),
+            lock_waits: file_lock::LockWaits::default(),
             params,
             own,
         }
@@ -133,6 +136,7 @@ impl Mds {
         }
         self.verify_claims(out);
         self.continue_replay(now, out);
+        self.wake_unlocked(now, out);
         self.poke_migrations(now, out);
         self.tell_of_ends(out);
         self.own.namespace.trim(self.params.cache_rows_max);
@@ -226,6 +230,7 @@ impl Mds {
             PeerMsg::Load(msg) => self.on_load(now, from, msg, out),
             PeerMsg::Lost(msg) => self.on_lost_msg(now, from, msg, out),
             PeerMsg::Session(SessionMsg::Untold { client }) => self.on_untold(from, client, out),
+            PeerMsg::Deadlock(msg) => self.on_deadlock_msg(now, msg, out),
             PeerMsg::Claims(msg) => self.on_claims_msg(now, (from, incarnation), msg, out),
             PeerMsg::Migration(msg) => self.on_migration_msg(now, from, msg, out),
         }
@@ -257,6 +262,7 @@ impl Mds {
             }
             Timer::Pins => self.on_pins_timer(now, out),
             Timer::Spine => self.on_spine_timer(now, out),
+            Timer::LockProbe => self.on_probe_timer(now, out),
             Timer::Balancer => self.on_balancer_timer(now, out),
         }
     }

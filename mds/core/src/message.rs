@@ -5,6 +5,7 @@
 //! incarnation had sent may be lost.
 
 pub mod claims;
+pub mod deadlock;
 pub mod load;
 pub mod lost;
 pub mod migration;
@@ -24,11 +25,18 @@ pub enum PeerMsg {
     Lost(lost::LostMsg),
     Claims(claims::ClaimsMsg),
     Session(session::SessionMsg),
+    Deadlock(deadlock::DeadlockMsg),
 }
 
 impl From<claims::ClaimsMsg> for PeerMsg {
     fn from(msg: claims::ClaimsMsg) -> Self {
         Self::Claims(msg)
+    }
+}
+
+impl From<deadlock::DeadlockMsg> for PeerMsg {
+    fn from(msg: deadlock::DeadlockMsg) -> Self {
+        Self::Deadlock(msg)
     }
 }
 

@@ -94,6 +94,8 @@ pub enum Mutant {
     ForgetTakesAll,
     /// A daemon goes on although the monitor has said nothing for too long.
     LeashIgnored,
+    /// What somebody else has locked is locked again.
+    LockedTwice,
 }
 
 /// Whether a mistake is switched on: `mutated!(params, UndoAfterCommit)`.

@@ -5,16 +5,22 @@
 //! gives it back names the first request of which it has not had the answer: if that is later, no
 //! answer that names the inode is on its way any more. Nothing is counted, so an answer that is lost
 //! with its connection, or given twice, does no harm.
+//!
+//! Who has locked something of a file pins it. So what is locked is known where the pins are, goes with
+//! them to another rank, and ends with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::file_lock::{FileLock, FileLocks};
 use common::id::{ClientId, Ino, RequestId};
 
+use crate::file_lock::{FileLockTable, LocksOfFile};
 use crate::row::Holders;
 
 #[derive(Clone, Debug, Default, Hash)]
 pub struct PinTable {
     pins: BTreeMap<Ino, Pinned>,
+    locks: FileLockTable,
     /// Inodes whose pins changed, if somebody copies.
     changes: Option<BTreeSet<Ino>>,
     /// What answers name to clients that have yet to say what they hold.
@@ -61,6 +67,52 @@ impl PinTable {
         self.take_over(ino, dir, &Holders::from([(client, latest)]));
     }
 
+    /// And what it has locked. `is_resumed`: its session has not ended, so nobody else can have. Returns
+    /// what somebody else has.
+    pub fn claim_locks(
+        &mut self,
+        ino: Ino,
+        client: ClientId,
+        locks: FileLocks,
+        is_resumed: bool,
+    ) -> Vec<FileLock> {
+        self.note(ino);
+        self.locks.claim(ino, client, locks, is_resumed)
+    }
+
+    /// These clients may refer to the inode, and have locked anything: an earlier life knew.
+    pub fn assume(&mut self, ino: Ino, dir: Option<Ino>, strangers: &Holders) {
+        for client in strangers.keys() {
+            if !self.is_pinned_by(ino, *client) {
+                self.locks.assume(ino, *client);
+            }
+        }
+        self.take_over(ino, dir, strangers);
+    }
+
+    #[must_use]
+    pub fn locks(&self) -> &FileLockTable {
+        &self.locks
+    }
+
+    /// To change what is known of the locks of one file.
+    pub fn locks_mut(&mut self, ino: Ino) -> &mut FileLockTable {
+        self.note(ino);
+        &mut self.locks
+    }
+
+    /// Adds what is known elsewhere of locks of an inode whose pins have come.
+    pub fn take_over_locks(&mut self, ino: Ino, mut locks: LocksOfFile) {
+        self.note(ino);
+        locks.retain(|client, _| self.is_pinned_by(ino, *client));
+        self.locks.take_over(ino, locks);
+    }
+
+    /// Files of which something was unlocked since the last time.
+    pub fn take_released(&mut self) -> BTreeSet<Ino> {
+        self.locks.take_released()
+    }
+
     /// The client refers to it no more, if its pin is by a request before `below`.
     pub fn give_back(&mut self, ino: Ino, client: ClientId, below: RequestId) -> Left {
         let Some(pinned) = self.pins.get(&ino) else { return Left::Nobody };
@@ -74,6 +126,7 @@ impl PinTable {
     pub fn drop_of(&mut self, ino: Ino, client: ClientId) -> Left {
         let Some(pinned) = self.pins.get_mut(&ino) else { return Left::Nobody };
         pinned.holders.remove(&client);
+        self.locks.drop_of(ino, client);
         let left = if pinned.holders.is_empty() { Left::Nobody } else { Left::Some };
         if left == Left::Nobody {
             self.pins.remove(&ino);
@@ -128,6 +181,7 @@ impl PinTable {
     /// Takes all pins of an inode away, as when it goes to another rank.
     pub fn take(&mut self, ino: Ino) -> Holders {
         self.note(ino);
+        self.locks.drop_file(ino);
         self.pins.remove(&ino).map(|pinned| pinned.holders).unwrap_or_default()
     }
 

@@ -22,6 +22,8 @@ use crate::mutant::mutated;
 use crate::replica;
 
 pub mod create;
+pub mod deadlock;
+pub mod file_lock;
 pub mod forget;
 pub mod getattr;
 pub mod link;
@@ -150,7 +152,7 @@ impl Requests {
     fn run(&mut self, parked: Parked, cx: &mut Cx<'_>) -> Verdict {
         let Parked { client, request } = &parked;
         let Some(session) = cx.own.sessions.get(*client) else { return Verdict::Kept };
-        if session.is_past(request.id) {
+        if session.is_past(request.id) && !matches!(request.op, Op::SetLock { .. }) {
             // A copy that waited while another one was answered: carried out it would be done twice.
             cov_mark::hit!(a_copy_outlives_its_answer);
             return Verdict::Kept;
@@ -199,7 +201,7 @@ impl Requests {
             Wait::Fetch(fetch) => cx.own.namespace.fetch(fetch.clone(), cx.out),
             Wait::Durable(_) => cx.out.push(Effect::SyncSoon),
             Wait::Spine(dir) => replica::discover(cx, *dir, None),
-            Wait::Thaw(_) | Wait::Unlock(_) | Wait::Map | Wait::Repeated => {}
+            Wait::Thaw(_) | Wait::Unlock(_) | Wait::Map | Wait::Repeated | Wait::FileLock(_) => {}
         }
         tracing::trace!(client = parked.client.0, id = parked.request.id.0, ?wait, "parked");
         self.waiting.insert((parked.client, parked.request.id));
@@ -250,6 +252,9 @@ impl Requests {
             }
             Stop::Redirect(route) => self.reply(&parked, Outcome::Redirect(route), cx),
             Stop::Gone(ino) => self.gone(parked, ino, cx),
+            Stop::Wait(Wait::FileLock(_)) if self.closes_circle(&parked, &cx.own.pins) => {
+                self.refuse_lock(&parked, cx);
+            }
             Stop::Wait(wait) => self.park(parked, wait, cx),
             Stop::TwoPhase => unreachable!("the coordinator is where such operations end up"),
         }
@@ -458,6 +463,10 @@ fn attempt(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
         Op::RemoveXattr { target, name } => xattr::remove(cx, request, target, name),
         Op::Forget { items } => forget::forget(cx, client, items),
         Op::Sync => sync::sync(cx, client),
+        Op::GetLock { target, lock } => file_lock::get(cx, client, target, *lock),
+        Op::SetLock { target, set, unanswered } => {
+            file_lock::set(cx, client, request.id, target, (set, unanswered))
+        }
     }
 }
 

@@ -23,4 +23,6 @@ pub enum Timer {
     Pins,
     /// Time to give back spine replicas that are not needed any more.
     Spine,
+    /// Requests for file locks wait: time to ask other ranks whether they wait for themselves.
+    LockProbe,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use common::attr::{FileKind, SetAttr};
 use common::error::FsError;
+use common::file_lock::LockOwner;
 use common::id::{Ino, Rank, RequestId};
 use common::limit::PAGE_ENTRIES_MAX;
 use common::time::Monotonic;
@@ -35,6 +36,9 @@ impl CallTable {
                 return cx.out.answer(id, Ok(Done::Nothing));
             }
             First::Sync => return self.sync(id, caller, pending, cx),
+            First::Flush(ino, owner) => {
+                return self.flush(id, (caller, ino, owner), pending, cx);
+            }
         };
         let request = pending.begin(Owner::Call(id), caller, op, cx);
         self.calls.insert(id, Active::new((caller, call), step, [request].into(), cx));
@@ -58,7 +62,7 @@ impl CallTable {
 }
 
 impl Active {
-    fn new(
+    pub(super) fn new(
         (caller, call): (Caller, Call),
         step: Step,
         requests: BTreeSet<RequestId>,
@@ -76,6 +80,8 @@ pub(super) enum First {
     Open(Ino),
     /// To every rank that has changes of ours.
     Sync,
+    /// Of what it has locked nothing is to be left.
+    Flush(Ino, LockOwner),
 }
 
 pub(super) fn first(call: &Call, atlas: &Atlas) -> First {
@@ -87,6 +93,12 @@ pub(super) fn first(call: &Call, atlas: &Atlas) -> First {
             Op::Mkdir { dir, name, ino: UNNUMBERED, mode, umask }
         }
         Call::Sync => return First::Sync,
+        Call::Flush { ino, owner } => return First::Flush(ino, owner),
+        Call::GetLock { ino, lock } => Op::GetLock { target: atlas.target(ino), lock },
+        Call::SetLock { ino, set, .. } => {
+            // Which others are unanswered is filled in when it is sent.
+            Op::SetLock { target: atlas.target(ino), set, unanswered: BTreeSet::new() }
+        }
         Call::Lookup { dir, name } => Op::Lookup { dir, name },
         Call::Open { ino } if atlas.inodes.outlives_its_names(ino) => return First::Open(ino),
         Call::Getattr { ino } | Call::Open { ino } => Op::Getattr { target: atlas.target(ino) },

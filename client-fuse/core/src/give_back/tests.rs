@@ -187,7 +187,7 @@ fn claims_name_what_is_held_and_not_what_is_on_its_way_back() {
     world.pass(SOON);
     let target = Target { ino: Ino(21), ..at(10, "g") };
     let claim =
-        ToMds::Claim { pins: vec![PinClaim { target, by: PinnedBy::Answered(RequestId(4)) }] };
+        ToMds::Claim { pins: vec![PinClaim::new(target, PinnedBy::Answered(RequestId(4)))] };
     assert!(world.sent.contains(&(R1, claim)), "{:?}", world.sent);
     let (_, again) = world.request();
     assert_eq!((again.id, items(again.op)), (lost.id, items(lost.op)));
@@ -225,7 +225,7 @@ fn a_name_is_claimed_at_every_rank() {
     world.break_link(R0);
     world.pass(SOON);
     let by = PinnedBy::Answered(RequestId(3));
-    let claim = ToMds::Claim { pins: vec![PinClaim { target: at(10, "f"), by }] };
+    let claim = ToMds::Claim { pins: vec![PinClaim::new(at(10, "f"), by)] };
     assert!(world.sent.contains(&(R0, claim)), "{:?}", world.sent);
 }
 
@@ -238,7 +238,7 @@ fn a_hard_link_is_claimed_at_its_home() {
     world.pass(SOON);
     let target = Target { ino: F, place: Place::Home };
     let claim =
-        ToMds::Claim { pins: vec![PinClaim { target, by: PinnedBy::Answered(RequestId(1)) }] };
+        ToMds::Claim { pins: vec![PinClaim::new(target, PinnedBy::Answered(RequestId(1)))] };
     assert!(world.sent.contains(&(R0, claim)), "{:?}", world.sent);
 }
 
@@ -255,7 +255,7 @@ fn what_we_may_have_made_is_claimed_where_it_is() {
         world.break_link(R0);
         world.pass(SOON);
         let target = Target { ino, place };
-        let claim = ToMds::Claim { pins: vec![PinClaim { target, by }] };
+        let claim = ToMds::Claim { pins: vec![PinClaim::new(target, by)] };
         assert!(world.sent.contains(&(R0, claim)), "{:?}", world.sent);
         let place = at(1, "g").place;
         world.notice(R0, 1, Notice::Moved { ino, place, rank: R0, moves: 1 });

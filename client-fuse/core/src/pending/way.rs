@@ -24,7 +24,9 @@ impl Pended {
             | Op::SetXattr { target, .. }
             | Op::ListXattr { target }
             | Op::RemoveXattr { target, .. }
-            | Op::Wrote { target, .. } => Some(target),
+            | Op::Wrote { target, .. }
+            | Op::GetLock { target, .. }
+            | Op::SetLock { target, .. } => Some(target),
             Op::Lookup { .. }
             | Op::Readdir { .. }
             | Op::Stat { .. }
@@ -65,7 +67,9 @@ impl Pended {
             | Op::RemoveXattr { .. }
             | Op::Wrote { .. }
             | Op::Forget { .. }
-            | Op::Sync => {}
+            | Op::Sync
+            | Op::GetLock { .. }
+            | Op::SetLock { .. } => {}
         }
     }
 
@@ -87,7 +91,7 @@ impl Pended {
     pub(super) fn may_name(&self) -> bool {
         let names =
             !matches!(self.op, Op::Readdir { .. } | Op::Stat { .. } | Op::Forget { .. } | Op::Sync);
-        names && !matches!(self.state, State::Applied(..))
+        names && !self.asks_for_lock() && !matches!(self.state, State::Applied(..))
     }
 
     /// Whether it concerns one rank and no other.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::file_lock::FileLocks;
 use common::id::{ClientId, DirFragId, Ino, RequestId};
 use common::time::Now;
 use common::wire::request::{Place, Target};
@@ -43,6 +44,7 @@ struct Making {
 struct Claimed {
     place: Place,
     by: PinnedBy,
+    locks: FileLocks,
 }
 
 /// A pin that was claimed where its inode may not be.
@@ -76,7 +78,7 @@ impl Claims {
 impl Mds {
     /// What lies elsewhere is counted elsewhere: the client did not hear that its region moved.
     pub(super) fn on_claim(&mut self, client: ClientId, pins: Vec<PinClaim>, out: &mut Effects) {
-        for PinClaim { target, by } in pins {
+        for PinClaim { target, by, locks } in pins {
             let orphaned = Place::Orphan { rank: self.params.me };
             let place = match self.own.sessions.untold_place(client, target.ino) {
                 // It may not have heard that the last name went, and the name's directory may be elsewhere.
@@ -107,7 +109,7 @@ impl Mds {
                     let Some(making) = self.clients.claims.making.get_mut(&client) else {
                         continue;
                     };
-                    making.made.insert(target.ino, Claimed { place, by });
+                    making.made.insert(target.ino, Claimed { place, by, locks });
                 }
             }
         }
@@ -208,7 +210,7 @@ impl Mds {
                 self.own.unpin(ino, client, out);
             }
         }
-        for (ino, Claimed { place, by }) in made {
+        for (ino, Claimed { place, by, locks }) in made {
             let untold = self.own.sessions.untold_place(client, ino);
             if untold.is_some_and(|(_, rank)| rank != self.params.me) {
                 cov_mark::hit!(it_was_moved_while_it_was_claimed);
@@ -224,7 +226,7 @@ impl Mds {
                     .and_then(|session| session.has_completed(id).then_some(id)),
             };
             if let Some(latest) = latest {
-                self.take_claim((client, met), Target { ino, place }, latest, out);
+                self.take_claim((client, met), (Target { ino, place }, locks), latest, out);
             }
         }
     }
@@ -233,7 +235,7 @@ impl Mds {
     fn take_claim(
         &mut self,
         (client, met): (ClientId, Met),
-        target: Target,
+        (target, locks): (Target, FileLocks),
         latest: RequestId,
         out: &mut Effects,
     ) {
@@ -247,6 +249,11 @@ impl Mds {
         }
         let latest = if mutated!(self.params, ClaimForGood) { RequestId(u64::MAX) } else { latest };
         self.own.pins.claim(ino, dir, client, latest);
+        let lost = self.own.pins.claim_locks(ino, client, locks, !is_news);
+        if !lost.is_empty() {
+            cov_mark::hit!(what_was_locked_is_locked_by_another);
+            self.own.sessions.tell(client, ToClient::NotLocked { ino, locks: lost }, out);
+        }
         if dir.is_some() || is_news {
             let news = is_news.then_some((latest, target.place));
             self.clients.claims.unverified.push(Unverified { client, ino, dir, news });

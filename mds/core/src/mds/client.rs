@@ -302,6 +302,8 @@ impl Mds {
             map_epoch: self.map.epoch,
         };
         out.tell(conn, ToClient::Opened(opened));
+        // It claims what it has had answers to. Whatever else it has asked for it sends again after that.
+        self.requests.drop_locks_asked_for(client);
         self.own.sessions.repeat_notices(client, out);
         let held = self.own.pins.of(client).collect();
         self.own.pins.begin_claims(client);

@@ -182,7 +182,7 @@ fn an_orphan_is_claimed_by_the_name_it_had() {
     let target = in_entry(file, dir, "f");
     let by = PinnedBy::Answered(RequestId(1));
     let open = ToMds::Open { client: C, oldest: RequestId(0) };
-    let claim = ToMds::Claim { pins: vec![PinClaim { target, by }] };
+    let claim = ToMds::Claim { pins: vec![PinClaim::new(target, by)] };
     for msg in [open, claim, ToMds::ClaimsDone, ToMds::ReplayDone] {
         cluster.at(R1).say(C, conn(C, 2), msg);
     }
@@ -199,10 +199,7 @@ fn who_claims_an_orphan_by_its_name_is_told_that_it_is_one() {
     let file = cluster.at(R1).create(A, dir, "f");
     cluster.ask(R1, A, Op::Unlink { dir, name: name("f") });
     let claim = |place| ToMds::Claim {
-        pins: vec![PinClaim {
-            target: Target { ino: file, place },
-            by: PinnedBy::Answered(RequestId(1)),
-        }],
+        pins: vec![PinClaim::new(Target { ino: file, place }, PinnedBy::Answered(RequestId(1)))],
     };
     let orphan = Place::Orphan { rank: R1 };
     let told = |cluster: &mut Cluster, number| {
@@ -237,7 +234,7 @@ fn what_is_gone_is_given_back_wherever_it_was_claimed() {
     cluster.at(R1).say(C, conn(C, 2), ToMds::Open { client: C, oldest: RequestId(0) });
     cluster.run();
     let target = Target { ino: file, place: Place::Orphan { rank: R1 } };
-    let pins = vec![PinClaim { target, by: PinnedBy::Answered(RequestId(1)) }];
+    let pins = vec![PinClaim::new(target, PinnedBy::Answered(RequestId(1)))];
     for msg in [ToMds::Claim { pins }, ToMds::ClaimsDone, ToMds::ReplayDone] {
         cluster.at(R1).say(C, conn(C, 2), msg);
     }
@@ -262,7 +259,7 @@ fn what_is_taken_away_while_it_is_claimed_is_held_where_it_is_then() {
     cluster.at(R1).connect(C, conn(C, 1));
     let file = cluster.at(R1).create(C, D1, "f");
     let by = PinnedBy::Answered(RequestId(100));
-    let claims = ToMds::Claim { pins: vec![PinClaim { target: in_entry(file, D1, "f"), by }] };
+    let claims = ToMds::Claim { pins: vec![PinClaim::new(in_entry(file, D1, "f"), by)] };
     cluster.send(R0, A, rename_from(R1, (D1, "f"), (D0, "f")));
     cluster.run();
     cluster.at(R1).ack_notices(C);
@@ -302,7 +299,7 @@ fn what_is_claimed_where_it_is_not_is_not_held() {
     // That it has two names was lost with the rank's power.
     let at_home = Target { ino: linked, place: Place::Home };
     let targets = [in_entry(moved, D1, "f"), in_entry(stays, D1, "g"), at_home.clone()];
-    let claims = ToMds::Claim { pins: targets.map(|target| PinClaim { target, by }).to_vec() };
+    let claims = ToMds::Claim { pins: targets.map(|target| PinClaim::new(target, by)).to_vec() };
     let open = ToMds::Open { client: C, oldest: RequestId(0) };
     for msg in [open, claims, ToMds::ClaimsDone, ToMds::ReplayDone] {
         cluster.at(R1).say(C, conn(C, 2), msg);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::attr::FileKind;
+use common::file_lock::{ByteRange, FileLock, LockKind, LockOwner};
 use common::id::{
     ClientId, DirFragId, Epoch, Incarnation, Ino, InoRange, MigrationId, Nonce, Rank, RequestId,
     TwoPhaseId,
@@ -16,6 +17,7 @@ use common::wire::request::{Op, Place, Rename, RenameMode};
 use common::wire::session::Notice;
 
 use crate::cluster_fixture::{Chance, Cluster, D0, D1, D2, R0, R1, R2};
+use crate::file_lock::{FileLockTable, LocksOfFile};
 use crate::fixture::{A, B, in_entry, name, rename_op};
 use crate::input::{AdminId, Input};
 use crate::journal::entry::SubtreeClaim;
@@ -150,6 +152,16 @@ impl Words {
         self.some(2, |it| (it.client(), RequestId(it.number()))).into_iter().collect()
     }
 
+    fn locks(&mut self) -> LocksOfFile {
+        let mut table = FileLockTable::default();
+        let ino = self.file();
+        for (client, first, last) in self.some(2, |it| (it.client(), it.number(), it.number())) {
+            let (owner, range) = (LockOwner(1), ByteRange { first, last });
+            table.lock(ino, client, FileLock { owner, pid: 1, range, kind: LockKind::Write });
+        }
+        table.of(ino)
+    }
+
     fn place(&mut self) -> Place {
         match self.chance.below(4) {
             0 => Place::Dir,
@@ -208,7 +220,13 @@ impl Words {
                 let linkage = if self.chance.below(3) == 0 { None } else { Some(self.linkage()) };
                 let child = if self.chance.below(2) == 0 { None } else { Some(self.rank()) };
                 let completed = [(self.client(), IdSet::default())].into();
-                Sight::Entry { linkage, holders: self.holders(), child, completed }
+                Sight::Entry {
+                    linkage,
+                    holders: self.holders(),
+                    locks: self.locks(),
+                    child,
+                    completed,
+                }
             }
             1 => {
                 let inode = if self.chance.below(2) == 0 { None } else { Some(self.inode()) };
@@ -233,7 +251,9 @@ impl Words {
             4 => Act::OneNameLess { ino: self.any(), at, requester },
             5 => Act::PutHome { inode: self.inode() },
             6 => Act::Moved { notice: self.notice(), requester },
-            7 => Act::Arrived { notice: self.notice(), holders: self.holders() },
+            7 => {
+                Act::Arrived { notice: self.notice(), holders: self.holders(), locks: self.locks() }
+            }
             8 => Act::Pin { ino: self.any(), requester, request: RequestId(self.number()) },
             9 => Act::RemoveDir { dir },
             10 => Act::Reparent { dir, parent: self.parent(), at },
@@ -278,7 +298,12 @@ impl Words {
             1 => Content::NoEntry(self.key()),
             2 => Content::Dir(self.base(), self.row()),
             3 => Content::NoDir(self.base()),
-            _ => Content::Pins { ino: self.file(), dir: self.dir(), holders: self.holders() },
+            _ => Content::Pins {
+                ino: self.file(),
+                dir: self.dir(),
+                holders: self.holders(),
+                locks: self.locks(),
+            },
         }
     }
 

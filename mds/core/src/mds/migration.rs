@@ -98,7 +98,8 @@ impl Mds {
             | Timer::ReconnectWindow
             | Timer::Balancer
             | Timer::Pins
-            | Timer::Spine => {}
+            | Timer::Spine
+            | Timer::LockProbe => {}
         }
         self.wake_thawed(now, out);
     }

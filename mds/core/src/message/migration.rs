@@ -15,6 +15,7 @@ use common::migration::EndReason;
 use common::wire::session::Notice;
 use serde::{Deserialize, Serialize};
 
+use crate::file_lock::LocksOfFile;
 use crate::journal::entry::SubtreeClaim;
 use crate::row::{Dir, EntryKey, Holders, Linkage, Parent};
 use crate::subtree::DirAuth;
@@ -80,11 +81,12 @@ pub enum Content {
     Dir(DirFragId, Dir),
     /// The directory is gone, or has left the region: with everything in it.
     NoDir(DirFragId),
-    /// Who pins an inode that is embedded in directory `dir`. Nobody: the pins are gone.
+    /// Who pins an inode that is embedded in directory `dir`, and what is locked. Nobody: the pins are gone.
     Pins {
         ino: Ino,
         dir: Ino,
         holders: Holders,
+        locks: LocksOfFile,
     },
 }
 

@@ -14,6 +14,7 @@ use common::time::Timestamp;
 use common::wire::session::Notice;
 use serde::{Deserialize, Serialize};
 
+use crate::file_lock::LocksOfFile;
 use crate::journal::entry::SubtreeClaim;
 use crate::row::{Holders, Inode, Linkage, Parent};
 
@@ -88,8 +89,9 @@ impl Item {
 pub enum Sight {
     Entry {
         linkage: Option<Linkage>,
-        /// Who holds the inode that is embedded in it.
+        /// Who holds the inode that is embedded in it, and what is locked.
         holders: Holders,
+        locks: LocksOfFile,
         /// The authority for the sub-directory it stands for.
         child: Option<Rank>,
         /// What these holders have completed there: they may not know, and ask again where the inode
@@ -160,6 +162,8 @@ pub enum Act {
     Arrived {
         notice: Notice,
         holders: Holders,
+        /// What they have locked.
+        locks: LocksOfFile,
     },
     /// An answer names this inode.
     Pin {

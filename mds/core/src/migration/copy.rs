@@ -178,11 +178,12 @@ impl Copy {
                 Linkage::Dir { ino } => subdirs.push(*ino),
                 Linkage::Primary(inode) => {
                     let ino = inode.attr.ino;
-                    cx.own.pins.take_over(ino, Some(dir), &strangers);
+                    cx.own.pins.assume(ino, Some(dir), &strangers);
                     let holders: BTreeMap<_, _> = cx.own.pins.holders(ino).collect();
                     if !holders.is_empty() {
                         self.pins_sent.insert(ino);
-                        load.push(Content::Pins { ino, dir, holders });
+                        let locks = cx.own.pins.locks().of(ino);
+                        load.push(Content::Pins { ino, dir, holders, locks });
                     }
                 }
                 Linkage::Remote { .. } => {}
@@ -264,12 +265,15 @@ impl Copy {
         }
         for ino in &self.dirty_pins {
             let inside = cx.own.pins.dir_of(*ino).filter(|dir| self.is_inside(*dir, cx));
-            let (dir, holders) = match inside {
-                Some(dir) => (dir, cx.own.pins.holders(*ino).collect()),
+            let (dir, holders, locks) = match inside {
+                Some(dir) => {
+                    let pins = &cx.own.pins;
+                    (dir, pins.holders(*ino).collect(), pins.locks().of(*ino))
+                }
                 // Unpinned, unlinked or moved away: the importer must not keep what it was told.
-                None => (self.base.ino, BTreeMap::new()),
+                None => (self.base.ino, BTreeMap::new(), BTreeMap::new()),
             };
-            content.push(Content::Pins { ino: *ino, dir, holders });
+            content.push(Content::Pins { ino: *ino, dir, holders, locks });
         }
         self.pins_sent.append(&mut self.dirty_pins);
         self.dirty.clear();

@@ -131,7 +131,7 @@ impl Replay {
             // Those who have left since do not come to give back what they held. The others hold it until
             // they claim again, or have had their time to.
             orphan.holders.retain(|client, _| own.sessions.get(*client).is_some());
-            own.pins.take_over(ino, None, &orphan.holders);
+            own.pins.assume(ino, None, &orphan.holders);
             own.namespace.restore_orphan(ino, orphan);
         }
     }

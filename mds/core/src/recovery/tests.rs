@@ -91,7 +91,7 @@ fn a_file_without_a_name_waits_for_everybody_who_may_hold_it() {
     assert_eq!(fixture.purges, []);
     open(&mut fixture, B);
     let by = PinnedBy::Answered(common::id::RequestId(1));
-    let pins = vec![PinClaim { target, by }];
+    let pins = vec![PinClaim::new(target, by)];
     for msg in [ToMds::Claim { pins }, ToMds::ClaimsDone, ToMds::ReplayDone] {
         fixture.say(B, conn(B, 1), msg);
     }
@@ -114,7 +114,7 @@ fn what_was_made_is_held_by_who_has_not_heard_of_it() {
     open(&mut fixture, A);
     let claim = |ino, text, id| {
         let target = Target { ino, place: Place::Entry { dir: Ino::ROOT, name: name(text) } };
-        PinClaim { target, by: PinnedBy::Unanswered(id) }
+        PinClaim::new(target, PinnedBy::Unanswered(id))
     };
     let never = common::id::RequestId(made.0 + 100);
     let pins = vec![claim(file, "f", made), claim(other, "g", never)];
@@ -141,7 +141,7 @@ fn who_does_not_come_loses_what_it_held() {
     open(&mut fixture, A);
     let target = Target { ino: kept, place: Place::Orphan { rank: Rank(0) } };
     let by = PinnedBy::Answered(common::id::RequestId(1));
-    let pins = vec![PinClaim { target, by }];
+    let pins = vec![PinClaim::new(target, by)];
     for msg in [ToMds::Claim { pins }, ToMds::ClaimsDone, ToMds::ReplayDone] {
         fixture.say(A, conn(A, 1), msg);
     }
@@ -233,7 +233,7 @@ fn what_was_not_answered_may_have_made_a_file_an_orphan() {
         open(&mut fixture, client);
         if client == A {
             let by = PinnedBy::Answered(common::id::RequestId(1));
-            let pins = vec![PinClaim { target: orphan.clone(), by }];
+            let pins = vec![PinClaim::new(orphan.clone(), by)];
             fixture.say(client, conn(client, 1), ToMds::Claim { pins });
         }
         fixture.say(client, conn(client, 1), ToMds::ClaimsDone);

@@ -66,7 +66,9 @@ pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done
         | Op::GetXattr { .. }
         | Op::ListXattr { .. }
         | Op::Forget { .. }
-        | Op::Sync => unreachable!("only changes are completed"),
+        | Op::Sync
+        | Op::GetLock { .. }
+        | Op::SetLock { .. } => unreachable!("only changes are completed"),
     };
     Ok(Done::read(answer))
 }

@@ -222,7 +222,7 @@ fn an_orphan_is_one_wherever_its_holder_believes_it_to_be() {
     mds.say(
         B,
         conn(B, 2),
-        ToMds::Claim { pins: vec![PinClaim { target, by: PinnedBy::Answered(RequestId(1)) }] },
+        ToMds::Claim { pins: vec![PinClaim::new(target, PinnedBy::Answered(RequestId(1)))] },
     );
     mds.say(B, conn(B, 2), ToMds::ClaimsDone);
     let pins = &mds.mds.holdings().pins;
@@ -554,7 +554,7 @@ fn what_was_claimed_by_mistake_is_not_given_back_here() {
     mds.slow = true;
     mds.say(A, conn(A, 2), ToMds::Open { client: A, oldest: RequestId(0) });
     let target = in_entry(file, dir, "f");
-    let pins = vec![PinClaim { target, by: PinnedBy::Answered(RequestId(1)) }];
+    let pins = vec![PinClaim::new(target, PinnedBy::Answered(RequestId(1)))];
     mds.say(A, conn(A, 2), ToMds::Claim { pins });
     mds.say(A, conn(A, 2), ToMds::ClaimsDone);
     mds.say(A, conn(A, 2), ToMds::ReplayDone);

@@ -117,18 +117,19 @@ fn admit(cx: &mut Cx<'_>, participant: &mut Participant, dir: Ino) -> Result<(),
 }
 
 fn entry_sight(cx: &mut Cx<'_>, dir: Ino, linkage: Option<Linkage>) -> Result<Sight, Unseen> {
-    let mut holders = BTreeMap::new();
+    let (mut holders, mut locks) = (BTreeMap::new(), BTreeMap::new());
     let mut child = None;
     match &linkage {
         Some(Linkage::Primary(inode)) => {
             cx.own.assume_held(inode.attr.ino, Some(dir));
             holders = cx.own.pins.holders(inode.attr.ino).collect();
+            locks = cx.own.pins.locks().of(inode.attr.ino);
         }
         Some(Linkage::Dir { ino }) => child = Some(cx.rank_of_dir(*ino, dir)?),
         Some(Linkage::Remote { .. }) | None => {}
     }
     let completed = completed(cx, &holders);
-    Ok(Sight::Entry { linkage, holders, child, completed })
+    Ok(Sight::Entry { linkage, holders, locks, child, completed })
 }
 
 /// From here on none of them completes anything with what is locked.

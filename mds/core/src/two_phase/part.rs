@@ -234,7 +234,7 @@ fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
         Act::Moved { notice, requester } => {
             acks.clients.extend(tell_moved(cx, &notice, requester));
         }
-        Act::Arrived { notice, holders } => {
+        Act::Arrived { notice, holders, locks } => {
             let (ino, dir, _) = told(&notice);
             let tell = Tell::Durable(cx.own.seq.next());
             for client in holders.keys() {
@@ -242,6 +242,7 @@ fn apply_act(cx: &mut Cx<'_>, act: Act, acks: &mut Acks) {
                 let _not_waited_for = cx.own.sessions.notify(*client, notice.clone(), tell, cx.out);
             }
             cx.own.pins.take_over(ino, dir, &holders);
+            cx.own.pins.take_over_locks(ino, locks);
         }
         Act::Pin { ino, requester, request } => {
             // Who has left since hears no answer, and would never give back what it names.

@@ -93,7 +93,7 @@ impl Participant {
         let mut participant = Self::new(operation);
         for Held { ino, dir, mut holders } in held {
             holders.retain(|client, _| cx.own.sessions.get(*client).is_some());
-            cx.own.pins.take_over(ino, dir, &holders);
+            cx.own.pins.assume(ino, dir, &holders);
         }
         for lock in part.locks(&cx.own.namespace) {
             cx.own.locks.take(lock, operation);

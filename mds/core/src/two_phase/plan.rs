@@ -15,6 +15,7 @@ use common::wire::session::Notice;
 
 use super::{link, rename, rmdir, unlink};
 use crate::cx::{Cx, Stop, Wait};
+use crate::file_lock::LocksOfFile;
 use crate::journal::entry::SubtreeClaim;
 use crate::message::two_phase::{Act, Item, Part, Sight};
 use crate::row::{Holders, Inode, Linkage};
@@ -73,6 +74,7 @@ pub struct SeenEntry {
     pub rank: Rank,
     pub linkage: Option<Linkage>,
     pub holders: Holders,
+    pub locks: LocksOfFile,
     pub child: Option<Rank>,
     pub completed: BTreeMap<ClientId, IdSet>,
 }
@@ -105,7 +107,9 @@ pub fn plan(
         | Op::RemoveXattr { .. }
         | Op::Wrote { .. }
         | Op::Forget { .. }
-        | Op::Sync => unreachable!("one rank does this alone"),
+        | Op::Sync
+        | Op::GetLock { .. }
+        | Op::SetLock { .. } => unreachable!("one rank does this alone"),
     }
 }
 
@@ -136,10 +140,11 @@ impl Planner<'_, '_> {
     pub fn entry(&self, presumed: Rank, dir: Ino, name: &Name) -> Planned<SeenEntry> {
         let rank = self.seen.whereabouts.get(&dir).copied().unwrap_or(presumed);
         match self.look(rank, Item::Entry { dir, name: name.clone() })? {
-            Sight::Entry { linkage, holders, child, completed } => Ok(SeenEntry {
+            Sight::Entry { linkage, holders, locks, child, completed } => Ok(SeenEntry {
                 rank,
                 linkage: linkage.clone(),
                 holders: holders.clone(),
+                locks: locks.clone(),
                 child: *child,
                 completed: completed.clone(),
             }),
@@ -194,7 +199,8 @@ impl Planner<'_, '_> {
 
     /// An inode goes to a rank, with all that those who hold it must find there.
     pub fn arrive(&mut self, rank: Rank, notice: Notice, old: &SeenEntry) {
-        self.act(rank, Act::Arrived { notice, holders: old.holders.clone() });
+        let (holders, locks) = (old.holders.clone(), old.locks.clone());
+        self.act(rank, Act::Arrived { notice, holders, locks });
         if !old.completed.is_empty() {
             self.act(rank, Act::Completed { completed: old.completed.clone() });
         }

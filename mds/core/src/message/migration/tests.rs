@@ -8,6 +8,7 @@ use common::wire::{decode, encode};
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::file_lock::LocksOfFile;
 use crate::row::Inode;
 
 const DIR: Ino = Ino(0x10);
@@ -173,7 +174,7 @@ fn content() {
     check_content(Content::NoDir(base()), expect!["01 02 03 10 00 00 03 01 01 03 10 00 00"]);
     let holders = [(ClientId(9), RequestId(2))].into();
     check_content(
-        Content::Pins { ino: Ino(7), dir: DIR, holders },
-        expect!["01 02 03 10 00 00 03 01 01 04 07 10 01 09 02"],
+        Content::Pins { ino: Ino(7), dir: DIR, holders, locks: LocksOfFile::new() },
+        expect!["01 02 03 10 00 00 03 01 01 04 07 10 01 09 02 00"],
     );
 }

@@ -69,6 +69,7 @@ fn looking() {
     let seen = Sight::Entry {
         linkage: Some(Linkage::Dir { ino: DIR }),
         holders: [(A, RequestId(1))].into(),
+        locks: LocksOfFile::new(),
         child: Some(Rank(1)),
         completed: BTreeMap::new(),
     };
@@ -81,7 +82,7 @@ fn looking() {
     check_bytes(
         &TwoPhaseMsg::Looked { id: ID, clock: Epoch(4), sights },
         expect![
-            "03 ac 02 04 04 00 10 01 66 00 01 01 10 01 09 01 01 01 00 01 07 01 01 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 00 02 10 02 02 03 10 03"
+            "03 ac 02 04 04 00 10 01 66 00 01 01 10 01 09 01 00 01 01 00 01 07 01 01 07 00 a4 03 02 01 02 00 03 02 02 02 02 02 02 00 00 00 02 10 02 02 03 10 03"
         ],
     );
     check_bytes(
@@ -142,8 +143,8 @@ fn acts_on_inodes() {
     );
     let holders = [(A, RequestId(2))].into();
     check_act(
-        Act::Arrived { notice, holders },
-        expect!["07 ac 02 09 01 07 00 07 02 01 03 01 09 02"],
+        Act::Arrived { notice, holders, locks: LocksOfFile::new() },
+        expect!["07 ac 02 09 01 07 00 07 02 01 03 01 09 02 00"],
     );
     let request = RequestId(3);
     check_act(

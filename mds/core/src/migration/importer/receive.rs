@@ -7,6 +7,7 @@ use common::id::{ClientId, DirFragId, Ino, MigrationId, RequestId};
 
 use crate::cx::Cx;
 use crate::effect::Effect;
+use crate::file_lock::LocksOfFile;
 use crate::journal::entry::Entry;
 use crate::kill_point::KillPoint;
 use crate::message::migration::{Content, TravelSession};
@@ -22,6 +23,7 @@ struct Pinned {
     /// In whose entry the inode is.
     dir: Ino,
     holders: Holders,
+    locks: LocksOfFile,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -121,12 +123,12 @@ impl Received {
                         cx.out.delete(Key::Copied(self.id, frag));
                     }
                 }
-                Content::Pins { ino, dir, holders } => {
+                Content::Pins { ino, dir, holders, locks } => {
                     let Some(pins) = &mut self.pins else { continue };
                     if holders.is_empty() || mutated!(cx.params, PinNotCarried) {
                         pins.remove(&ino);
                     } else {
-                        pins.insert(ino, Pinned { dir, holders });
+                        pins.insert(ino, Pinned { dir, holders, locks });
                     }
                 }
             }
@@ -169,12 +171,13 @@ impl Received {
         let heard: BTreeMap<ClientId, RequestId> =
             sessions.iter().map(|session| (session.client, session.oldest)).collect();
         let mut unheard = Unheard::new();
-        for (ino, Pinned { dir, holders }) in self.pins.take().unwrap_or_default() {
+        for (ino, Pinned { dir, holders, locks }) in self.pins.take().unwrap_or_default() {
             if !self.touched.contains(&DirFragId::whole(dir)) {
                 // Its directory was renamed out of the region after it was sent.
                 continue;
             }
             cx.own.pins.take_over(ino, Some(dir), &holders);
+            cx.own.pins.take_over_locks(ino, locks);
             for (client, latest) in holders {
                 if heard.get(&client).is_some_and(|oldest| *oldest <= latest) {
                     unheard.entry(client).or_default().push((ino, dir));

@@ -554,7 +554,7 @@ fn what_clients_claim_of_a_region_that_is_about_to_come_is_not_counted() {
     importer.say(
         A,
         conn(A, 9),
-        ToMds::Claim { pins: vec![PinClaim { target, by: PinnedBy::Answered(RequestId(1)) }] },
+        ToMds::Claim { pins: vec![PinClaim::new(target, PinnedBy::Answered(RequestId(1)))] },
     );
     importer.say(A, conn(A, 9), ToMds::ClaimsDone);
     importer.say(A, conn(A, 9), ToMds::ReplayDone);
