@@ -5,6 +5,7 @@ mod bad_input;
 mod clients;
 mod coherence;
 mod failover;
+mod file_locks;
 mod fsck;
 mod kill_points;
 mod leash;

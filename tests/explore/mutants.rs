@@ -38,7 +38,8 @@ fn shows(mutant: Mutant) -> Shows {
         | Mutant::DeltaForgotten
         | Mutant::AnsweredBeforeHeard
         | Mutant::SeenBeforeHeard
-        | Mutant::NobodySuspected => return Shows::Simulated(moves),
+        | Mutant::NobodySuspected
+        | Mutant::LockedTwice => return Shows::Simulated(moves),
         Mutant::CompletedTableForgotten | Mutant::PinNotCarried => {
             return Shows::Simulated(many_moves);
         }

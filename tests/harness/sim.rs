@@ -14,6 +14,7 @@ pub mod dice;
 pub mod disk;
 pub mod history;
 pub mod kernel;
+pub mod lock_book;
 pub mod model;
 pub mod monitor;
 pub mod network;

@@ -255,3 +255,17 @@ fn nothing_is_deleted() {
         ..moves(seed)
     });
 }
+
+/// Whoever does something locks something.
+#[test]
+fn files_are_locked() {
+    run("files_are_locked", Seeds::from_environment(4000), |seed| Settings {
+        locks: 45,
+        clients: 2 + usize::try_from(seed % 2).expect("below 2"),
+        deaths: u32::try_from(seed / 2 % 3).expect("below 3"),
+        breaks: 3,
+        cuts: 1,
+        exports: 10,
+        ..moves(seed)
+    });
+}

@@ -81,3 +81,28 @@ fn what_was_committed_survives_the_death_of_the_mount() -> anyhow::Result<()> {
     std::fs::remove_dir_all(&dir).context("remove it all")?;
     ground.end()
 }
+
+/// Each by a mount of its own: what keeps them apart are locks of byte ranges. (Not with a journal that is
+/// written ahead: its index is memory that both map, which SQLite has on one machine only.)
+#[test]
+fn two_mounts_that_write_lose_nothing() -> anyhow::Result<()> {
+    let ground = Ground::new()?;
+    let rows = form(30, 1000);
+    for (name, moves) in [("still", Moves::None), ("moves", Moves::Always)] {
+        let dir = ground.dir(name, 1)?;
+        let (mine, theirs) = (dir.join("file"), ground.other.path(name).join("file"));
+        create(&mine, "delete")?;
+        let mut one = sqlite(&theirs, &inserts(1, rows));
+        let mut other = one.stdout(Stdio::null()).spawn().context("start sqlite3")?;
+        let second = ground.succeed(&mut sqlite(&mine, &inserts(2, rows)), &dir, moves);
+        ensure!(other.wait()?.success(), "the first has failed");
+        report("sqlite3", &second?, &format!("{name}, two mounts"));
+        for file in [&mine, &theirs] {
+            ensure!(ask(file, "PRAGMA integrity_check;")? == "ok");
+            let counts = ask(file, "SELECT writer, count(*) FROM t GROUP BY writer;")?;
+            ensure!(counts == format!("1|{rows}\n2|{rows}"), "{counts}");
+        }
+        std::fs::remove_dir_all(&dir).context("remove it all")?;
+    }
+    ground.end()
+}

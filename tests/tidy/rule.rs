@@ -14,7 +14,7 @@ pub(crate) const LONG_FILES: &[(&str, &str)] = &[];
 pub(crate) const LAYERS: &[Layer] = &[
     // Tests alone have any.
     Layer::Apart(&["mutant"]),
-    Layer::Apart(&["kill_point", "params", "row", "timer"]),
+    Layer::Apart(&["file_lock", "kill_point", "params", "row", "timer"]),
     // What is durable and what is spoken: each may carry the other.
     Layer::Together(&["effect", "input", "journal", "message"]),
     // Nouns.

@@ -15,6 +15,8 @@ pub enum Action {
     /// One after the other under the locks of all; a failed one ends it.
     Operations(Vec<Operation<Ino>>),
     Open(Ino),
+    /// Locks something of a file.
+    Lock(Ino),
     Release(Ino),
     Forget(Ino),
     Sync,

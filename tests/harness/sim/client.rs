@@ -6,6 +6,7 @@ use std::time::Duration;
 use client_core::{Call, CallId, ClientCore, Done, ListDetail, Timer};
 use common::attr::Attr;
 use common::error::FsError;
+use common::file_lock::ByteRange;
 use common::id::{ClientId, Ino, MapEpoch, Rank, RequestId};
 use common::mds_map::MdsMap;
 use common::name::Name;
@@ -16,6 +17,7 @@ use super::cache::Cache;
 use super::history::OperationId;
 use super::kernel::{Kernel, Lock};
 use super::operation::{Answer, Make, Operation, Outcome, Seen};
+use super::world::AsksForLock;
 
 const MONOTONIC_APART: Duration = Duration::from_secs(77_777);
 const WALL_START: i64 = 1_700_000_000;
@@ -80,6 +82,8 @@ pub enum Asks {
     Sync,
     /// From the answer on it refers to the file.
     Open(Ino),
+    Lock(AsksForLock),
+    Unlock(Ino, ByteRange),
     /// Nobody checks its answer.
     Anything,
     /// A page of a listing, whose answer names what the kernel then refers to.
@@ -130,9 +134,13 @@ impl ClientHost {
         self.is_disturbed();
         let under_way = self.calls.values().filter_map(|waiting| match &waiting.asks {
             Asks::Operation(id, operation) if operation.is_change() => Some(*id),
-            Asks::Operation(..) | Asks::Sync | Asks::Open(_) | Asks::Anything | Asks::Page(_) => {
-                None
-            }
+            Asks::Operation(..)
+            | Asks::Sync
+            | Asks::Open(_)
+            | Asks::Lock(_)
+            | Asks::Unlock(..)
+            | Asks::Anything
+            | Asks::Page(_) => None,
         });
         self.in_doubt.extend(under_way);
     }
@@ -267,7 +275,7 @@ pub fn call(operation: &Operation<Ino>) -> Call {
 /// something that lies with another rank asks twice: of those only who and what it is are checked.
 pub fn outcome(operation: &Operation<Ino>, result: Result<Done, FsError>) -> Outcome<Ino> {
     Ok(match result? {
-        Done::Nothing => Answer::Done,
+        Done::Nothing | Done::InTheWay(_) => Answer::Done,
         Done::Entry(attr) => Answer::Entry { node: attr.ino, kind: attr.kind },
         Done::Attr(_) if operation.is_change() => Answer::Done,
         Done::Attr(attr) => Answer::Attr(seen(&attr)),

@@ -121,6 +121,15 @@ impl Kernel {
         inodes.map(|(ino, _)| *ino).collect()
     }
 
+    /// A process has it open, and something of it locked, or asks for that.
+    pub fn keep(&mut self, ino: Ino) {
+        self.use_inode(ino, true);
+    }
+
+    pub fn let_go(&mut self, ino: Ino) {
+        self.use_inode(ino, false);
+    }
+
     /// What may be forgotten: nothing uses it, nothing known lies in it.
     #[must_use]
     pub fn idle(&self) -> Vec<Ino> {

@@ -29,12 +29,16 @@ pub struct Tally {
     pub balancer_cancels: u64,
     /// Answers that kernels gave by themselves.
     pub cached: u64,
+    /// Locks of files: set, refused because somebody else has it, and because nobody would have gone on.
+    pub locks: u64,
+    pub locks_refused: u64,
+    pub deadlocks: u64,
     /// For an answer, of a client to which nothing had happened.
     pub longest_wait: Duration,
 }
 
 impl Tally {
-    fn all(&self) -> [(&'static str, u64); 13] {
+    fn all(&self) -> [(&'static str, u64); 16] {
         [
             ("deaths", self.deaths),
             ("take-overs", self.take_overs),
@@ -49,6 +53,9 @@ impl Tally {
             ("moves by the balancer", self.balancer_moves),
             ("of them cancelled", self.balancer_cancels),
             ("answers from caches", self.cached),
+            ("locks", self.locks),
+            ("refused for another's", self.locks_refused),
+            ("deadlocks", self.deadlocks),
         ]
     }
 }
@@ -68,6 +75,9 @@ impl std::ops::AddAssign for Tally {
         self.balancer_moves += other.balancer_moves;
         self.balancer_cancels += other.balancer_cancels;
         self.cached += other.cached;
+        self.locks += other.locks;
+        self.locks_refused += other.locks_refused;
+        self.deadlocks += other.deadlocks;
         self.longest_wait = self.longest_wait.max(other.longest_wait);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client_core::{InvalidationId, LinkId};
+use client_core::{CallId, InvalidationId, LinkId, Signal};
 use common::id::{ClusterId, Ino, MigrationId, Rank, Seq};
 use common::mds_map::{MdsMap, Switch};
 use common::name::{Name, NameHashKey};
@@ -18,11 +18,12 @@ use mds_core::Input;
 use mds_core::input::{AdminId, ConnId, Fetch};
 use mds_core::message::PeerMsg;
 
-use super::client::ClientHost;
+use super::client::{ClientHost, Waiting};
 use super::daemon::{Daemon, Pid};
 use super::dice::Dice;
 use super::disk::Disk;
 use super::history::{History, Unexplained};
+use super::lock_book::LockBook;
 use super::monitor::MonitorHost;
 use super::network::{Lane, Life, Network};
 use super::operation::Outcome;
@@ -36,6 +37,7 @@ mod daemons;
 pub mod deaths;
 mod deletions;
 mod faults;
+mod lockers;
 mod monitor;
 mod mounts;
 mod pauses;
@@ -45,6 +47,7 @@ mod ranks;
 pub mod reconnect;
 mod rest;
 
+pub use lockers::AsksForLock;
 use plan::Planned;
 pub use plan::Settings;
 
@@ -93,6 +96,7 @@ pub struct World {
     deletions_held: bool,
     purges_held: Vec<(Life, Ino)>,
     gone: mounts::Gone,
+    lock_book: LockBook,
 }
 
 #[derive(Clone, Debug)]
@@ -147,6 +151,12 @@ pub(super) enum Event {
     Cancel(MigrationId),
     /// A client begins in the place of one that has died.
     Mounts,
+    /// For a process that waits.
+    Signal {
+        client: usize,
+        call: CallId,
+        signal: Signal,
+    },
 }
 
 /// What must not happen.
@@ -222,6 +232,7 @@ impl World {
             deletions_held: settings.deletions_held,
             purges_held: Vec::new(),
             gone: mounts::Gone::default(),
+            lock_book: LockBook::default(),
         };
         world.plan_beginning(seed);
         world
@@ -334,6 +345,7 @@ impl World {
             }
             Event::Cancel(id) => self.cancel(id),
             Event::Mounts => self.another_mounts(),
+            Event::Signal { client, call, signal } => self.signal(client, call, signal)?,
         }
         Ok(())
     }

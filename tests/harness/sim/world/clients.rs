@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use client_core::{
-    Call, CallId, Done, Effect, Effects, Input, InvalidationId, LinkEnd, LinkId, ListDetail,
-    Listed, References, Timer,
+    Call, CallId, Done, Effect, Effects, Handle, Input, InvalidationId, LinkEnd, LinkId,
+    ListDetail, Listed, References, Timer,
 };
+use common::attr::FileKind;
 use common::error::FsError;
 use common::id::{Ino, RequestId};
 use common::name::Name;
@@ -177,10 +178,19 @@ impl World {
             return self.ask(client, process, operation);
         }
         self.unlock(client, process);
+        let locked = self.lock_book.files_of((client, process));
+        if let Some(ino) = self.dice.pick(&locked).copied()
+            && (self.actions_left == 0 || self.dice.percent(40))
+        {
+            return self.unlock_file(client, process, ino);
+        }
         if self.actions_left == 0 {
             return Ok(());
         }
         self.actions_left -= 1;
+        if let Some(ino) = self.file_to_lock(client, process) {
+            return self.begin(client, process, Action::Lock(ino));
+        }
         let action = action::choose(&self.clients[client].kernel, &mut self.dice);
         self.begin(client, process, action)
     }
@@ -201,21 +211,39 @@ impl World {
                 let used = vec![Lock { ino, how: How::Used }];
                 host.kernel.lock(&used);
                 host.processes[process].locks = used;
-                return self.wait_for(client, process, Asks::Open(ino), Call::Open { ino });
+                let call = Call::Open { ino };
+                return self.wait_for(client, process, Asks::Open(ino), call).map(drop);
             }
+            Action::Lock(ino) => return self.lock_file(client, process, ino),
             Action::Release(ino) => {
                 host.kernel.release(ino);
-                self.refer(client, References::Released { ino })?;
+                self.refer(client, References::Released { ino, handle: Handle(0) })?;
             }
             Action::Forget(ino) => {
                 let count = host.forget(ino);
                 self.refer(client, References::Forgotten { items: vec![(ino, count)] })?;
             }
-            Action::Sync => return self.wait_for(client, process, Asks::Sync, Call::Sync),
+            Action::Sync => {
+                return self.wait_for(client, process, Asks::Sync, Call::Sync).map(drop);
+            }
             Action::List(dir) => return self.list(client, process, dir, 0),
         }
         self.pause(client, process);
         Ok(())
+    }
+
+    /// A file that the process is to lock next, of those it has nothing locked of.
+    fn file_to_lock(&mut self, client: usize, process: usize) -> Option<Ino> {
+        let kernel = &self.clients[client].kernel;
+        let files = kernel.of_kind(|kind| kind == FileKind::File);
+        let known = files
+            .into_iter()
+            .filter(|ino| kernel.is_pinned(*ino) && !self.lock_book.has(*ino, (client, process)));
+        let known: Vec<Ino> = known.collect();
+        if known.is_empty() || !self.dice.percent(self.settings.locks) {
+            return None;
+        }
+        self.dice.pick(&known).copied()
     }
 
     fn list(
@@ -237,7 +265,7 @@ impl World {
             }
             host.processes[process].locks = locks;
         }
-        self.wait_for(client, process, Asks::Page(dir), call)
+        self.wait_for(client, process, Asks::Page(dir), call).map(drop)
     }
 
     pub(super) fn pause(&mut self, client: usize, process: usize) {
@@ -266,22 +294,23 @@ impl World {
             return self.conclude(client, process, (id, &operation), outcome);
         }
         let call = client::call(&operation);
-        self.wait_for(client, process, Asks::Operation(id, operation), call)
+        self.wait_for(client, process, Asks::Operation(id, operation), call).map(drop)
     }
 
-    fn wait_for(
+    pub(super) fn wait_for(
         &mut self,
         client: usize,
         process: usize,
         asks: Asks,
         call: Call,
-    ) -> Result<(), Violation> {
+    ) -> Result<CallId, Violation> {
         let since = self.now;
         let host = &mut self.clients[client];
         host.processes[process].busy = true;
         let id = host.next_call();
         host.calls.insert(id, Waiting { process: Some(process), since, asks });
-        self.client_input(client, Input::Call { id, caller: Caller::default(), call })
+        self.client_input(client, Input::Call { id, caller: Caller::default(), call })?;
+        Ok(id)
     }
 
     /// A call of nobody in particular, whatever comes of it.
@@ -310,7 +339,9 @@ impl World {
             return Err(Violation::Disagreement(what));
         };
         let Some(process) = waiting.process else { return Ok(()) };
-        self.check_wait(client, waiting.since)?;
+        if !matches!(waiting.asks, Asks::Lock(_)) {
+            self.check_wait(client, waiting.since)?;
+        }
         self.clients[client].processes[process].busy = false;
         match waiting.asks {
             Asks::Sync | Asks::Anything => {
@@ -318,6 +349,8 @@ impl World {
                 Ok(())
             }
             Asks::Open(ino) => self.handle(client, process, (ino, result)),
+            Asks::Lock(asked) => self.lock_answered(client, process, asked, result),
+            Asks::Unlock(ino, range) => self.unlock_answered(client, process, (ino, range), result),
             Asks::Page(dir) => self.page(client, process, dir, (result, until)),
             Asks::Operation(id, operation) => {
                 let host = &mut self.clients[client];

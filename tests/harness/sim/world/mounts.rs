@@ -128,6 +128,7 @@ impl World {
 
     /// What it had asked for happens or not; what it had been told may be lost.
     fn note_death(&mut self, client: usize) {
+        self.lock_book.has_died(client, self.now);
         let host = &mut self.clients[client];
         host.standing = Standing::Dead;
         host.processes.iter_mut().for_each(|process| process.plan.clear());
@@ -302,6 +303,7 @@ impl World {
         | Event::Map(Who::Client(client), _)
         | Event::Invalidates { client, .. }
         | Event::Process { client, .. }
+        | Event::Signal { client, .. }
         | Event::Post(Post::Dials(Caller::Client(client)))) = event
         else {
             return false;

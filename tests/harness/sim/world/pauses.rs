@@ -79,6 +79,7 @@ impl World {
             | Event::Fault(_)
             | Event::Dies(..)
             | Event::Cancel(_)
+            | Event::Signal { .. }
             | Event::Mounts => None,
         }
     }

@@ -17,6 +17,8 @@ pub struct Settings {
     pub processes: usize,
     /// What processes begin before they end.
     pub actions: u32,
+    /// Of a hundred actions, how many lock something of a file, if there is one.
+    pub locks: u64,
     /// Deaths of ranks while all ranks serve: one at a time.
     pub deaths: u32,
     /// Deaths at any time: several ranks at once, and again while they come back.
@@ -81,6 +83,7 @@ impl Settings {
             clients: 1,
             processes: 2,
             actions: 120,
+            locks: 6,
             deaths: 0,
             hard_deaths: 0,
             deaths_at_points: 0,

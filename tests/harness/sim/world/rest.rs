@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use client_core::References;
+use client_core::{Handle, References};
 use common::attr::FileKind;
 use common::id::{Ino, Rank};
 use common::mds_map::RankState;
@@ -42,10 +42,14 @@ impl World {
 
     /// Nobody waits for ever.
     fn check_patience(&self) -> Result<(), Violation> {
-        let calls = self.clients.iter().flat_map(|host| host.calls.values());
-        let longest = calls.map(|call| self.now.since(call.since)).max().unwrap_or_default();
+        let mut calls = self
+            .clients
+            .iter()
+            .enumerate()
+            .flat_map(|(client, host)| host.calls.values().map(move |call| (client, call)));
+        let in_vain = calls.any(|(client, call)| self.waits_in_vain(client, call));
         let away = self.away_since.map_or(Duration::ZERO, |since| self.now.since(since));
-        if longest.max(away) > PATIENCE {
+        if in_vain || away > PATIENCE {
             return Err(Violation::Hung(self.waiting()));
         }
         Ok(())
@@ -53,7 +57,9 @@ impl World {
 
     fn is_idle(&self) -> bool {
         let processes_idle = |host: &super::ClientHost| {
-            host.calls.is_empty() && host.processes.iter().all(|process| process.plan.is_empty())
+            host.calls.is_empty()
+                && host.processes.iter().all(|process| process.plan.is_empty())
+                && self.lock_book.is_free(host.number)
         };
         self.actions_left == 0
             && self.gone.mounts_due == 0
@@ -175,7 +181,7 @@ impl World {
             for ino in self.clients[client].kernel.opened() {
                 while self.clients[client].kernel.opened().contains(&ino) {
                     self.clients[client].kernel.release(ino);
-                    self.refer(client, References::Released { ino })?;
+                    self.refer(client, References::Released { ino, handle: Handle(0) })?;
                 }
             }
             loop {
@@ -212,6 +218,7 @@ impl World {
         self.until_nothing_is_copied()?;
         self.check_replicas()?;
         self.check_undamaged()?;
+        self.check_locks()?;
         let (mut dirs, mut names) = (0, 0);
         for row in self.ranks.iter().flat_map(|host| host.disk.rows()) {
             match row {

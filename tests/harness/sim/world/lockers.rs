@@ -1,0 +1,192 @@
+//! The world's part that has processes lock files, wait for each other, and be interrupted while they do.
+
+use std::time::Duration;
+
+use client_core::{Call, CallId, Done, Handle, Input, Signal};
+use common::error::FsError;
+use common::file_lock::{ByteRange, FileLock, LockKind, LockOwner};
+use common::id::Ino;
+use common::wire::request::{OnConflict, SetLock};
+
+use super::{Event, Violation, World};
+use crate::sim::client::{Asks, Standing};
+use crate::sim::lock_book::Locker;
+
+/// Bytes of a file that are locked: few, so that processes meet.
+const BYTES: u64 = 4;
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A lock that a process asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct AsksForLock {
+    pub ino: Ino,
+    pub lock: FileLock,
+}
+
+impl World {
+    /// A process locks something of a file, of which it has nothing locked.
+    pub(super) fn lock_file(
+        &mut self,
+        client: usize,
+        process: usize,
+        ino: Ino,
+    ) -> Result<(), Violation> {
+        let by = (client, process);
+        let (one, other) = (self.dice.below(BYTES), self.dice.below(BYTES));
+        let range = ByteRange { first: one.min(other), last: one.max(other) };
+        let kind = if self.dice.percent(30) { LockKind::Read } else { LockKind::Write };
+        let waits = self.dice.percent(60);
+        let on_conflict = if waits { OnConflict::Wait } else { OnConflict::Refuse };
+        let (owner, pid) = (owner(by), 1);
+        let set = SetLock { owner, pid, range, kind: Some(kind), on_conflict };
+        let lock = FileLock { owner, pid, range, kind };
+        self.lock_book.ask(ino, by, lock);
+        self.clients[client].kernel.keep(ino);
+        let asks = Asks::Lock(AsksForLock { ino, lock });
+        let call = Call::SetLock { ino, set, handle: Handle(1) };
+        let id = self.wait_for(client, process, asks, call)?;
+        if waits && self.dice.percent(20) {
+            let signal = if self.dice.percent(50) { Signal::Handled } else { Signal::Fatal };
+            let event = Event::Signal { client, call: id, signal };
+            self.soon(Duration::from_secs(2), event);
+        }
+        Ok(())
+    }
+
+    pub(super) fn signal(
+        &mut self,
+        client: usize,
+        id: CallId,
+        signal: Signal,
+    ) -> Result<(), Violation> {
+        let Some(waiting) = self.clients[client].calls.get(&id) else { return Ok(()) };
+        if let (Asks::Lock(AsksForLock { ino, lock }), Some(process), Signal::Fatal) =
+            (&waiting.asks, waiting.process, signal)
+        {
+            self.lock_book.left(*ino, (client, process), *lock);
+        }
+        self.client_input(client, Input::Cancel { id, signal })
+    }
+
+    pub(super) fn lock_answered(
+        &mut self,
+        client: usize,
+        process: usize,
+        AsksForLock { ino, lock }: AsksForLock,
+        result: Result<Done, FsError>,
+    ) -> Result<(), Violation> {
+        let by = (client, process);
+        let clients = &self.clients;
+        let lives = |client: usize| clients[client].standing == Standing::Lives;
+        let judged = match result {
+            Ok(_) => {
+                self.tally.locks += 1;
+                self.lock_book.locked(ino, by, lock, lives)
+            }
+            Err(error) => {
+                self.tally.locks_refused += u64::from(error == FsError::WouldBlock);
+                self.tally.deadlocks += u64::from(error == FsError::Deadlock);
+                let known = clients[client].kernel.is_pinned(ino) && lives(client);
+                let expected =
+                    matches!(error, FsError::WouldBlock | FsError::Deadlock | FsError::Interrupted);
+                let judged = self.lock_book.refused(ino, by, lock, error);
+                self.clients[client].kernel.let_go(ino);
+                if known && !expected {
+                    Err(format!("{by:?} could not lock {lock:?} of {ino}: {error}"))
+                } else {
+                    judged
+                }
+            }
+        };
+        judged.map_err(Violation::Disagreement)?;
+        // Who would wait for itself, or is killed, lets go of what it has.
+        let gives_up = matches!(result, Err(FsError::Deadlock | FsError::Interrupted));
+        match self.lock_book.files_of(by).first() {
+            Some(ino) if gives_up => self.close_file(client, process, *ino),
+            Some(_) | None => {
+                self.pause(client, process);
+                Ok(())
+            }
+        }
+    }
+
+    /// A process unlocks some of what it has of a file, or closes that.
+    pub(super) fn unlock_file(
+        &mut self,
+        client: usize,
+        process: usize,
+        ino: Ino,
+    ) -> Result<(), Violation> {
+        if self.dice.percent(60) {
+            return self.close_file(client, process, ino);
+        }
+        let by = (client, process);
+        let first = self.dice.below(BYTES);
+        let range = ByteRange { first, last: first + self.dice.below(2) };
+        self.lock_book.unlock(ino, by, range);
+        let on_conflict = OnConflict::Refuse;
+        let set = SetLock { owner: owner(by), pid: 1, range, kind: None, on_conflict };
+        let call = Call::SetLock { ino, set, handle: Handle(1) };
+        self.wait_for(client, process, Asks::Unlock(ino, range), call).map(drop)
+    }
+
+    pub(super) fn close_file(
+        &mut self,
+        client: usize,
+        process: usize,
+        ino: Ino,
+    ) -> Result<(), Violation> {
+        let by = (client, process);
+        self.lock_book.unlock(ino, by, ByteRange::WHOLE);
+        let call = Call::Flush { ino, owner: owner(by) };
+        self.wait_for(client, process, Asks::Unlock(ino, ByteRange::WHOLE), call).map(drop)
+    }
+
+    pub(super) fn unlock_answered(
+        &mut self,
+        client: usize,
+        process: usize,
+        (ino, range): (Ino, ByteRange),
+        result: Result<Done, FsError>,
+    ) -> Result<(), Violation> {
+        let by = (client, process);
+        if result.is_ok() {
+            self.lock_book.unlocked(ino, by, range, self.now);
+        }
+        if !self.lock_book.has(ino, by) {
+            self.clients[client].kernel.let_go(ino);
+        }
+        self.pause(client, process);
+        Ok(())
+    }
+
+    /// Whether somebody waits for what nobody has locked.
+    pub(super) fn waits_in_vain(&self, client: usize, waiting: &super::Waiting) -> bool {
+        let (Asks::Lock(AsksForLock { ino, lock }), Some(process)) =
+            (&waiting.asks, waiting.process)
+        else {
+            return self.now.since(waiting.since) > PATIENCE;
+        };
+        let since =
+            self.lock_book.waits_for_nothing_since(*ino, (client, process), *lock, waiting.since);
+        since.is_some_and(|since| self.now.since(since) > PATIENCE)
+    }
+
+    /// At rest no process has locked anything, and no rank believes that one has.
+    pub(super) fn check_locks(&self) -> Result<(), Violation> {
+        for host in &self.ranks {
+            let pins = host.process.as_ref().map(|process| &process.mds.holdings().pins);
+            let locked = pins.into_iter().flat_map(|pins| pins.locks().locked());
+            if let Some((ino, client, lock)) = locked.into_iter().next() {
+                let left = format!("{client} has locked {lock:?} of {ino} ({})", ino.0);
+                return Err(Violation::LeftOver { rank: host.rank, left });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Numbers of owners are the same for all clients.
+fn owner((_, process): Locker) -> LockOwner {
+    LockOwner(process as u64 + 1)
+}
