@@ -35,9 +35,7 @@ use common::error::FsError;
 use common::id::{Ino, Rank};
 use common::limit::SYMLINK_BYTES_MAX;
 use common::name::Name;
-use common::wire::request::{
-    Caller, IfExists, Node, Rename, RenameMode, XattrName, XattrSet, XattrValue,
-};
+use common::wire::request::{Caller, Node, Rename, XattrName, XattrValue};
 use fuser::{
     BsdFileFlags, Errno, FileHandle, Filesystem, INodeNo, KernelConfig, LockOwner, OpenFlags,
     RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
@@ -168,15 +166,8 @@ impl Filesystem for Fuse {
         let Some(node) = convert::node(mode, rdev) else {
             return reply.error(Errno::EINVAL);
         };
-        let call = Call::Create {
-            dir: Ino(parent.0),
-            name,
-            node,
-            mode: convert::permissions(mode),
-            umask: self.profile.umask(umask),
-            existing: IfExists::Refuse,
-        };
-        self.call(req, call, reply::made_node(reply));
+        let modes = (convert::permissions(mode), self.profile.umask(umask));
+        self.call(req, convert::create(parent, name, node, modes), reply::made_node(reply));
     }
 
     fn mkdir(
@@ -216,15 +207,8 @@ impl Filesystem for Fuse {
         if target.len() > SYMLINK_BYTES_MAX {
             return reply.error(Errno::ENAMETOOLONG);
         }
-        let call = Call::Create {
-            dir: Ino(parent.0),
-            name,
-            node: Node::Symlink(target.into()),
-            mode: PERMISSION_BITS & 0o777,
-            umask: 0,
-            existing: IfExists::Refuse,
-        };
-        self.call(req, call, reply::entry(reply));
+        let (node, modes) = (Node::Symlink(target.into()), (PERMISSION_BITS & 0o777, 0));
+        self.call(req, convert::create(parent, name, node, modes), reply::entry(reply));
     }
 
     fn rename(
@@ -238,15 +222,7 @@ impl Filesystem for Fuse {
         reply: ReplyEmpty,
     ) {
         let (from, to) = (name!(name, reply), name!(newname, reply));
-        let mode = if flags.is_empty() {
-            RenameMode::Replace
-        } else if flags == RenameFlags::RENAME_NOREPLACE {
-            RenameMode::NoReplace
-        } else if flags == RenameFlags::RENAME_EXCHANGE {
-            RenameMode::Exchange
-        } else {
-            return reply.error(Errno::EINVAL);
-        };
+        let Some(mode) = convert::rename_mode(flags) else { return reply.error(Errno::EINVAL) };
         let (from_dir, to_dir) = (Ino(parent.0), Ino(newparent.0));
         // The core knows where the other directory is.
         let from_rank = Rank::ROOT;
@@ -350,10 +326,7 @@ impl Filesystem for Fuse {
         reply: ReplyLock,
     ) {
         let asked = lock::Asked { owner: lock_owner, range: (start, end), typ, pid };
-        match asked.to_get(Ino(ino.0)) {
-            Ok(call) => self.call(req, call, lock::in_the_way(reply)),
-            Err(errno) => reply.error(errno),
-        }
+        self.get_lock(req, Ino(ino.0), &asked, reply);
     }
 
     fn setlk(
@@ -370,10 +343,7 @@ impl Filesystem for Fuse {
         reply: ReplyEmpty,
     ) {
         let asked = lock::Asked { owner: lock_owner, range: (start, end), typ, pid };
-        match asked.to_set(Ino(ino.0), Handle(fh.0), sleep) {
-            Ok(call) => self.call(req, call, reply::empty(reply)),
-            Err(errno) => reply.error(errno),
-        }
+        self.set_lock(req, (Ino(ino.0), Handle(fh.0)), (&asked, sleep), reply);
     }
 
     fn release(
@@ -449,12 +419,7 @@ impl Filesystem for Fuse {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let mode = match flags {
-            0 => XattrSet::Any,
-            libc::XATTR_CREATE => XattrSet::Create,
-            libc::XATTR_REPLACE => XattrSet::Replace,
-            _ => return reply.error(Errno::EINVAL),
-        };
+        let Some(mode) = convert::xattr_mode(flags) else { return reply.error(Errno::EINVAL) };
         let name = XattrName(name.as_bytes().into());
         let call = Call::SetXattr { ino: Ino(ino.0), name, value: XattrValue(value.into()), mode };
         self.call(req, call, reply::empty(reply));
@@ -487,14 +452,8 @@ impl Filesystem for Fuse {
         if self.profile.locks == Locks::Local {
             return reply.error(Errno::ENOSYS);
         }
-        let call = Call::Create {
-            dir: Ino(parent.0),
-            name: name!(name, reply),
-            node: Node::File,
-            mode: convert::permissions(mode),
-            umask: self.profile.umask(umask),
-            existing: IfExists::Refuse,
-        };
+        let modes = (convert::permissions(mode), self.profile.umask(umask));
+        let call = convert::create(parent, name!(name, reply), Node::File, modes);
         let exclusive = flags & libc::O_EXCL != 0;
         let handle = (self.handles.next(), convert::handle_flags(flags));
         let client = Arc::clone(&self.client);

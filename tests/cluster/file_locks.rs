@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use rustix::process::{Pid, Signal, kill_process};
-use tests::cluster::{Cluster, pass, wait_until};
+use tests::cluster::{Cluster, binary, pass, run, wait_until};
 
 use crate::waiting::waits_for_fuse;
 
@@ -244,7 +244,7 @@ fn locks_hold_between_mounts() -> anyhow::Result<()> {
 fn locks_end_with_whoever_holds_them() -> anyhow::Result<()> {
     let cluster = Cluster::start(1, "")?;
     cluster.expect_log("silent");
-    let (mut one, other) = (cluster.mount("one")?, cluster.mount("other")?);
+    let (one, other) = (cluster.mount("one")?, cluster.mount("other")?);
     let mine = open(&other.path("f"))?;
 
     // Of two processes of one mount, too.
@@ -281,12 +281,13 @@ fn locks_end_with_whoever_holds_them() -> anyhow::Result<()> {
     // A mount that dies has its locks until its session ends.
     let mut last = Locker::start(&one.path("f"))?;
     ensure!(last.ask("lock")? == "done");
-    one.kill_process()?;
+    let dead = one.kill()?;
     let began = Instant::now();
     set_and_wait(&mine, Kind::Write, ALL)?;
     ensure!(began.elapsed() < LEASE * 2, "it took {:?}", began.elapsed());
     last.kill()?;
     drop(mine);
+    run(Command::new(binary("grove")?).arg("umount").arg(&dead))?;
     other.unmount()?;
     cluster.end()
 }

@@ -7,12 +7,11 @@ use common::mds_map::MdsMap;
 use common::name::Name;
 use common::time::Now;
 use common::wire::reply::{Answer, Found};
-use common::wire::request::{Caller, Op, Place, Target};
+use common::wire::request::{Op, Place, Target};
 use common::wire::session::{Notice, Opened, SessionAge, ToClient, ToMds};
 
 use crate::atlas::Atlas;
-use crate::call::CallTable;
-use crate::call::file_lock::unlock;
+use crate::call::{CallTable, file_lock};
 use crate::cx::Cx;
 use crate::effect::{Effect, Effects};
 use crate::give_back::{GiveBack, Whereabouts, note_lost_locks, on_references, release_if_unused};
@@ -382,7 +381,7 @@ impl ClientCore {
     fn finish_answered(&mut self, now: Now, out: &mut Effects) {
         while let Some(finished) = self.pending.take_finished() {
             self.count_pin(&finished, now, out);
-            self.on_locks(&finished, now, out);
+            file_lock::on_answered(&finished, &mut self.pending, cx!(self, now, out));
             if let (Op::Wrote { target, kill_privileges: true, .. }, Ok(_)) =
                 (&finished.op, &finished.result)
                 && self.atlas.capabilities.clears_privileges(target.ino)
@@ -429,30 +428,6 @@ impl ClientCore {
 
     fn is_held(&mut self, ino: Ino, whereabouts: (Option<Ino>, Rank), now: Now, out: &mut Effects) {
         self.give_back.is_held(ino, whereabouts, &self.pending, cx!(self, now, out));
-    }
-
-    /// Locks are as they were asked to be. Nobody is there who would unlock what came too late.
-    fn on_locks(&mut self, finished: &Finished, now: Now, out: &mut Effects) {
-        let (Op::SetLock { target, set, .. }, Ok(Answer::Locked(_))) =
-            (&finished.op, &finished.result)
-        else {
-            return;
-        };
-        match finished.owner {
-            Owner::Call(_) | Owner::Unlock => self.atlas.locks.set(target.ino, set),
-            Owner::Withdrawn => {
-                cov_mark::hit!(a_lock_that_nobody_waits_for_is_given_back);
-                let (ino, caller, cx) = (target.ino, Caller::default(), cx!(self, now, out));
-                unlock(ino, set, Owner::Unlock, caller, &mut self.pending, cx);
-            }
-            // The second answer to a copy: what was so then is known, and may be otherwise by now.
-            Owner::Nobody => {}
-            Owner::Finder { .. }
-            | Owner::Seeker { .. }
-            | Owner::GiveBack { .. }
-            | Owner::Scout
-            | Owner::Replay => {}
-        }
     }
 
     /// A reply that carries the attributes of a non-directory pins it, also if nobody waits.

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use client_core::Call;
 use common::attr::{Attr, FileKind, PERMISSION_BITS};
+use common::id::Ino;
+use common::name::Name;
 use common::time::Timestamp;
-use common::wire::request::Node;
-use fuser::{FileAttr, FileType, FopenFlags, INodeNo, TimeOrNow};
+use common::wire::request::{IfExists, Node, RenameMode, XattrSet};
+use fuser::{FileAttr, FileType, FopenFlags, INodeNo, RenameFlags, TimeOrNow};
 
 use crate::client::timestamp;
 
@@ -98,6 +101,31 @@ pub(super) fn asked_time(time: TimeOrNow) -> Timestamp {
             let secs = 0_i64.checked_sub_unsigned(before.as_secs()).unwrap_or(i64::MIN);
             Timestamp { secs, nanos: before.subsec_nanos() }
         }
+    }
+}
+
+/// Makes something new; `modes`: permission bits, and what is taken from them.
+pub(super) fn create(dir: INodeNo, name: Name, node: Node, (mode, umask): (u16, u16)) -> Call {
+    Call::Create { dir: Ino(dir.0), name, node, mode, umask, existing: IfExists::Refuse }
+}
+
+/// `None`: flags that Linux does not send to a file system of ours.
+pub(super) fn rename_mode(flags: RenameFlags) -> Option<RenameMode> {
+    let known = [
+        (RenameFlags::empty(), RenameMode::Replace),
+        (RenameFlags::RENAME_NOREPLACE, RenameMode::NoReplace),
+        (RenameFlags::RENAME_EXCHANGE, RenameMode::Exchange),
+    ];
+    known.into_iter().find(|(known, _)| *known == flags).map(|(_, mode)| mode)
+}
+
+/// `None`: flags that `setxattr(2)` does not know.
+pub(super) fn xattr_mode(flags: i32) -> Option<XattrSet> {
+    match flags {
+        0 => Some(XattrSet::Any),
+        libc::XATTR_CREATE => Some(XattrSet::Create),
+        libc::XATTR_REPLACE => Some(XattrSet::Replace),
+        _ => None,
     }
 }
 

@@ -7,8 +7,9 @@ use common::file_lock::{self, ByteRange, FileLock, LockKind};
 use common::id::Ino;
 use common::wire::reply::{Holder, InTheWay};
 use common::wire::request::{OnConflict, SetLock};
-use fuser::{Errno, FileHandle, LockOwner, ReplyLock};
+use fuser::{Errno, FileHandle, LockOwner, ReplyEmpty, ReplyLock, Request};
 
+use crate::fuse::Fuse;
 use crate::fuse::reply::{self, OnDone};
 
 /// Numbers for open files: what is locked in the name of one is unlocked when that is closed.
@@ -39,7 +40,7 @@ pub(super) struct Asked {
 impl Asked {
     /// # Errors
     /// What the kernel does not ask for.
-    pub(super) fn to_get(&self, ino: Ino) -> Result<Call, Errno> {
+    fn to_get(&self, ino: Ino) -> Result<Call, Errno> {
         let Some(kind) = self.kind()? else { return Err(Errno::EINVAL) };
         let (owner, pid, range) = (owner(self.owner), self.pid, self.range()?);
         Ok(Call::GetLock { ino, lock: FileLock { owner, pid, range, kind } })
@@ -47,7 +48,7 @@ impl Asked {
 
     /// # Errors
     /// What the kernel does not ask for.
-    pub(super) fn to_set(&self, ino: Ino, handle: Handle, sleep: bool) -> Result<Call, Errno> {
+    fn to_set(&self, ino: Ino, handle: Handle, sleep: bool) -> Result<Call, Errno> {
         let (owner, pid, range) = (owner(self.owner), self.pid, self.range()?);
         let on_conflict = if sleep { OnConflict::Wait } else { OnConflict::Refuse };
         let set = SetLock { owner, pid, range, kind: self.kind()?, on_conflict };
@@ -69,8 +70,30 @@ impl Asked {
     }
 }
 
+impl Fuse {
+    pub(super) fn get_lock(&self, req: &Request, ino: Ino, asked: &Asked, reply: ReplyLock) {
+        match asked.to_get(ino) {
+            Ok(call) => self.call(req, call, in_the_way(reply)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    pub(super) fn set_lock(
+        &self,
+        req: &Request,
+        (ino, handle): (Ino, Handle),
+        (asked, sleep): (&Asked, bool),
+        reply: ReplyEmpty,
+    ) {
+        match asked.to_set(ino, handle, sleep) {
+            Ok(call) => self.call(req, call, reply::empty(reply)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+}
+
 /// Processes of other mounts have no number here: 0, as the kernel says of those outside of a namespace.
-pub(super) fn in_the_way(reply: ReplyLock) -> impl OnDone {
+fn in_the_way(reply: ReplyLock) -> impl OnDone {
     move |result, _| match result {
         Ok(Done::InTheWay(None)) => reply.locked(0, 0, libc::F_UNLCK, 0),
         Ok(Done::InTheWay(Some(InTheWay { lock, of }))) => {

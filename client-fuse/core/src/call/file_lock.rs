@@ -2,14 +2,15 @@
 
 use common::error::FsError;
 use common::file_lock::{ByteRange, LockOwner};
-use common::id::Ino;
+use common::id::{Ino, RequestId};
+use common::wire::reply::Answer;
 use common::wire::request::{Caller, OnConflict, Op, SetLock};
 
 use crate::call::{Active, CallTable, Step};
 use crate::cx::Cx;
 use crate::effect::Done;
 use crate::input::{Call, CallId, Handle, Signal};
-use crate::pending::{Owner, Pending, Withdrawn};
+use crate::pending::{Finished, Owner, Pending, Withdrawn};
 
 /// An owner keeps nothing of a file.
 fn unlock_all(owner: LockOwner) -> SetLock {
@@ -17,15 +18,37 @@ fn unlock_all(owner: LockOwner) -> SetLock {
     SetLock { owner, pid: 0, range, kind: None, on_conflict }
 }
 
+/// Locks are as they were asked to be. Nobody is there who would unlock what came too late.
+pub(crate) fn on_answered(finished: &Finished, pending: &mut Pending, cx: &mut Cx<'_>) {
+    let (Op::SetLock { target, set, .. }, Ok(Answer::Locked(_))) = (&finished.op, &finished.result)
+    else {
+        return;
+    };
+    match finished.owner {
+        Owner::Call(_) | Owner::Unlock => cx.atlas.locks.set(target.ino, set),
+        Owner::Withdrawn => {
+            cov_mark::hit!(a_lock_that_nobody_waits_for_is_given_back);
+            unlock(target.ino, set, Owner::Unlock, Caller::default(), pending, cx);
+        }
+        // The second answer to a copy: what was so then is known, and may be otherwise by now.
+        Owner::Nobody => {}
+        Owner::Finder { .. }
+        | Owner::Seeker { .. }
+        | Owner::GiveBack { .. }
+        | Owner::Scout
+        | Owner::Replay => {}
+    }
+}
+
 /// Unlocks something, whoever waits for that.
-pub(crate) fn unlock(
+fn unlock(
     ino: Ino,
     set: &SetLock,
     owner: Owner,
     caller: Caller,
     pending: &mut Pending,
     cx: &mut Cx<'_>,
-) -> common::id::RequestId {
+) -> RequestId {
     let set = SetLock { kind: None, on_conflict: OnConflict::Refuse, ..*set };
     let op = Op::SetLock { target: cx.atlas.target(ino), set, unanswered: [].into() };
     pending.begin(owner, caller, op, cx)

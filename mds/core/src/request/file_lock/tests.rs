@@ -202,6 +202,20 @@ fn what_was_asked_for_over_an_old_connection_is_void() {
     assert_eq!(send(&mut fixture, B, &waits), locked(ino));
 }
 
+/// Another rank had still to tell A of its session when an earlier life ended: A may have locked anything.
+#[test]
+fn who_is_not_waited_for_may_have_locked_anything() {
+    cov_mark::check!(who_is_still_to_say_may_have_locked_anything);
+    let mut fixture = Fixture::new();
+    let ino = fixture.create(B, Ino::ROOT, "1");
+    fixture.make_durable();
+    fixture.mds.holdings_for_test().sessions.holds_unknown(A);
+    let first = request(&mut fixture, (ino, "1"), P, (0, 9), (LOCKED, REFUSE));
+    assert_eq!(send(&mut fixture, B, &first), None, "neither locked nor refused");
+    fixture.connect(A, conn(A, 2));
+    assert!(fixture.reply(B, first.id).is_some());
+}
+
 /// Its session had ended, and somebody else has locked it since.
 #[test]
 fn what_was_lost_with_a_session_is_told() {
