@@ -35,7 +35,8 @@ struct Possible {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
     Unlocked,
-    /// Nobody says: its client has died, or its process was killed while it waited.
+    /// Nobody says: its client has died, or its process was killed while it waited, or has closed the file
+    /// while the rank was not there.
     Unknown,
 }
 
@@ -120,13 +121,27 @@ impl LockBook {
         self.held.retain(|_, held| !held.is_empty());
     }
 
-    /// That was answered. Of a part of what was locked in one piece the rest is still there.
-    pub fn unlocked(&mut self, ino: Ino, by: Locker, range: ByteRange, now: Monotonic) {
+    /// That was answered. Of a part of what was locked in one piece the rest is still there. `is_late`: it may
+    /// be answered before it is done.
+    pub fn unlocked(
+        &mut self,
+        ino: Ino,
+        by: Locker,
+        (range, is_late): (ByteRange, bool),
+        now: Monotonic,
+    ) {
         let within =
             |lock: &FileLock| range.first <= lock.range.first && lock.range.last <= range.last;
-        self.possible.retain(|it| {
-            (it.ino, it.by) != (ino, by) || it.until == Until::Unknown || !within(&it.lock)
-        });
+        let is_it = |it: &Possible| {
+            (it.ino, it.by) == (ino, by) && it.until == Until::Unlocked && within(&it.lock)
+        };
+        if is_late {
+            for possible in self.possible.iter_mut().filter(|it| is_it(it)) {
+                possible.until = Until::Unknown;
+            }
+        } else {
+            self.possible.retain(|it| !is_it(it));
+        }
         self.released = now;
     }
 
@@ -209,7 +224,7 @@ mod tests {
         book.unlock(INO, A, ByteRange::WHOLE);
         book.ask(INO, B, lock(3, 4));
         assert_eq!(book.refused(INO, B, lock(3, 4), FsError::WouldBlock), Ok(()));
-        book.unlocked(INO, A, ByteRange::WHOLE, Monotonic(9));
+        book.unlocked(INO, A, (ByteRange::WHOLE, false), Monotonic(9));
         book.ask(INO, B, lock(3, 4));
         assert_eq!(
             book.waits_for_nothing_since(INO, B, lock(3, 4), Monotonic(5)),

@@ -86,7 +86,9 @@ impl World {
             Err(error) => {
                 self.tally.locks_refused += u64::from(error == FsError::WouldBlock);
                 self.tally.deadlocks += u64::from(error == FsError::Deadlock);
-                let known = clients[client].kernel.is_pinned(ino) && lives(client);
+                // What one that has died had made may be lost, with a rank's power.
+                let all_live = clients.iter().all(|host| host.standing == Standing::Lives);
+                let known = clients[client].kernel.is_pinned(ino) && all_live;
                 let expected =
                     matches!(error, FsError::WouldBlock | FsError::Deadlock | FsError::Interrupted);
                 let judged = self.lock_book.refused(ino, by, lock, error);
@@ -150,8 +152,10 @@ impl World {
         result: Result<Done, FsError>,
     ) -> Result<(), Violation> {
         let by = (client, process);
+        // A close does not wait for a rank that is not there, which finds out when it is.
+        let is_late = range == ByteRange::WHOLE && self.settings.faults() > 0;
         if result.is_ok() {
-            self.lock_book.unlocked(ino, by, range, self.now);
+            self.lock_book.unlocked(ino, by, (range, is_late), self.now);
         }
         if !self.lock_book.has(ino, by) {
             self.clients[client].kernel.let_go(ino);
