@@ -97,6 +97,8 @@ pub struct Process {
     pub plan: VecDeque<Operation<Ino>>,
     pub locks: Vec<Lock>,
     pub busy: bool,
+    /// How often it was killed while it waited for a lock of a file.
+    pub killed: u64,
 }
 
 impl ClientHost {

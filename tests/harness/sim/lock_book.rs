@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use common::error::FsError;
-use common::file_lock::{ByteRange, FileLock, FileLocks};
+use common::file_lock::{ByteRange, FileLock, FileLocks, LockOwner};
 use common::id::Ino;
 use common::time::Monotonic;
 
@@ -45,8 +45,8 @@ impl LockBook {
     pub fn ask(&mut self, ino: Ino, by: Locker, lock: FileLock) {
         let mut contended = false;
         for other in &mut self.possible {
-            if (other.ino, other.by) != (ino, by) && other.ino == ino && other.lock.excludes(&lock)
-            {
+            let is_own = (other.by, other.lock.owner) == (by, lock.owner);
+            if other.ino == ino && !is_own && other.lock.excludes(&lock) {
                 other.contended = true;
                 contended = true;
             }
@@ -112,13 +112,13 @@ impl LockBook {
         }
     }
 
-    /// Somebody asks to have a range unlocked.
-    pub fn unlock(&mut self, ino: Ino, by: Locker, range: ByteRange) {
-        if let Some(held) = self.held.get_mut(&(ino, by)) {
-            let owners: Vec<_> = held.iter().map(|lock| lock.owner).collect();
-            owners.into_iter().for_each(|owner| held.unlock(owner, range));
-        }
+    /// Somebody asks to have a range unlocked. Tells whose number it is locked by.
+    pub fn unlock(&mut self, ino: Ino, by: Locker, range: ByteRange) -> Option<LockOwner> {
+        let held = self.held.get_mut(&(ino, by))?;
+        let owner = held.iter().next().map(|lock| lock.owner)?;
+        held.unlock(owner, range);
         self.held.retain(|_, held| !held.is_empty());
+        Some(owner)
     }
 
     /// That was answered. Of a part of what was locked in one piece the rest is still there. `is_late`: it may
@@ -189,7 +189,7 @@ impl LockBook {
 
 #[cfg(test)]
 mod tests {
-    use common::file_lock::{LockKind, LockOwner};
+    use common::file_lock::LockKind;
 
     use super::*;
 
