@@ -15,6 +15,8 @@ use crate::sim::lock_book::Locker;
 /// Bytes of a file that are locked: few, so that processes meet.
 const BYTES: u64 = 4;
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Nobody waits behind more than so many others, each of whom has its own time.
+const CHAIN_MAX: u32 = 8;
 
 /// A lock that a process asks for.
 #[derive(Clone, Copy, Debug)]
@@ -176,6 +178,7 @@ impl World {
         let since =
             self.lock_book.waits_for_nothing_since(*ino, (client, process), *lock, waiting.since);
         since.is_some_and(|since| self.now.since(since) > PATIENCE)
+            || self.now.since(waiting.since) > PATIENCE * CHAIN_MAX
     }
 
     /// Numbers of owners are the same for all clients. In the place of a process that is killed there is
