@@ -14,7 +14,7 @@ use common::error::FsError;
 use common::id::{Ino, RequestId};
 use common::time::{Monotonic, Timestamp};
 use common::wire::reply::{Answer, Found};
-use common::wire::request::{Caller, IfExists, OnConflict, Op, Place, Target};
+use common::wire::request::{Caller, IfExists, OnConflict, Op, Place, SetLock, Target};
 
 use crate::atlas::Atlas;
 use crate::call::begin::{First, first};
@@ -213,14 +213,9 @@ impl Active {
 
     /// Whoever wanted to wait was not refused, but interrupted.
     fn not_locked(&self, error: FsError) -> FsError {
-        match &self.call {
-            Call::SetLock { set, .. }
-                if set.on_conflict == OnConflict::Wait && error == FsError::WouldBlock =>
-            {
-                FsError::Interrupted
-            }
-            _ => error,
-        }
+        let waits = |set: &SetLock| set.on_conflict == OnConflict::Wait;
+        let waited = matches!(&self.call, Call::SetLock { set, .. } if waits(set));
+        if waited && error == FsError::WouldBlock { FsError::Interrupted } else { error }
     }
 
     /// Of a link that was made before, and whose name is gone since, no more is said than that.

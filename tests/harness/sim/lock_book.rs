@@ -91,12 +91,11 @@ impl LockBook {
         error: FsError,
     ) -> Result<(), String> {
         let Some(possible) = self.take(ino, by, lock) else { return Ok(()) };
-        match error {
-            FsError::WouldBlock | FsError::Deadlock if !possible.contended => {
-                Err(format!("{by:?} was refused {lock:?} of {ino} ({error}); nobody had it"))
-            }
-            _ => Ok(()),
+        let for_others = matches!(error, FsError::WouldBlock | FsError::Deadlock);
+        if for_others && !possible.contended {
+            return Err(format!("{by:?} was refused {lock:?} of {ino} ({error}); nobody had it"));
         }
+        Ok(())
     }
 
     fn take(&mut self, ino: Ino, by: Locker, lock: FileLock) -> Option<Possible> {
@@ -158,6 +157,13 @@ impl LockBook {
     #[must_use]
     pub fn files_of(&self, by: Locker) -> Vec<Ino> {
         self.held.keys().filter(|(_, of)| *of == by).map(|(ino, _)| *ino).collect()
+    }
+
+    /// A file of which something is locked by a number that the process has no more.
+    #[must_use]
+    pub fn left_behind(&self, by: Locker, owner: LockOwner) -> Option<Ino> {
+        let mut of = self.held.iter().filter(|((_, of), _)| *of == by);
+        of.find(|(_, held)| held.iter().any(|lock| lock.owner != owner)).map(|((ino, _), _)| *ino)
     }
 
     /// Whether no process of a client has anything locked.

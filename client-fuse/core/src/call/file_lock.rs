@@ -116,10 +116,7 @@ impl CallTable {
         cx: &mut Cx<'_>,
     ) {
         let Some(Active { call, requests, .. }) = self.calls.get(&id) else { return };
-        let unlocks = match call {
-            Call::SetLock { set, .. } => set.kind.is_none(),
-            _ => true,
-        };
+        let unlocks = !matches!(call, Call::SetLock { set, .. } if set.kind.is_some());
         let asked: Vec<_> = requests.iter().copied().collect();
         let mut whole = true;
         if !unlocks {

@@ -114,8 +114,8 @@ impl Requests {
         let is_it = |wait: &LockWait| (wait.client, wait.request) == (client, id);
         let Some(wait) = self.lock_waits().find(is_it) else { return };
         let parked = self.parked.get(&Wait::FileLock(wait.ino)).into_iter().flatten();
-        let parked = parked.cloned().find(|it| (it.client, it.request.id) == (client, id));
-        let Some(parked) = parked else { return };
+        let mut parked = parked.filter(|it| (it.client, it.request.id) == (client, id));
+        let Some(parked) = parked.next().cloned() else { return };
         self.waiting.remove(&(client, id));
         self.unpark(|it| (it.client, it.request.id) == (client, id));
         self.refuse_lock(&parked, cx);

@@ -178,6 +178,12 @@ impl World {
             return self.ask(client, process, operation);
         }
         self.unlock(client, process);
+        if let Some(ino) =
+            self.lock_book.left_behind((client, process), self.owner((client, process)))
+        {
+            // By the one that was killed: its files are closed before there is another in its place.
+            return self.close_file(client, process, ino);
+        }
         let locked = self.lock_book.files_of((client, process));
         if let Some(ino) = self.dice.pick(&locked).copied()
             && (self.actions_left == 0 || self.dice.percent(40))

@@ -183,7 +183,7 @@ impl World {
 
     /// Numbers of owners are the same for all clients. In the place of a process that is killed there is
     /// another one.
-    fn owner(&self, (client, process): Locker) -> LockOwner {
+    pub(super) fn owner(&self, (client, process): Locker) -> LockOwner {
         let killed = self.clients[client].processes[process].killed;
         LockOwner(process as u64 + 1 + 100 * killed)
     }
