@@ -9,7 +9,9 @@ use common::migration::EndReason;
 use common::wire::reply::Route;
 use common::wire::session::ToClient;
 
-use super::{Copying, Exporter, Finished, Kept, Resent, State, Undone, Warning, await_locally};
+use super::{
+    Copying, Exporter, Finished, Kept, Resent, State, Undone, Warning, await_locally, stamp,
+};
 use crate::capability;
 use crate::cx::{Cx, Step as Attempt, Stop};
 use crate::effect::Effect;
@@ -145,6 +147,13 @@ impl Exporter {
                 return State::Freezing(copy);
             }
         };
+        if !self.is_highest(cx) {
+            cov_mark::hit!(a_rename_has_claimed_what_is_being_given_away);
+            (self.export.epoch, self.export.stamped) = stamp(cx);
+        }
+        if cx.own.durable < self.export.stamped {
+            return State::Freezing(copy);
+        }
         let me = cx.me();
         self.frozen = Some(cx.now.monotonic);
         self.set_subtree(DirAuth::Ambiguous { first: me, second: me }, Freeze::ReadOnly, cx);
@@ -162,6 +171,13 @@ impl Exporter {
     fn is_in_place(&self, cx: &Cx<'_>) -> bool {
         let subtree = cx.own.subtrees.get(self.export.base);
         subtree.is_some_and(|subtree| subtree.parent == Some(self.export.parent.dir))
+    }
+
+    /// Whether the importer's claim will be higher than the present one: a rename may have made a new one
+    /// since this began. From here on there is none.
+    fn is_highest(&self, cx: &Cx<'_>) -> bool {
+        let subtree = cx.own.subtrees.get(self.export.base);
+        subtree.is_none_or(|subtree| subtree.epoch < self.export.epoch)
     }
 
     /// Who replicates what of the region. Nobody gets more of it from here on.

@@ -433,6 +433,21 @@ fn nobody_is_told_of_an_epoch_that_is_not_durable() {
     assert_eq!(story.cluster.at(E).row(&Key::Clock), Some(&Row::Clock(epoch)));
 }
 
+/// The region's base got another name in the same directory, by an operation of two ranks; whoever compares the
+/// two claims must believe the importer (simulator, `links_are_cut_during_moves` 75000661).
+#[test]
+fn the_importers_claim_is_higher_than_what_a_rename_has_claimed_meanwhile() {
+    cov_mark::check!(a_rename_has_claimed_what_is_being_given_away);
+    let mut story = Story::exporter_at("Discovering");
+    let base = DirFragId::whole(story.dir);
+    let subtrees = &mut story.cluster.at(E).mds.holdings_for_test().subtrees;
+    let renamed = subtrees.stamp();
+    subtrees.get_mut(base).expect("it is a base").epoch = renamed;
+    story.rest();
+    story.assert_owner(I);
+    assert!(story.subtree(I).is_some_and(|subtree| subtree.epoch > renamed));
+}
+
 /// A map of subtrees that is written in the middle of it does not make the region somebody else's.
 #[test]
 fn exporter_returns_with_a_map_that_was_written_while_in_doubt() {
