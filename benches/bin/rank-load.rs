@@ -164,7 +164,10 @@ impl Client {
                 return Ok(true);
             }
             ToClient::Notice { id, .. } => self.say(&ToMds::Acked(id)).await?,
-            ToClient::Durable { .. } | ToClient::Route(_) | ToClient::NotHeld { .. } => {}
+            ToClient::Durable { .. }
+            | ToClient::Route(_)
+            | ToClient::NotHeld { .. }
+            | ToClient::NotLocked { .. } => {}
             ToClient::Evicted => bail!("evicted"),
         }
         Ok(false)
