@@ -140,7 +140,8 @@ impl Locker {
 fn child() -> anyhow::Result<()> {
     let Some(path) = std::env::var_os("LOCKER").map(PathBuf::from) else { return Ok(()) };
     let file = open(&path)?;
-    println!("locker: ready");
+    let mut out = std::io::stdout();
+    writeln!(out, "locker: ready")?;
     for order in std::io::stdin().lines() {
         let done = match order?.as_str() {
             "lock" => set(&file, Kind::Write, ALL),
@@ -149,8 +150,8 @@ fn child() -> anyhow::Result<()> {
             other => anyhow::bail!("there is no order {other}"),
         };
         match done {
-            Ok(()) => println!("locker: done"),
-            Err(errno) => println!("locker: {errno:?}"),
+            Ok(()) => writeln!(out, "locker: done")?,
+            Err(errno) => writeln!(out, "locker: {errno:?}")?,
         }
     }
     Ok(())
