@@ -240,6 +240,9 @@ impl World {
 
     /// A file that the process is to lock next, of those it has nothing locked of.
     fn file_to_lock(&mut self, client: usize, process: usize) -> Option<Ino> {
+        if self.settings.locks == 0 {
+            return None;
+        }
         let kernel = &self.clients[client].kernel;
         let files = kernel.of_kind(|kind| kind == FileKind::File);
         let known = files

@@ -69,6 +69,8 @@ impl World {
     /// The first thing that must not happen.
     pub fn play(scene: Scene, script: Script, trace: Trace) -> (Self, Result<(), Violation>) {
         let settings = Settings {
+            // Scenes are played moment by moment: nobody waits for anybody in them.
+            locks: 0,
             ranks: 3,
             clients: 2,
             processes: 1,
