@@ -18,6 +18,7 @@ mod astray;
 mod broken;
 mod evicted;
 mod file_lock;
+mod interrupted;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,6 +42,8 @@ pub(crate) struct Pending {
     requests: BTreeMap<RequestId, Pended>,
     /// Those in state `Applied` or `Replayed`, in the order in which their rank applied them.
     applied: BTreeSet<(Rank, Seq, RequestId)>,
+    /// Those that ask for locks: looked through at each close, so not among all.
+    locks: BTreeSet<RequestId>,
     last_id: u64,
     finished: VecDeque<Finished>,
     /// Answered, while these ranks may still answer other copies: each answer pins what it names.
@@ -205,6 +208,9 @@ impl Pending {
             sought: BTreeSet::new(),
             as_it_was: false,
         };
+        if pended.asks_for_lock() {
+            self.locks.insert(id);
+        }
         self.requests.insert(id, pended);
         self.dispatch(id, cx);
         id
@@ -390,6 +396,7 @@ impl Pending {
     /// A request was answered, for good.
     fn take_out(&mut self, id: RequestId) -> Option<Pended> {
         let pended = self.requests.remove(&id)?;
+        self.locks.remove(&id);
         if pended.unanswered > 0 && !pended.copies.is_empty() {
             self.answered_again.insert(id, (pended.copies.clone(), pended.op.clone()));
         }
@@ -436,21 +443,6 @@ impl Pending {
     /// The ranks that have applied something of ours which is not durable.
     pub(crate) fn ranks_with_changes(&self) -> BTreeSet<Rank> {
         self.applied.iter().map(|(rank, ..)| *rank).collect()
-    }
-
-    /// Whether a request can be given up without its caller being told a lie.
-    pub(crate) fn is_harmless(&self, id: RequestId) -> bool {
-        self.requests.get(&id).is_none_or(|p| p.unanswered == 0 || !p.op.is_change())
-    }
-
-    /// Nobody waits for it any more. What was sent is brought to its end all the same.
-    pub(crate) fn abandon(&mut self, id: RequestId) {
-        let Some(pended) = self.requests.get_mut(&id) else { return };
-        if pended.unanswered == 0 && pended.state != State::Finding {
-            self.requests.remove(&id);
-        } else {
-            pended.owner = Owner::Nobody;
-        }
     }
 
     /// Somebody else did something to a file. Answers under way may be older than that.

@@ -31,8 +31,8 @@ impl Pending {
         &self,
         of: Ino,
     ) -> impl Iterator<Item = (RequestId, &SetLock)> + '_ {
-        self.requests.iter().filter_map(move |(id, pended)| {
-            let Op::SetLock { target, set, .. } = &pended.op else { return None };
+        self.locks.iter().filter_map(move |id| {
+            let Op::SetLock { target, set, .. } = &self.requests.get(id)?.op else { return None };
             (target.ino == of).then_some((*id, set))
         })
     }
@@ -56,6 +56,7 @@ impl Pending {
         let Some(pended) = self.requests.get_mut(&id) else { return Withdrawn::Asked };
         if pended.unanswered == 0 && pended.state != State::Finding {
             self.requests.remove(&id);
+            self.locks.remove(&id);
             return Withdrawn::Whole;
         }
         let sent_to = if let State::Sent(rank) = pended.state { Some(rank) } else { None };

@@ -42,7 +42,7 @@ impl LockWait {
 
 impl Requests {
     fn lock_waits(&self) -> impl Iterator<Item = LockWait> + '_ {
-        let waits = self.parked.iter().filter(|(wait, _)| matches!(wait, Wait::FileLock(_)));
+        let waits = self.parked.range(Wait::FileLock(Ino(0))..=Wait::FileLock(Ino(u64::MAX)));
         waits.flat_map(|(_, parked)| parked).filter_map(LockWait::of)
     }
 

@@ -6,7 +6,6 @@ use client_core::{
     Call, CallId, Done, Effect, Effects, Handle, Input, InvalidationId, LinkEnd, LinkId,
     ListDetail, Listed, References, Timer,
 };
-use common::attr::FileKind;
 use common::error::FsError;
 use common::id::{Ino, RequestId};
 use common::name::Name;
@@ -236,23 +235,6 @@ impl World {
         }
         self.pause(client, process);
         Ok(())
-    }
-
-    /// A file that the process is to lock next, of those it has nothing locked of.
-    fn file_to_lock(&mut self, client: usize, process: usize) -> Option<Ino> {
-        if self.settings.locks == 0 {
-            return None;
-        }
-        let kernel = &self.clients[client].kernel;
-        let files = kernel.of_kind(|kind| kind == FileKind::File);
-        let known = files
-            .into_iter()
-            .filter(|ino| kernel.is_pinned(*ino) && !self.lock_book.has(*ino, (client, process)));
-        let known: Vec<Ino> = known.collect();
-        if known.is_empty() || !self.dice.percent(self.settings.locks) {
-            return None;
-        }
-        self.dice.pick(&known).copied()
     }
 
     fn list(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use client_core::{Call, CallId, Done, Handle, Input, Signal};
+use common::attr::FileKind;
 use common::error::FsError;
 use common::file_lock::{ByteRange, FileLock, LockKind, LockOwner};
 use common::id::Ino;
@@ -26,6 +27,23 @@ pub struct AsksForLock {
 }
 
 impl World {
+    /// A file that the process is to lock next, of those it has nothing locked of.
+    pub(super) fn file_to_lock(&mut self, client: usize, process: usize) -> Option<Ino> {
+        if self.settings.locks == 0 {
+            return None;
+        }
+        let kernel = &self.clients[client].kernel;
+        let files = kernel.of_kind(|kind| kind == FileKind::File);
+        let known = files
+            .into_iter()
+            .filter(|ino| kernel.is_pinned(*ino) && !self.lock_book.has(*ino, (client, process)));
+        let known: Vec<Ino> = known.collect();
+        if known.is_empty() || !self.dice.percent(self.settings.locks) {
+            return None;
+        }
+        self.dice.pick(&known).copied()
+    }
+
     /// A process locks something of a file, of which it has nothing locked.
     pub(super) fn lock_file(
         &mut self,

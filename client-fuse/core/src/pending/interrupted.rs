@@ -1,0 +1,23 @@
+//! What becomes of requests whose process has been interrupted. Those for locks are in
+//! [`super::file_lock`].
+
+use common::id::RequestId;
+
+use super::{Owner, Pending, State};
+
+impl Pending {
+    /// Whether a request can be given up without its caller being told a lie.
+    pub(crate) fn is_harmless(&self, id: RequestId) -> bool {
+        self.requests.get(&id).is_none_or(|p| p.unanswered == 0 || !p.op.is_change())
+    }
+
+    /// Nobody waits for it any more. What was sent is brought to its end all the same.
+    pub(crate) fn abandon(&mut self, id: RequestId) {
+        let Some(pended) = self.requests.get_mut(&id) else { return };
+        if pended.unanswered == 0 && pended.state != State::Finding {
+            self.requests.remove(&id);
+        } else {
+            pended.owner = Owner::Nobody;
+        }
+    }
+}
