@@ -187,7 +187,8 @@ impl Atlas {
             Notice::Expect { .. }
             | Notice::Pinned { .. }
             | Notice::Changed { .. }
-            | Notice::ChangedAtHome { .. } => {}
+            | Notice::ChangedAtHome { .. }
+                | Notice::Recall { .. } => {}
         }
     }
 }

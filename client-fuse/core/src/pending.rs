@@ -473,7 +473,8 @@ impl Pending {
                     Notice::Expect { .. }
                     | Notice::Pinned { .. }
                     | Notice::Changed { .. }
-                    | Notice::ChangedAtHome { .. },
+                    | Notice::ChangedAtHome { .. }
+                | Notice::Recall { .. },
                 )
                 | None => (Place::Entry { dir: create.dir, name: create.name.clone() }, None),
             };

@@ -29,6 +29,9 @@ pub enum Promise {
     /// For [`crate::limit::CAPABILITY_TIME`] from when it was asked for, and not beyond the lease: who
     /// changes it is answered when the client has been told, and has let go of it.
     Shared,
+    /// That, and the directory that was made is the client's alone, until it is recalled: nobody else sees
+    /// or changes it or what is in it before the client has said that it has done with it.
+    Exclusive,
 }
 
 /// Variants are encoded by position: append only.

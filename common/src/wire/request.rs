@@ -127,6 +127,8 @@ pub enum Op {
         /// As for [`Create`].
         mode: u16,
         umask: u16,
+        /// The client is to hold the new directory exclusively, which nobody else knows yet.
+        exclusive: bool,
     },
     Unlink {
         dir: Ino,

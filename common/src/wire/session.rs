@@ -46,6 +46,15 @@ pub enum ToMds {
     Acked(NoticeId),
     /// The client goes. Its pins are given back.
     Close,
+    /// Among the claims: directories that the client holds exclusively, or has changes for that it has
+    /// answered itself and of which no rank has said that they are made.
+    ClaimExclusive {
+        dirs: Vec<Ino>,
+    },
+    /// It holds these exclusively no more: everything it has changed in them is made.
+    LetGo {
+        dirs: Vec<Ino>,
+    },
 }
 
 /// A pin a client believes to hold.
@@ -161,5 +170,10 @@ pub enum Notice {
     /// A file of several names has other attributes.
     ChangedAtHome {
         ino: Ino,
+    },
+    /// Somebody else asks for this directory, or for something in it, which the client holds exclusively:
+    /// it answers nothing of it by itself any more, and acknowledges when everything it has is made.
+    Recall {
+        dir: Ino,
     },
 }

@@ -25,7 +25,7 @@ use common::id::{ClientId, Ino, NoticeId};
 use common::limit::{CAPABILITY_MARGIN, CAPABILITY_TIME};
 use common::name::Name;
 use common::time::Monotonic;
-use common::wire::reply::{Answer, Found, Outcome, Promise};
+use common::wire::reply::{Answer, Found, Outcome, Promise, Reply};
 use common::wire::request::{Op, Place, Target};
 use common::wire::session::Notice;
 
@@ -36,6 +36,10 @@ use crate::mutant::mutated;
 use crate::row::{Key, Linkage};
 use crate::session::Tell;
 use crate::subtree::Intent;
+
+pub mod exclusive;
+
+use exclusive::Exclusives;
 
 /// What a capability is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +60,7 @@ pub struct CapabilityTable {
     newcomers: BTreeSet<ClientId>,
     /// When those who were told have nothing cached any more, whether they have heard or not.
     told: BTreeMap<(ClientId, NoticeId), Monotonic>,
+    pub exclusives: Exclusives,
 }
 
 /// Acknowledgements to wait for.
@@ -186,7 +191,26 @@ pub fn grant(cx: &mut Cx<'_>, client: ClientId, op: &Op, outcome: &Outcome) -> P
     for scope in &scopes {
         cx.own.capabilities.grant(*scope, client, cx.now.monotonic);
     }
-    if scopes.is_empty() { Promise::None } else { Promise::Shared }
+    match op {
+        _ if scopes.is_empty() => Promise::None,
+        Op::Mkdir { ino, .. } if is_exclusive(cx, client, *ino) => Promise::Exclusive,
+        _ => Promise::Shared,
+    }
+}
+
+fn is_exclusive(cx: &Cx<'_>, client: ClientId, dir: Ino) -> bool {
+    cx.own.capabilities.exclusives.holder(dir) == Some(client)
+}
+
+/// What was promised with an answer may have been taken back while that was withheld.
+pub fn keep_promise(cx: &Cx<'_>, client: ClientId, reply: &mut Reply) {
+    if let (Promise::Exclusive, Outcome::Done(Answer::Found(found))) =
+        (reply.promise, &reply.outcome)
+        && !is_exclusive(cx, client, found.ino())
+    {
+        cov_mark::hit!(recalled_before_it_was_told);
+        reply.promise = Promise::Shared;
+    }
 }
 
 /// Whether an operation of several ranks is about to change something of it, or another rank is about to
@@ -394,13 +418,23 @@ pub fn cached(cx: &Cx<'_>, dirs: &BTreeSet<Ino>) -> Cached {
             |(client, id): &(ClientId, NoticeId)| (*client, sessions.notice(*client, *id).cloned());
         dirs.contains(dir).then(|| (*dir, told.iter().map(notice).collect()))
     });
-    Cached { evicted: evicted.collect(), unheard: unheard.collect() }
+    let exclusive = capabilities.exclusives.iter().filter(|(dir, _)| dirs.contains(dir));
+    let exclusive = if mutated!(cx.params, ExclusiveNotCarried) {
+        BTreeMap::new()
+    } else {
+        exclusive.collect()
+    };
+    Cached { evicted: evicted.collect(), unheard: unheard.collect(), exclusive }
 }
 
 /// What came with a region. Nobody hears here either of what clients have not dropped yet.
 pub fn take_over(cx: &mut Cx<'_>, cached: &Cached) {
     let now = cx.now.monotonic;
     cx.own.capabilities.suspect(cached.evicted.iter().copied(), now);
+    for (dir, client) in &cached.exclusive {
+        cx.own.capabilities.exclusives.grant(*dir, *client);
+        cx.own.sessions.comes_with_exclusive(*client, cx.out);
+    }
     for (dir, told) in &cached.unheard {
         let told: Vec<_> = told
             .iter()

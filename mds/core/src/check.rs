@@ -184,6 +184,8 @@ fn requests(Rank { own, requests, two_phase, .. }: Rank<'_>) -> Result<(), Broke
             Wait::Spine(dir) => own.spine.discovery.is_sought(*dir),
             Wait::Repeated => own.repeated == Repeated::NotYet,
             Wait::FileLock(ino) => own.pins.locks().is_locked(*ino),
+            Wait::Recall(dir) => own.capabilities.exclusives.is_recalled(*dir),
+            Wait::Strangers => own.sessions.has_strangers(),
             // Maps come as long as there is a monitor.
             Wait::Map => true,
         };

@@ -55,6 +55,10 @@ pub enum Wait {
     Repeated,
     /// Somebody has locked something of this file, or may have.
     FileLock(Ino),
+    /// A client that holds this directory exclusively is to let it go.
+    Recall(Ino),
+    /// Clients that may hold anything exclusively are to say so.
+    Strangers,
 }
 
 pub type Step<T> = Result<T, Stop>;

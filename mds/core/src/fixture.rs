@@ -426,7 +426,7 @@ impl Fixture {
 
     pub(crate) fn mkdir(&mut self, client: ClientId, dir: Ino, text: &str) -> Ino {
         let ino = self.new_ino(client);
-        let op = Op::Mkdir { dir, name: name(text), ino, mode: 0o755, umask: 0 };
+        let op = Op::Mkdir { dir, name: name(text), ino, mode: 0o755, umask: 0, exclusive: false };
         match self.ask(client, op) {
             Outcome::Done(Answer::Found(Found::Dir { ino, .. })) => ino,
             outcome => panic!("mkdir {text}: {outcome:?}"),

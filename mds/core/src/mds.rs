@@ -7,6 +7,7 @@ use common::mds_map::{MdsMap, RankState, Switch};
 use common::time::Now;
 
 use crate::balancer::Balancer;
+use crate::capability::exclusive;
 use crate::check;
 use crate::cx::{Cx, Wait};
 use crate::effect::{AbortReason, Effect, Effects};
@@ -137,6 +138,7 @@ impl Mds {
         self.verify_claims(out);
         self.continue_replay(now, out);
         self.wake_unlocked(now, out);
+        self.wake_let_go(now, out);
         self.poke_migrations(now, out);
         self.tell_of_ends(out);
         self.own.namespace.trim(self.params.cache_rows_max);
@@ -195,6 +197,23 @@ impl Mds {
         self.begin_two_phase(now, handed_over, out);
         self.wake_two_phase(now, wait, out);
         self.retry_questions(now, out);
+    }
+
+    /// Whoever waits for a directory that its holder has let go in this turn tries again.
+    fn wake_let_go(&mut self, now: Now, out: &mut Effects) {
+        loop {
+            let released = self.own.capabilities.exclusives.take_released();
+            if released.is_empty() {
+                break;
+            }
+            for dir in released {
+                self.wake(now, &Wait::Recall(dir), out);
+            }
+        }
+        let (exclusives, sessions) = (&mut self.own.capabilities.exclusives, &self.own.sessions);
+        if exclusives.strangers_have_come(sessions) {
+            self.wake(now, &Wait::Strangers, out);
+        }
     }
 
     fn run_request(&mut self, now: Now, parked: Parked, out: &mut Effects) {
@@ -271,6 +290,7 @@ impl Mds {
     fn evict(&mut self, now: Now, client: ClientId, caches: Caches, out: &mut Effects) {
         self.clients.forget(client);
         self.own.end_session(client, out);
+        exclusive::end_session(&mut self.split(now, out).0, client, caches == Caches::Last);
         let awaited = match caches {
             Caches::Gone => {
                 self.own.capabilities.forget_client(client);

@@ -96,6 +96,10 @@ pub enum Mutant {
     LeashIgnored,
     /// What somebody else has locked is locked again.
     LockedTwice,
+    /// What a client holds exclusively others see and change.
+    ExclusiveIgnored,
+    /// Who holds something exclusively does not travel.
+    ExclusiveNotCarried,
 }
 
 /// Whether a mistake is switched on: `mutated!(params, UndoAfterCommit)`.

@@ -15,7 +15,7 @@ use common::wire::reply::{Answer, Outcome, Promise, Reply};
 use common::wire::request::{Op, Request};
 use common::wire::session::ToClient;
 
-use crate::capability::{self, Told};
+use crate::capability::{self, Told, exclusive};
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::Effect;
 use crate::mutant::mutated;
@@ -161,7 +161,9 @@ impl Requests {
             || (mutated!(cx.params, CompletedAsWatermark)
                 && session.completed().iter().last() > Some(request.id));
         let met_at = session.met_at();
-        let step = if request.op.is_change() && !done && cx.own.is_read_only() {
+        let step = if let Err(stop) = exclusive::admit_request(cx, *client, request) {
+            Err(stop)
+        } else if request.op.is_change() && !done && cx.own.is_read_only() {
             Err(FsError::ReadOnly.into())
         } else if request.op.is_change() && !done && cx.own.durable < met_at {
             // Whose change is lost with this rank's power repeats it before others see that it is missing.
@@ -201,7 +203,13 @@ impl Requests {
             Wait::Fetch(fetch) => cx.own.namespace.fetch(fetch.clone(), cx.out),
             Wait::Durable(_) => cx.out.push(Effect::SyncSoon),
             Wait::Spine(dir) => replica::discover(cx, *dir, None),
-            Wait::Thaw(_) | Wait::Unlock(_) | Wait::Map | Wait::Repeated | Wait::FileLock(_) => {}
+            Wait::Thaw(_)
+            | Wait::Unlock(_)
+            | Wait::Map
+            | Wait::Repeated
+            | Wait::FileLock(_)
+            | Wait::Recall(_)
+            | Wait::Strangers => {}
         }
         tracing::trace!(client = parked.client.0, id = parked.request.id.0, ?wait, "parked");
         self.waiting.insert((parked.client, parked.request.id));
@@ -300,7 +308,8 @@ impl Requests {
         self.send(parked.client, reply, cx);
     }
 
-    fn send(&mut self, client: ClientId, reply: Reply, cx: &mut Cx<'_>) {
+    fn send(&mut self, client: ClientId, mut reply: Reply, cx: &mut Cx<'_>) {
+        capability::keep_promise(cx, client, &mut reply);
         self.answered += 1;
         self.hopeless.remove(&(client, reply.id));
         match reply.outcome {
@@ -446,9 +455,13 @@ fn attempt(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
             readdir::readdir(cx, *dir, *cookie, *entries_max)
         }
         Op::Create(create) => create::create(cx, client, request, create),
-        Op::Mkdir { dir, name, ino, mode, umask } => {
+        Op::Mkdir { dir, name, ino, mode, umask, exclusive } => {
             let new = mkdir::NewDir { dir: *dir, name, ino: *ino, mode: *mode, umask: *umask };
-            mkdir::mkdir(cx, client, request, &new)
+            let done = mkdir::mkdir(cx, client, request, &new)?;
+            if *exclusive {
+                cx.own.capabilities.exclusives.grant(*ino, client);
+            }
+            Ok(done)
         }
         Op::Unlink { dir, name } => unlink::unlink(cx, client, request, *dir, name),
         Op::Rmdir { dir, name } => rmdir::rmdir(cx, request, *dir, name),

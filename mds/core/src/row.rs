@@ -243,6 +243,8 @@ pub struct StoredSession {
     pub oldest: RequestId,
     /// Came from another rank, and the client may not know of it: it is not to come back in time.
     pub untold: bool,
+    /// It came with directories that the client holds exclusively, and the client has not been here since.
+    pub exclusive: bool,
 }
 
 #[cfg(test)]

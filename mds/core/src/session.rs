@@ -266,6 +266,31 @@ impl SessionTable {
         strangers.map(|(client, it)| (*client, it.oldest)).collect()
     }
 
+    /// Whether there are clients that may hold anything here exclusively.
+    #[must_use]
+    pub fn has_strangers(&self) -> bool {
+        self.has_stranger_but(None)
+    }
+
+    /// Whether there are any besides this one.
+    #[must_use]
+    pub fn has_stranger_but(&self, client: Option<ClientId>) -> bool {
+        let mut sessions = self.sessions.iter();
+        sessions.any(|(of, it)| {
+            it.holds == Holds::Unknown && it.stored.exclusive && Some(*of) != client
+        })
+    }
+
+    /// Something that it holds exclusively has come here before it.
+    pub fn comes_with_exclusive(&mut self, client: ClientId, out: &mut Effects) {
+        if let Some(session) = self.sessions.get_mut(&client)
+            && session.stored.untold
+            && !std::mem::replace(&mut session.stored.exclusive, true)
+        {
+            session.store(client, out);
+        }
+    }
+
     /// What it refers to here has been forgotten, until it says.
     pub fn holds_unknown(&mut self, client: ClientId) {
         if let Some(session) = self.sessions.get_mut(&client) {
@@ -276,6 +301,7 @@ impl SessionTable {
     /// It has said what it refers to. Tells whether that was not known.
     pub fn has_claimed(&mut self, client: ClientId) -> bool {
         let Some(session) = self.sessions.get_mut(&client) else { return false };
+        session.stored.exclusive = false;
         std::mem::replace(&mut session.holds, Holds::Known) == Holds::Unknown
     }
 

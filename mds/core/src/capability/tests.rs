@@ -61,7 +61,7 @@ fn what_was_found_or_found_missing_is_promised() {
     assert_told(&mut mds, unlink("f"), &[changed(ROOT, &[("f", None)])]);
     let ino = mds.new_ino(A);
     let _ = file;
-    let op = Op::Mkdir { dir: ROOT, name: name("g"), ino, mode: 0o755, umask: 0 };
+    let op = Op::Mkdir { dir: ROOT, name: name("g"), ino, mode: 0o755, umask: 0, exclusive: false };
     assert_told(&mut mds, op, &[changed(ROOT, &[("g", Some(ino))])]);
 }
 
@@ -138,7 +138,7 @@ fn who_is_sent_away_by_an_operator_is_waited_for() {
     evict(&mut mds, B);
     let ino = mds.new_ino(A);
     let name = name("g");
-    let mkdir = Op::Mkdir { dir: ROOT, name, ino, mode: 0o755, umask: 0 };
+    let mkdir = Op::Mkdir { dir: ROOT, name, ino, mode: 0o755, umask: 0, exclusive: false };
     let after = send(&mut mds, A, mkdir);
     for passed in [false, true] {
         mds.input(Input::Timer(Timer::Spine));

@@ -12,6 +12,7 @@ use common::wire::fsck::Scanned;
 
 use super::repair::repair;
 use super::{Caches, Mds};
+use crate::capability::exclusive;
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::{Effect, Effects};
 use crate::holdings::Repeated;
@@ -123,7 +124,9 @@ impl Mds {
                 let (mut cx, _) = self.split(now, out);
                 match repair(&mut cx, order) {
                     Ok(repaired) => Ok(AdminReply::Repaired(repaired)),
-                    Err(Stop::Wait(wait @ Wait::Fetch(_))) => Err(Stop::Wait(wait)),
+                    Err(Stop::Wait(
+                        wait @ (Wait::Fetch(_) | Wait::Recall(_) | Wait::Strangers),
+                    )) => Err(Stop::Wait(wait)),
                     Err(_) => Ok(AdminReply::Refused(AdminError::NotHere)),
                 }
             }
@@ -265,6 +268,7 @@ fn locate(cx: &mut Cx<'_>, dir: Ino, names: &[Name]) -> Step<Located> {
             }
             Err(stop) => return Err(stop),
         }
+        exclusive::admit(cx, here, None)?;
         match cx.entry(here, name)? {
             None => return Ok(Located::Missing { position }),
             Some(Linkage::Dir { ino }) => {

@@ -10,6 +10,7 @@ use common::wire::request::{Place, Target};
 use common::wire::session::{Notice, PinClaim, PinnedBy, ToClient};
 
 use super::Mds;
+use crate::capability::exclusive;
 use crate::effect::Effects;
 use crate::input::Fetch;
 use crate::mutant::mutated;
@@ -38,6 +39,7 @@ struct Making {
     held: BTreeSet<Ino>,
     met: Met,
     made: BTreeMap<Ino, Claimed>,
+    exclusive: BTreeSet<Ino>,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -61,7 +63,10 @@ struct Unverified {
 
 impl Claims {
     pub(super) fn begin(&mut self, client: ClientId, held: BTreeSet<Ino>, met: Met) {
-        self.making.insert(client, Making { held, met, made: BTreeMap::new() });
+        self.making.insert(
+            client,
+            Making { held, met, made: BTreeMap::new(), exclusive: BTreeSet::new() },
+        );
     }
 
     /// Its session is over.
@@ -112,6 +117,12 @@ impl Mds {
                     making.made.insert(target.ino, Claimed { place, by, locks });
                 }
             }
+        }
+    }
+
+    pub(super) fn on_claim_exclusive(&mut self, client: ClientId, dirs: Vec<Ino>) {
+        if let Some(making) = self.clients.claims.making.get_mut(&client) {
+            making.exclusive.extend(dirs);
         }
     }
 
@@ -192,10 +203,10 @@ impl Mds {
     /// The client holds exactly what it has claimed, and what answers name that it has not seen yet:
     /// those it was told of since, and those that are still to come.
     pub(super) fn on_claims_done(&mut self, now: Now, client: ClientId, out: &mut Effects) {
-        let Some(Making { mut held, met, made }) = self.clients.claims.making.remove(&client)
-        else {
-            return;
-        };
+        let Some(making) = self.clients.claims.making.remove(&client) else { return };
+        let Making { mut held, met, made, exclusive } = making;
+        let known = met != Met::NotYet;
+        exclusive::claim(&mut self.split(now, out).0, client, &exclusive, known);
         for notice in self.own.capabilities.has_begun_session(client) {
             self.heard(now, client, notice, out);
         }

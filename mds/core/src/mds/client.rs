@@ -11,6 +11,7 @@ use common::wire::session::{Notice, Opened, SessionAge, ToClient, ToMds};
 
 use super::claim::Claims;
 use super::{Caches, Mds};
+use crate::capability::exclusive;
 use crate::effect::{Effect, Effects};
 use crate::input::ConnId;
 use crate::message::session::SessionMsg;
@@ -204,6 +205,11 @@ impl Mds {
         match msg {
             ToMds::Open { .. } => unreachable!("handled above"),
             ToMds::Claim { pins } => self.on_claim(client, pins, out),
+            ToMds::ClaimExclusive { dirs } => self.on_claim_exclusive(client, dirs),
+            ToMds::LetGo { dirs } => {
+                let (mut cx, _) = self.split(now, out);
+                dirs.into_iter().for_each(|dir| exclusive::let_go(&mut cx, client, dir));
+            }
             ToMds::ClaimsDone => self.on_claims_done(now, client, out),
             ToMds::ReplayDone => self.on_client_returned(now, client, out),
             ToMds::Request(request) => self.on_request(now, Parked { client, request }, out),
@@ -247,6 +253,7 @@ impl Mds {
         out: &mut Effects,
     ) {
         self.own.capabilities.on_acked(client, notice);
+        exclusive::on_acked(&mut self.split(now, out).0, client, notice);
         let (mut cx, requests) = self.split(now, out);
         requests.on_acked(client, notice, &mut cx);
         self.two_phase_acked(now, client, |it| it == notice, out);

@@ -343,6 +343,7 @@ impl Words {
         Cached {
             evicted: self.some(2, Self::client).into_iter().collect(),
             unheard: self.some(2, unheard).into_iter().collect(),
+            exclusive: self.some(2, |it| (it.dir(), it.client())).into_iter().collect(),
         }
     }
 

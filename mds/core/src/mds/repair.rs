@@ -7,6 +7,7 @@ use common::name::NameHash;
 use common::wire::admin::Repaired;
 use common::wire::fsck::{Place, Repair};
 
+use crate::capability::exclusive;
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::lock::Lock;
 use crate::row::Linkage;
@@ -30,8 +31,9 @@ pub(super) fn repair(cx: &mut Cx<'_>, repair: &Repair) -> Step<Repaired> {
 }
 
 /// Nobody else is at work in it.
-fn at_rest(cx: &Cx<'_>, dir: Ino) -> Step<()> {
+fn at_rest(cx: &mut Cx<'_>, dir: Ino) -> Step<()> {
     cx.admit(dir, Intent::Change)?;
+    exclusive::admit(cx, dir, None)?;
     cx.unlocked(&Lock::Contents(dir))?;
     match cx.own.locks.in_dir(dir) {
         Some((lock, _)) => Err(Stop::Wait(Wait::Unlock(lock))),

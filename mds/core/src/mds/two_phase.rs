@@ -6,6 +6,7 @@ use common::mds_map::MdsMap;
 use common::time::Now;
 
 use super::{Mds, has_died};
+use crate::capability::exclusive;
 use crate::cx::{Cx, Wait};
 use crate::effect::{Effect, Effects};
 use crate::message::replica::ReplicaMsg;
@@ -94,6 +95,7 @@ impl Mds {
         let (mut cx, _) = self.split(now, out);
         replica::trim::trim(&mut cx, relied);
         self.look_after_lost(now, out);
+        exclusive::trim(&mut self.split(now, out).0);
         for (client, notice) in self.own.capabilities.trim(now.monotonic) {
             self.heard(now, client, notice, out);
         }

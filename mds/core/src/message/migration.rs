@@ -108,6 +108,8 @@ pub struct Cached {
     pub evicted: BTreeSet<ClientId>,
     /// By directory, what clients were told and have not acknowledged. `None`: it cannot be told any more.
     pub unheard: BTreeMap<Ino, Vec<(ClientId, Option<Notice>)>>,
+    /// Directories that a client holds exclusively.
+    pub exclusive: BTreeMap<Ino, ClientId>,
 }
 
 /// That a rank holds a replica of a directory.

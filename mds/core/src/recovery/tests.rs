@@ -274,8 +274,14 @@ fn what_was_not_answered_is_made_before_anybody_looks() {
 #[test]
 fn who_repeats_once_more_when_everything_was_repeated_is_answered() {
     let mut fixture = Fixture::new();
-    let mkdir =
-        |ino, text| Op::Mkdir { dir: Ino::ROOT, name: name(text), ino, mode: 0o755, umask: 0 };
+    let mkdir = |ino, text| Op::Mkdir {
+        dir: Ino::ROOT,
+        name: name(text),
+        ino,
+        mode: 0o755,
+        umask: 0,
+        exclusive: false,
+    };
     let inos = [(); 2].map(|()| fixture.new_ino(A));
     let repeated = Request { replay: Some(Seq(10)), ..fixture.request(mkdir(inos[0], "x")) };
     let unanswered = fixture.request(mkdir(inos[1], "y"));

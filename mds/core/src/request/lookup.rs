@@ -68,7 +68,9 @@ pub fn listed(cx: &Cx<'_>, dir: Ino, linkage: &Linkage) -> Step<Found> {
         Linkage::Primary(inode) => Found::Here(inode.attr.clone()),
         Linkage::Dir { ino } => {
             let rank = cx.rank_of_dir(*ino, dir)?;
-            let here = rank == cx.me() && is_settled(cx, *ino);
+            // Its holder may know better.
+            let held = cx.own.capabilities.exclusives.holder(*ino).is_some();
+            let here = rank == cx.me() && is_settled(cx, *ino) && !held;
             let here = here.then(|| cx.own.namespace.dir(*ino).ok().flatten()).flatten();
             Found::Dir { ino: *ino, rank, attr: here.map(|dir| dir.attr(*ino)) }
         }

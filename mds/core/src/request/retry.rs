@@ -33,7 +33,7 @@ pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done
     }
     let answer = match &request.op {
         Op::Create(create) => created(cx, client, request, create)?,
-        Op::Mkdir { dir, name, ino, mode, umask } => {
+        Op::Mkdir { dir, name, ino, mode, umask, .. } => {
             let new = NewDir { dir: *dir, name, ino: *ino, mode: *mode, umask: *umask };
             made_dir(cx, client, request, &new)?
         }

@@ -115,7 +115,14 @@ fn what_was_done_and_undone_by_others_was_done() {
     let mut mds = Fixture::new();
     let dir = mds.mkdir(A, ROOT, "d");
     let requests = [
-        Op::Mkdir { dir, name: name("e"), ino: mds.new_ino(A), mode: 0o755, umask: 0 },
+        Op::Mkdir {
+            dir,
+            name: name("e"),
+            ino: mds.new_ino(A),
+            mode: 0o755,
+            umask: 0,
+            exclusive: false,
+        },
         Op::Rmdir { dir, name: name("e") },
     ];
     let requests = requests.map(|op| mds.request(op));
@@ -180,7 +187,14 @@ fn a_replay_of_what_was_done_pins_nothing() {
 #[test]
 fn an_inode_number_that_was_not_lent_is_refused() {
     let mut mds = Fixture::new();
-    let op = Op::Mkdir { dir: ROOT, name: name("d"), ino: Ino(7), mode: 0o755, umask: 0 };
+    let op = Op::Mkdir {
+        dir: ROOT,
+        name: name("d"),
+        ino: Ino(7),
+        mode: 0o755,
+        umask: 0,
+        exclusive: false,
+    };
     assert_eq!(mds.ask(A, op), refused(FsError::Stale));
 }
 
@@ -191,7 +205,7 @@ fn a_copy_that_waited_too_long_is_not_carried_out_again() {
     cov_mark::check!(a_copy_outlives_its_answer);
     let mut mds = Fixture::new();
     let ino = mds.new_ino(A);
-    let op = Op::Mkdir { dir: ROOT, name: name("d"), ino, mode: 0o755, umask: 0 };
+    let op = Op::Mkdir { dir: ROOT, name: name("d"), ino, mode: 0o755, umask: 0, exclusive: false };
     let made = mds.request(op);
     mds.say(A, conn(A, 1), ToMds::Request(made.clone()));
     assert!(mds.reply(A, made.id).is_some());
@@ -524,7 +538,10 @@ fn the_umask_counts_where_there_is_no_default_acl() {
     assert_eq!(make(&mut mds, "after", Node::File), 0o642);
     assert_eq!(make(&mut mds, "link", Node::Symlink(b"x"[..].into())), 0o777);
     let ino = mds.new_ino(A);
-    let made = mds.ask(A, Op::Mkdir { dir, name: name("sub"), ino, mode: 0o777, umask: 0o077 });
+    let made = mds.ask(
+        A,
+        Op::Mkdir { dir, name: name("sub"), ino, mode: 0o777, umask: 0o077, exclusive: false },
+    );
     let Outcome::Done(Answer::Found(Found::Dir { attr: Some(attr), .. })) = made else {
         panic!("{made:?}")
     };
@@ -580,7 +597,8 @@ fn what_was_refused_is_not_carried_out_when_it_comes_again() {
     let mut mds = Fixture::new();
     mds.mkdir(B, ROOT, "d");
     let ino = mds.new_ino(A);
-    let mkdir = Op::Mkdir { dir: ROOT, name: name("d"), ino, mode: 0o755, umask: 0 };
+    let mkdir =
+        Op::Mkdir { dir: ROOT, name: name("d"), ino, mode: 0o755, umask: 0, exclusive: false };
     let request = mds.request(mkdir);
     mds.say(A, conn(A, 1), ToMds::Request(request.clone()));
     let exists = Some(refused(FsError::Exists));

@@ -112,10 +112,11 @@ fn clients() {
         ranges: vec![InoRange { first: Ino::new(Slot(1), 0x100), last: Ino::new(Slot(1), 0x10f) }],
         oldest: RequestId(4),
         untold: true,
+        exclusive: false,
     };
     check_bytes(
         &Row::Session(A, stored),
-        expect!["04 09 01 80 82 80 80 80 80 20 8f 82 80 80 80 80 20 04 01"],
+        expect!["04 09 01 80 82 80 80 80 80 20 8f 82 80 80 80 80 20 04 01 00"],
         expect!["04 09"],
     );
     check_bytes(&Row::Completed(A, RequestId(5)), expect!["05 09 05"], expect!["05 09 05"]);

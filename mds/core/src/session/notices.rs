@@ -87,7 +87,8 @@ impl SessionTable {
                 Notice::Expect { .. }
                 | Notice::Pinned { .. }
                 | Notice::Changed { .. }
-                | Notice::ChangedAtHome { .. },
+                | Notice::ChangedAtHome { .. }
+                | Notice::Recall { .. },
             )
             | None => false,
         });
@@ -131,7 +132,8 @@ impl SessionTable {
             | Notice::Expect { .. }
             | Notice::Pinned { .. }
             | Notice::Changed { .. }
-            | Notice::ChangedAtHome { .. } => None,
+            | Notice::ChangedAtHome { .. }
+            | Notice::Recall { .. } => None,
         })
     }
 }
@@ -143,6 +145,7 @@ pub(super) fn outlives(notice: &Notice) -> bool {
         Notice::Expect { .. }
         | Notice::Pinned { .. }
         | Notice::Changed { .. }
-        | Notice::ChangedAtHome { .. } => false,
+        | Notice::ChangedAtHome { .. }
+        | Notice::Recall { .. } => false,
     }
 }

@@ -6,6 +6,7 @@ use common::id::{ClientId, Ino, Rank};
 use common::id_set::IdSet;
 
 use super::participant::Participant;
+use crate::capability::exclusive;
 use crate::cx::{Cx, Stop, Wait};
 use crate::holdings::Repeated;
 use crate::lock::{Lock, Operation};
@@ -107,6 +108,10 @@ pub fn look(
 fn admit(cx: &mut Cx<'_>, participant: &mut Participant, dir: Ino) -> Result<(), Unseen> {
     match cx.own.subtrees.access(dir, Intent::Change, &cx.own.namespace)? {
         Access::Granted { .. } if cx.own.namespace.dir(dir)?.is_some() => {
+            if let Err(Stop::Wait(wait)) = exclusive::admit(cx, dir, None) {
+                // A client may take its time.
+                return Err(Unseen::Busy(wait));
+            }
             participant.pin(cx, dir);
             Ok(())
         }

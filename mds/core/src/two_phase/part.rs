@@ -322,7 +322,8 @@ fn told(notice: &Notice) -> (Ino, Option<Ino>, Rank) {
         | Notice::Expect { .. }
         | Notice::Pinned { .. }
         | Notice::Changed { .. }
-        | Notice::ChangedAtHome { .. } => {
+        | Notice::ChangedAtHome { .. }
+        | Notice::Recall { .. } => {
             unreachable!("only a move is told as one")
         }
     }

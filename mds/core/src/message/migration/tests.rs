@@ -84,7 +84,7 @@ fn preparing() {
 
 #[test]
 fn deciding() {
-    check_bytes(Step::Export(Box::default()), expect!["01 02 03 10 00 00 09 00 00 00 00 00"]);
+    check_bytes(Step::Export(Box::default()), expect!["01 02 03 10 00 00 09 00 00 00 00 00 00"]);
     let session = TravelSession {
         client: ClientId(9),
         ranges: Vec::new(),
@@ -102,12 +102,13 @@ fn deciding() {
         cached: Cached {
             evicted: [ClientId(10)].into(),
             unheard: [(DIR, vec![(ClientId(9), None)])].into(),
+            exclusive: [(DIR, ClientId(9))].into(),
         },
     };
     check_bytes(
         Step::Export(Box::new(payload)),
         expect![
-            "01 02 03 10 00 00 09 01 03 10 00 00 01 09 00 01 04 05 04 01 10 01 00 08 03 01 0a 01 10 01 09 00"
+            "01 02 03 10 00 00 09 01 03 10 00 00 01 09 00 01 04 05 04 01 10 01 00 08 03 01 0a 01 10 01 09 00 01 10 09"
         ],
     );
     check_bytes(Step::ExportAck, expect!["01 02 03 10 00 00 0a"]);

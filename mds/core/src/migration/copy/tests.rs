@@ -116,7 +116,8 @@ fn a_client_is_asked_about_a_pin_by_an_answer_that_it_may_not_have_had() {
         | Notice::Unlinked { .. }
         | Notice::Expect { .. }
         | Notice::Changed { .. }
-        | Notice::ChangedAtHome { .. } => None,
+        | Notice::ChangedAtHome { .. }
+        | Notice::Recall { .. } => None,
     });
     let told: Vec<(Ino, Ino)> = told.flatten().collect();
     let (last, _) = files.last().expect("there are some");

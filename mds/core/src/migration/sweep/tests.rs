@@ -33,7 +33,11 @@ fn there_and_back() -> (Cluster, Ino, Ino) {
 
 fn mkdir(cluster: &mut Cluster, dir: Ino) -> Outcome {
     let ino = cluster.at(R1).new_ino(A);
-    cluster.ask(R1, A, Op::Mkdir { dir, name: name("new"), ino, mode: 0o755, umask: 0 })
+    cluster.ask(
+        R1,
+        A,
+        Op::Mkdir { dir, name: name("new"), ino, mode: 0o755, umask: 0, exclusive: false },
+    )
 }
 
 #[test]
