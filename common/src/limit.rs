@@ -45,6 +45,12 @@ pub const CAPABILITY_TIME: Duration = Duration::from_secs(6);
 /// How much longer a rank remembers: what a kernel is told it counts from a little later.
 pub const CAPABILITY_MARGIN: Duration = Duration::from_secs(1);
 
+/// Directories that a mount holds exclusively, and names in all of them: what is beyond is asked for.
+pub const HELD_DIRS_MAX: usize = 65_536;
+pub const HELD_NAMES_MAX: usize = 1 << 20;
+/// Changes that a mount has answered and that no rank has made yet: with more, whoever changes something waits.
+pub const UNMADE_MAX: usize = 4096;
+
 /// Redirects of one request after which a client warns that routing does not settle.
 pub const REDIRECTS_BEFORE_WARNING: u32 = 32;
 

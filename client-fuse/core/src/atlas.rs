@@ -9,6 +9,7 @@ use common::wire::request::{Op, Place, Rename, RenameMode, Target};
 use common::wire::session::Notice;
 
 use crate::capability::Capabilities;
+use crate::exclusive::Exclusives;
 use crate::file_lock::LockLedger;
 use crate::inode_table::InodeTable;
 use crate::route::RouteTable;
@@ -20,6 +21,7 @@ pub(crate) struct Atlas {
     pub(crate) inodes: InodeTable,
     pub(crate) capabilities: Capabilities,
     pub(crate) locks: LockLedger,
+    pub(crate) exclusives: Exclusives,
 }
 
 impl Atlas {
@@ -188,7 +190,7 @@ impl Atlas {
             | Notice::Pinned { .. }
             | Notice::Changed { .. }
             | Notice::ChangedAtHome { .. }
-                | Notice::Recall { .. } => {}
+            | Notice::Recall { .. } => {}
         }
     }
 }

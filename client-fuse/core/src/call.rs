@@ -6,6 +6,7 @@
 mod begin;
 pub(crate) mod file_lock;
 mod listing;
+mod local;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +37,8 @@ pub(crate) struct CallTable {
     flushes: BTreeSet<CallId>,
     /// Something that was answered may be lost, and whoever asks whether it is durable is to hear so.
     lost: bool,
+    /// Who waits for changes up to there to be made before they can be durable.
+    syncs: BTreeMap<(RequestId, CallId), Caller>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +85,12 @@ impl CallTable {
         cx: &mut Cx<'_>,
     ) {
         let Some(active) = self.calls.get_mut(&id) else { return };
+        if finished.result.is_err() && finished.op.is_change() {
+            local::let_go_of_changed(&active.call, cx);
+            if let Op::Mkdir { ino, .. } = &finished.op {
+                cx.atlas.exclusives.drop(*ino);
+            }
+        }
         active.requests.remove(&finished.id);
         active.until = active.until.min(finished.until);
         active.about.extend(capability::about(&finished.op, &finished.result));
@@ -132,6 +141,9 @@ impl CallTable {
         give_back: &mut GiveBack,
         cx: &mut Cx<'_>,
     ) {
+        if self.syncs.extract_if(.., |(_, it), _| *it == id).next().is_some() {
+            return cx.out.answer(id, Err(FsError::Interrupted));
+        }
         let Some(active) = self.calls.get(&id) else { return };
         if let Call::SetLock { .. } | Call::Flush { .. } = active.call {
             return self.cancel_lock(id, signal, pending, cx);

@@ -116,8 +116,23 @@ impl Capabilities {
         })
     }
 
+    /// What is known without asking. Until when the kernel may use it.
+    pub(crate) fn known(&mut self, about: &[Ino], lease: Monotonic, now: Monotonic) -> Monotonic {
+        let until = now.after(CAPABILITY_TIME).min(lease);
+        for ino in about {
+            let held = self.held.entry(*ino).or_insert(until);
+            *held = (*held).max(until);
+        }
+        until
+    }
+
+    /// Answers that were asked for before say what was before.
+    pub(crate) fn changed_by_us(&mut self, about: &[Ino], now: Monotonic) {
+        self.ours.extend(about.iter().map(|ino| (*ino, now)));
+    }
+
     /// The kernel is told of attributes.
-    fn told(&mut self, attr: &Attr) {
+    pub(crate) fn told(&mut self, attr: &Attr) {
         if attr.mode & PRIVILEGES == 0 {
             self.privileged.remove(&attr.ino);
         } else {

@@ -14,6 +14,7 @@ use crate::atlas::Atlas;
 use crate::call::{CallTable, file_lock};
 use crate::cx::Cx;
 use crate::effect::{Effect, Effects};
+use crate::exclusive::{Exclusives, Recall};
 use crate::give_back::{GiveBack, Whereabouts, note_lost_locks, on_references, release_if_unused};
 use crate::input::{Input, LinkEnd, LinkId};
 use crate::invalidation::Invalidations;
@@ -30,6 +31,8 @@ const CLAIMS_MAX: usize = 1024;
 pub struct Params {
     /// Chosen at random; no other mount has it.
     pub client: ClientId,
+    /// Whether changes may be answered before a rank has made them, where nobody else can see that.
+    pub nowsync: bool,
 }
 
 /// One mount's view of the cluster.
@@ -61,7 +64,7 @@ impl ClientCore {
     #[must_use]
     pub fn new(params: Params) -> Self {
         Self {
-            atlas: Atlas::default(),
+            atlas: Atlas { exclusives: Exclusives::new(params.nowsync), ..Atlas::default() },
             sessions: SessionTable::new(params.client),
             numbers: NumberPool::default(),
             pending: Pending::default(),
@@ -192,6 +195,12 @@ impl ClientCore {
         for pins in claims.chunks(CLAIMS_MAX) {
             out.send(link, ToMds::Claim { pins: pins.to_vec() });
         }
+        let held: BTreeSet<Ino> =
+            self.atlas.exclusives.dirs().chain(self.pending.unmade_dirs()).collect();
+        let held: Vec<Ino> = held.into_iter().collect();
+        for dirs in held.chunks(CLAIMS_MAX) {
+            out.send(link, ToMds::ClaimExclusive { dirs: dirs.to_vec() });
+        }
         out.send(link, ToMds::ClaimsDone);
         self.pending.replay(rank, link, cx!(self, now, out));
         out.send(link, ToMds::ReplayDone);
@@ -222,7 +231,8 @@ impl ClientCore {
             Notice::Expect { .. }
             | Notice::Pinned { .. }
             | Notice::Changed { .. }
-            | Notice::ChangedAtHome { .. } => true,
+            | Notice::ChangedAtHome { .. }
+            | Notice::Recall { .. } => true,
         };
         if is_news {
             self.atlas.noticed(notice);
@@ -232,7 +242,13 @@ impl ClientCore {
         }
         let (names, mut inodes) = self.touched(notice);
         match notice {
-            Notice::Changed { .. } | Notice::ChangedAtHome { .. } => {}
+            Notice::Changed { dir, .. } => self.atlas.exclusives.drop(*dir),
+            Notice::ChangedAtHome { .. } => {}
+            Notice::Recall { dir } => {
+                // Acknowledged when everything is made that we have answered.
+                self.pending.on_recalled(*dir);
+                return self.atlas.exclusives.recall(Recall { link, notice: id, dir: *dir });
+            }
             Notice::Moved { ino, place, rank, .. } => {
                 self.is_held(*ino, (place.embedded_in(), *rank), now, out);
                 // It counts us among those it waits for, should it have to start anew.
@@ -280,7 +296,9 @@ impl ClientCore {
             Notice::ChangedAtHome { ino }
             | Notice::Moved { ino, .. }
             | Notice::Unlinked { ino, .. } => (None, [*ino].into()),
-            Notice::Expect { .. } | Notice::Pinned { .. } => (None, BTreeSet::new()),
+            Notice::Expect { .. } | Notice::Pinned { .. } | Notice::Recall { .. } => {
+                (None, BTreeSet::new())
+            }
         }
     }
 
@@ -304,6 +322,7 @@ impl ClientCore {
     /// claimed anew.
     fn on_evicted(&mut self, rank: Rank, now: Now, out: &mut Effects) {
         // Nobody tells us any more what changes.
+        self.atlas.exclusives.drop_all();
         self.drop_caches(now, out);
         self.pending.forget_copies(rank);
         let lost = self.pending.on_evicted(rank);
@@ -318,6 +337,7 @@ impl ClientCore {
 
     /// A rank's store is destroyed. What it did for us and may not have been repeated elsewhere is lost.
     fn on_rank_lost(&mut self, rank: Rank, now: Now, out: &mut Effects) {
+        self.atlas.exclusives.drop_all();
         self.drop_caches(now, out);
         self.pending.forget_copies(rank);
         for (from, notice) in self.sessions.on_lost(rank, out) {
@@ -357,6 +377,7 @@ impl ClientCore {
                 self.pending.trim_overtaken(oldest);
                 let left = self.numbers.left(rank);
                 self.sessions.renew(rank, left, now, out);
+                self.let_go(rank, out);
             }
             Timer::Lease(rank) => {
                 if self.sessions.on_lease_timer(rank, now, out) {
@@ -374,8 +395,43 @@ impl ClientCore {
     /// Takes answers to those who wait for them, until nobody has one left.
     fn settle(&mut self, now: Now, out: &mut Effects) {
         self.calls.let_flushes_go(&mut self.pending, cx!(self, now, out));
-        self.finish_answered(now, out);
+        loop {
+            self.pending.go_on(cx!(self, now, out));
+            self.finish_answered(now, out);
+            self.calls.let_syncs_go(&mut self.pending, cx!(self, now, out));
+            if self.pending.is_settled() {
+                break;
+            }
+        }
+        let pending = &self.pending;
+        for recall in self.atlas.exclusives.take_recalls(|dir| pending.is_dir_made(dir)) {
+            if self.sessions.rank_at(recall.link).is_some() {
+                out.send(recall.link, ToMds::Acked(recall.notice));
+            }
+        }
         self.give_back.on_answered(&self.pending, cx!(self, now, out));
+    }
+
+    /// Tells a rank which directories in its part of the tree we do not hold any more.
+    fn let_go(&mut self, rank: Rank, out: &mut Effects) {
+        let Some(link) = self.sessions.open_link(rank) else { return };
+        let (routes, inodes) = (&self.atlas.routes, &self.atlas.inodes);
+        let pending = &self.pending;
+        let is_its_own = |dir| routes.rank(dir, inodes) == rank && pending.is_dir_made(dir);
+        let dirs = self.atlas.exclusives.take_unheld(is_its_own);
+        for dirs in dirs.chunks(CLAIMS_MAX) {
+            out.send(link, ToMds::LetGo { dirs: dirs.to_vec() });
+        }
+    }
+
+    /// A change that was answered could not be made, or nobody knows. What we believe of it is not so.
+    fn on_unmade(&mut self, finished: &Finished, now: Now, out: &mut Effects) {
+        let Err(error) = &finished.result else { return };
+        tracing::error!(request = finished.id.0, %error, "a change that was answered is lost");
+        self.calls.note_lost(1);
+        self.atlas.exclusives.drop_all();
+        self.drop_caches(now, out);
+        out.push(Effect::Lost { change: finished.id });
     }
 
     fn finish_answered(&mut self, now: Now, out: &mut Effects) {
@@ -417,6 +473,10 @@ impl ClientCore {
                     if let Err(error) = finished.result {
                         tracing::warn!(request = finished.id.0, %error, "a replay was refused");
                     }
+                    self.release_found(&finished, now, out);
+                }
+                Owner::Unmade => {
+                    self.on_unmade(&finished, now, out);
                     self.release_found(&finished, now, out);
                 }
                 Owner::Scout | Owner::Nobody | Owner::Withdrawn | Owner::Unlock => {

@@ -67,6 +67,10 @@ pub enum Effect {
     DropCaches {
         inodes: Vec<Ino>,
     },
+    /// A change that was answered was not made, or nobody knows whether it was.
+    Lost {
+        change: RequestId,
+    },
     /// Neither the kernel nor a handle refers to the file any more: what is open of it may close.
     Forgotten {
         ino: Ino,

@@ -72,14 +72,17 @@ pub(crate) fn lent(rank: Rank) -> InoRange {
 pub(crate) struct Fixture {
     pub(crate) core: ClientCore,
     pub(crate) map: MdsMap,
-    now: Now,
+    pub(crate) now: Now,
     last_call: u64,
     /// What is yet to be looked at.
     pub(crate) sent: Vec<(Rank, ToMds)>,
     answers: BTreeMap<CallId, Result<Done, FsError>>,
-    timers: BTreeMap<Timer, Monotonic>,
+    pub(crate) timers: BTreeMap<Timer, Monotonic>,
     /// Names the kernel was told to let go of.
     pub(crate) dropped: Vec<(Ino, Name)>,
+    pub(crate) lost: Vec<RequestId>,
+    /// With every reply.
+    pub(crate) promise: Promise,
     links: BTreeMap<LinkId, Rank>,
     /// Newest link of each rank.
     pub(crate) link: BTreeMap<Rank, LinkId>,
@@ -111,7 +114,7 @@ impl Fixture {
             lost: std::collections::BTreeSet::new(),
         };
         let mut fixture = Self {
-            core: ClientCore::new(Params { client: ClientId(9) }),
+            core: ClientCore::new(Params { client: ClientId(9), nowsync: true }),
             map: map.clone(),
             now: Now { monotonic: Monotonic(0), wall: Timestamp::from_secs(100) },
             last_call: 0,
@@ -119,6 +122,8 @@ impl Fixture {
             answers: BTreeMap::new(),
             timers: BTreeMap::new(),
             dropped: Vec::new(),
+            lost: Vec::new(),
+            promise: Promise::None,
             links: BTreeMap::new(),
             link: BTreeMap::new(),
             session_age: SessionAge::Resumed,
@@ -159,6 +164,7 @@ impl Fixture {
                     self.timers.remove(&timer);
                 }
                 Effect::DropName { dir, name } => self.dropped.push((dir, name)),
+                Effect::Lost { change } => self.lost.push(change),
                 Effect::Invalidate { .. }
                 | Effect::DropCaches { .. }
                 | Effect::Forgotten { .. } => {}
@@ -256,7 +262,7 @@ impl Fixture {
                 applied,
                 map_epoch,
                 outcome,
-                promise: Promise::None,
+                promise: self.promise,
                 after: self.carried_out_after,
             }),
         );

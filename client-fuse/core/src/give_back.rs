@@ -264,7 +264,11 @@ pub(crate) fn release_if_unused(
     if let Some(released) = cx.atlas.inodes.take_unused(ino) {
         if released.target.place == Place::Dir {
             cx.atlas.routes.forget(ino);
+            cx.atlas.exclusives.drop(ino);
         } else {
+            if let Place::Entry { dir, name } = &released.target.place {
+                cx.atlas.exclusives.forget_file((*dir, name));
+            }
             cx.out.push(Effect::Forgotten { ino });
         }
         if released.pinned_by.is_some() {

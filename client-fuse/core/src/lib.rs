@@ -20,6 +20,7 @@ mod capability;
 mod client_core;
 mod cx;
 mod effect;
+mod exclusive;
 mod file_lock;
 mod give_back;
 mod inode_table;

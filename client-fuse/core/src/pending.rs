@@ -19,6 +19,8 @@ mod broken;
 mod evicted;
 mod file_lock;
 mod interrupted;
+mod known;
+mod order;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,13 +28,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use common::error::FsError;
 use common::id::{Ino, NoticeId, Rank, RequestId, Seq};
 use common::time::{Monotonic, Timestamp};
-use common::wire::reply::{Answer, Outcome, Reply};
+use common::wire::reply::{Answer, Outcome, Promise, Reply};
 use common::wire::request::{Caller, Op, Place, Target};
 use common::wire::session::{Notice, ToMds};
 
 use crate::capability::{NEVER, Promised};
 use crate::cx::Cx;
 use crate::input::{CallId, LinkId};
+use crate::pending::order::Order;
 use crate::session::Readiness;
 
 pub(crate) use file_lock::Withdrawn;
@@ -42,6 +45,9 @@ pub(crate) struct Pending {
     requests: BTreeMap<RequestId, Pended>,
     /// Those in state `Applied` or `Replayed`, in the order in which their rank applied them.
     applied: BTreeSet<(Rank, Seq, RequestId)>,
+    order: Order,
+    /// Changes that were made, or will not be, and for which others have waited.
+    made: Vec<RequestId>,
     /// Those that ask for locks: looked through at each close, so not among all.
     locks: BTreeSet<RequestId>,
     last_id: u64,
@@ -64,6 +70,8 @@ struct Overtaking {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Pended {
     owner: Owner,
+    /// What comes of it we knew beforehand, and go by.
+    is_known: bool,
     caller: Caller,
     at: Timestamp,
     /// When we began to ask. What an answer says may be as old as that.
@@ -123,6 +131,8 @@ pub(crate) enum Owner {
     Withdrawn,
     /// Locks of somebody who has closed the file.
     Unlock,
+    /// Its caller was answered: what comes of it was known. It is to be made.
+    Unmade,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -137,6 +147,8 @@ enum State {
     Paused,
     /// Waits for a lookup to say where its inode is.
     Finding,
+    /// Waits for an earlier change of ours to be made.
+    Behind(RequestId),
     /// Answered. Waits for the rank to say that it is durable.
     Applied(Rank, Seq),
     /// Sent again to a rank that came back. Waits for the reply.
@@ -187,10 +199,24 @@ impl Pending {
         forced: Option<Rank>,
         cx: &mut Cx<'_>,
     ) -> RequestId {
+        let id = self.add(owner, caller, op, forced, cx);
+        self.dispatch(id, cx);
+        id
+    }
+
+    fn add(
+        &mut self,
+        owner: Owner,
+        caller: Caller,
+        op: Op,
+        forced: Option<Rank>,
+        cx: &Cx<'_>,
+    ) -> RequestId {
         self.last_id += 1;
         let id = RequestId(self.last_id);
         let pended = Pended {
             owner,
+            is_known: false,
             caller,
             at: cx.now.wall,
             asked: cx.now.monotonic,
@@ -212,7 +238,6 @@ impl Pending {
             self.locks.insert(id);
         }
         self.requests.insert(id, pended);
-        self.dispatch(id, cx);
         id
     }
 
@@ -246,6 +271,9 @@ impl Pending {
 
     /// Sends a request to where its inode is believed to be, or waits for the session there.
     fn dispatch(&mut self, id: RequestId, cx: &mut Cx<'_>) {
+        if self.is_behind(id, cx) {
+            return;
+        }
         let Some(pended) = self.requests.get_mut(&id) else { return };
         pended.refresh(cx);
         let mut rank = pended.goes_to(cx);
@@ -301,6 +329,7 @@ impl Pending {
             | State::Numbers(_)
             | State::Paused
             | State::Finding
+            | State::Behind(_)
             | State::Applied(..) => false,
         };
         if !expected {
@@ -354,7 +383,10 @@ impl Pending {
         cx: &mut Cx<'_>,
     ) {
         let Some(pended) = self.requests.get_mut(&id) else { return };
-        if pended.owner != Owner::Replay {
+        if promised.promise == Promise::Exclusive {
+            pended.hold(&answer, cx);
+        }
+        if !matches!(pended.owner, Owner::Replay | Owner::Unmade) {
             // What was answered before says nothing about where things are by now.
             cx.atlas.learn(&pended.op, &answer, rank);
             let file = if let Answer::Found(found) = &answer { Some(found.ino()) } else { None };
@@ -367,7 +399,13 @@ impl Pending {
             }
         }
         let result = Ok(answer);
-        let until = cx.atlas.capabilities.until(&pended.op, &result, promised);
+        let until = if pended.owner == Owner::Unmade {
+            NEVER
+        } else {
+            cx.atlas.capabilities.until(&pended.op, &result, promised)
+        };
+        self.is_made_now(id);
+        let Some(pended) = self.requests.get_mut(&id) else { return };
         match applied {
             Some(seq) if pended.op.is_change() => {
                 let owner = std::mem::replace(&mut pended.owner, Owner::Nobody);
@@ -396,6 +434,7 @@ impl Pending {
     /// A request was answered, for good.
     fn take_out(&mut self, id: RequestId) -> Option<Pended> {
         let pended = self.requests.remove(&id)?;
+        self.is_made_now(id);
         self.locks.remove(&id);
         if pended.unanswered > 0 && !pended.copies.is_empty() {
             self.answered_again.insert(id, (pended.copies.clone(), pended.op.clone()));
@@ -474,7 +513,7 @@ impl Pending {
                     | Notice::Pinned { .. }
                     | Notice::Changed { .. }
                     | Notice::ChangedAtHome { .. }
-                | Notice::Recall { .. },
+                    | Notice::Recall { .. },
                 )
                 | None => (Place::Entry { dir: create.dir, name: create.name.clone() }, None),
             };

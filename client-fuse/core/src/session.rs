@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{ClientId, Incarnation, NoticeId, Rank, RequestId};
-use common::limit::{LEASE, LEASE_RENEW};
+use common::limit::{CAPABILITY_TIME, LEASE, LEASE_RENEW};
 use common::mds_map::{MdsMap, RankState};
 use common::time::{Monotonic, Now};
 use common::wire::session::{SessionAge, ToMds};
@@ -198,6 +198,18 @@ impl SessionTable {
     /// Whether a rank has never taken a session of ours up.
     pub(crate) fn is_first(&self, rank: Rank) -> bool {
         self.sessions.get(&rank).is_none_or(|session| session.life.is_none())
+    }
+
+    /// Whether every rank has heard of us so lately that none can have ended our session.
+    pub(crate) fn are_fresh(&self, now: Monotonic) -> bool {
+        self.sessions.values().all(|session| {
+            matches!(session.state, State::Open(_)) && now < session.heard.after(CAPABILITY_TIME)
+        })
+    }
+
+    /// Until when all ranks count us among the living, at least.
+    pub(crate) fn shortest_lease(&self) -> Monotonic {
+        self.sessions.keys().map(|rank| self.lease(*rank)).min().unwrap_or(NEVER)
     }
 
     /// Until when a rank counts us among the living, at least.

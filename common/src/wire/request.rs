@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::attr::SetAttr;
+use crate::attr::{Attr, FileKind, SetAttr, Times};
 use crate::file_lock::{ByteRange, FileLock, LockKind, LockOwner};
 use crate::id::{Ino, Rank, RequestId, Seq};
 use crate::name::Name;
@@ -233,6 +233,23 @@ pub struct Create {
     /// What is taken from them, unless the directory has a default ACL.
     pub umask: u16,
     pub existing: IfExists,
+}
+
+impl Create {
+    /// Attributes of what has just been made. `mode`: what the umask, or the directory's default ACL, has left.
+    #[must_use]
+    pub fn attr(&self, mode: u16, (uid, gid): (u32, u32), at: Timestamp) -> Attr {
+        let (kind, rdev, size) = match &self.node {
+            Node::File => (FileKind::File, 0, 0),
+            Node::Symlink(target) => (FileKind::Symlink, 0, target.len() as u64),
+            Node::Fifo => (FileKind::Fifo, 0, 0),
+            Node::Socket => (FileKind::Socket, 0, 0),
+            Node::CharDevice(rdev) => (FileKind::CharDevice, *rdev, 0),
+            Node::BlockDevice(rdev) => (FileKind::BlockDevice, *rdev, 0),
+        };
+        let times = Times::all(at);
+        Attr { ino: self.ino, kind, mode, nlink: 1, uid, gid, rdev, size, times }
+    }
 }
 
 /// What is made.

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::acl;
 use common::error::FsError;
 use common::id::{ClientId, Ino, NoticeId, RequestId, Seq};
 use common::wire::reply::{Answer, Outcome, Promise, Reply};
@@ -458,7 +459,7 @@ fn attempt(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
         Op::Mkdir { dir, name, ino, mode, umask, exclusive } => {
             let new = mkdir::NewDir { dir: *dir, name, ino: *ino, mode: *mode, umask: *umask };
             let done = mkdir::mkdir(cx, client, request, &new)?;
-            if *exclusive {
+            if *exclusive && !cx.dir(*ino)?.xattrs.contains_key(acl::DEFAULT) {
                 cx.own.capabilities.exclusives.grant(*ino, client);
             }
             Ok(done)

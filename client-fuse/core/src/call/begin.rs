@@ -29,6 +29,9 @@ impl CallTable {
         pending: &mut Pending,
         cx: &mut Cx<'_>,
     ) {
+        if self.begin_local(id, (caller, &call), pending, cx) {
+            return;
+        }
         let (op, step) = match first(&call, cx.atlas) {
             First::Op(op) => (op, Step::Asking),
             First::Open(ino) => {
@@ -44,7 +47,23 @@ impl CallTable {
         self.calls.insert(id, Active::new((caller, call), step, [request].into(), cx));
     }
 
+    /// Those who want to know that everything is durable, and for whom everything is made by now.
+    pub(crate) fn let_syncs_go(&mut self, pending: &mut Pending, cx: &mut Cx<'_>) {
+        while let Some(((upto, id), caller)) = self.syncs.first_key_value()
+            && pending.is_made(*upto)
+        {
+            let (id, caller, upto) = (*id, *caller, *upto);
+            self.syncs.remove(&(upto, id));
+            self.sync(id, caller, pending, cx);
+        }
+    }
+
     fn sync(&mut self, id: CallId, caller: Caller, pending: &mut Pending, cx: &mut Cx<'_>) {
+        if !pending.is_made(pending.last()) {
+            cov_mark::hit!(what_is_answered_is_made_before_it_is_durable);
+            self.syncs.insert((pending.last(), id), caller);
+            return;
+        }
         if std::mem::take(&mut self.lost) {
             return cx.out.answer(id, Err(FsError::Io));
         }
@@ -90,7 +109,8 @@ pub(super) fn first(call: &Call, atlas: &Atlas) -> First {
             Op::Create(Create { dir, name, ino: UNNUMBERED, node, mode, umask, existing })
         }
         Call::Mkdir { dir, name, mode, umask } => {
-            Op::Mkdir { dir, name, ino: UNNUMBERED, mode, umask }
+            let exclusive = atlas.exclusives.has_room();
+            Op::Mkdir { dir, name, ino: UNNUMBERED, mode, umask, exclusive }
         }
         Call::Sync => return First::Sync,
         Call::Flush { ino, owner } => return First::Flush(ino, owner),

@@ -36,7 +36,8 @@ pub(crate) fn on_answered(finished: &Finished, pending: &mut Pending, cx: &mut C
         | Owner::Seeker { .. }
         | Owner::GiveBack { .. }
         | Owner::Scout
-        | Owner::Replay => {}
+        | Owner::Replay
+        | Owner::Unmade => {}
     }
 }
 

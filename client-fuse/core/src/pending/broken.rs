@@ -65,6 +65,7 @@ impl Pending {
                 | State::Waiting(_)
                 | State::Paused
                 | State::Finding
+                | State::Behind(_)
                 | State::Applied(..) => {}
             }
         }

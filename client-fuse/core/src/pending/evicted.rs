@@ -27,7 +27,8 @@ impl Pending {
                 | State::Numbers(_)
                 | State::Waiting(_)
                 | State::Paused
-                | State::Finding => {
+                | State::Finding
+                | State::Behind(_) => {
                     if pended.op.is_change() && pended.sent_to.is_some() {
                         pended.forgotten_by.insert(rank);
                     }

@@ -8,13 +8,19 @@ use super::{Owner, Pending, State};
 impl Pending {
     /// Whether a request can be given up without its caller being told a lie.
     pub(crate) fn is_harmless(&self, id: RequestId) -> bool {
-        self.requests.get(&id).is_none_or(|p| p.unanswered == 0 || !p.op.is_change())
+        let known = |id| self.order.contains(id);
+        self.requests
+            .get(&id)
+            .is_none_or(|p| (p.unanswered == 0 && !known(id)) || !p.op.is_change())
     }
 
     /// Nobody waits for it any more. What was sent is brought to its end all the same.
     pub(crate) fn abandon(&mut self, id: RequestId) {
         let Some(pended) = self.requests.get_mut(&id) else { return };
-        if pended.unanswered == 0 && pended.state != State::Finding {
+        if pended.is_known {
+            // Others go by what comes of it.
+            pended.owner = Owner::Unmade;
+        } else if pended.unanswered == 0 && pended.state != State::Finding {
             self.requests.remove(&id);
         } else {
             pended.owner = Owner::Nobody;

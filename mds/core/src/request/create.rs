@@ -1,7 +1,7 @@
 //! `create`: files, symlinks, devices, FIFOs and sockets.
 
 use common::acl::{self, Inherited, Made};
-use common::attr::{Attr, FileKind, SET_GROUP_ID, Times};
+use common::attr::SET_GROUP_ID;
 use common::error::FsError;
 use common::id::{ClientId, Ino};
 use common::limit::SYMLINK_BYTES_MAX;
@@ -47,29 +47,13 @@ pub(super) fn check_lent(cx: &Cx<'_>, client: ClientId, ino: Ino) -> Step<()> {
 }
 
 pub(super) fn new_inode(create: &Create, parent: &Dir, request: &Request) -> Step<Inode> {
-    let (kind, rdev, symlink) = match &create.node {
-        Node::File => (FileKind::File, 0, &[][..]),
-        Node::Symlink(target) => (FileKind::Symlink, 0, &target[..]),
-        Node::Fifo => (FileKind::Fifo, 0, &[][..]),
-        Node::Socket => (FileKind::Socket, 0, &[][..]),
-        Node::CharDevice(rdev) => (FileKind::CharDevice, *rdev, &[][..]),
-        Node::BlockDevice(rdev) => (FileKind::BlockDevice, *rdev, &[][..]),
-    };
+    let symlink = if let Node::Symlink(target) = &create.node { &target[..] } else { &[] };
     if symlink.len() > SYMLINK_BYTES_MAX {
         return Err(FsError::NameTooLong.into());
     }
     let inherited = inherited(create, parent);
-    let attr = Attr {
-        ino: create.ino,
-        kind,
-        mode: inherited.mode,
-        nlink: 1,
-        uid: request.caller.uid,
-        gid: group_of_new(parent, request),
-        rdev,
-        size: symlink.len() as u64,
-        times: Times::all(request.at),
-    };
+    let owner = (request.caller.uid, group_of_new(parent, request));
+    let attr = create.attr(inherited.mode, owner, request.at);
     Ok(Inode { attr, xattrs: inherited.xattrs, symlink: symlink.into(), moves: 0 })
 }
 

@@ -1,0 +1,397 @@
+//! Calls that need no rank: about what this mount holds exclusively.
+//!
+//! What such a call comes to is known: the kernel is told at once, and the rank afterwards. Should the rank
+//! not have been heard of lately, or too much be on its way to it, whoever changes something waits for it, but
+//! what comes of it is known as well.
+
+use common::attr::{Attr, FileKind, PERMISSION_BITS, SET_GROUP_ID, SetAttr, Times};
+use common::error::FsError;
+use common::id::{Ino, Rank};
+use common::limit::{FILE_BYTES_MAX, INO_RANGE_LOW, SYMLINK_BYTES_MAX, UNMADE_MAX};
+use common::name::Name;
+use common::wire::reply::{Answer, Found};
+use common::wire::request::{Caller, Create, IfExists, Node, Op, Place, Target};
+
+use crate::call::{Active, CallTable, Step};
+use crate::capability::NEVER;
+use crate::cx::Cx;
+use crate::effect::{Done, Effect};
+use crate::exclusive::Member;
+use crate::input::{Call, CallId};
+use crate::pending::{Owner, Pending};
+
+/// Set-user-id and set-group-id: whoever clears them by writing has the kernel told of it.
+const PRIVILEGES: u16 = 0o6000;
+
+/// What is known of a call beforehand.
+enum Outcome {
+    /// Nothing changes.
+    Known(Result<Done, FsError>, Vec<Ino>),
+    Change(Change),
+    /// Only a rank can tell.
+    Open,
+}
+
+struct Change {
+    op: Op,
+    done: Done,
+    /// What the rank will answer, as far as it says where things are.
+    answer: Answer,
+    about: Vec<Ino>,
+}
+
+impl CallTable {
+    /// Answers a call that needs no rank. False: it does.
+    pub(super) fn begin_local(
+        &mut self,
+        id: CallId,
+        (caller, call): (Caller, &Call),
+        pending: &mut Pending,
+        cx: &mut Cx<'_>,
+    ) -> bool {
+        if cx.atlas.exclusives.is_empty() {
+            return false;
+        }
+        let is_fresh = cx.sessions.are_fresh(cx.now.monotonic);
+        match decide(call, caller, pending, cx) {
+            Outcome::Known(result, about) if is_fresh || matches!(call, Call::Open { .. }) => {
+                if let Ok(Done::Entry(attr)) = &result {
+                    cx.atlas.inodes.looked_up(attr.ino);
+                }
+                let until = cx.atlas.capabilities.known(
+                    &about,
+                    cx.sessions.shortest_lease(),
+                    cx.now.monotonic,
+                );
+                cx.out.push(Effect::Answer { call: id, result, until, change: None });
+                true
+            }
+            Outcome::Change(change) => {
+                self.change(id, (caller, call), change, is_fresh, pending, cx);
+                true
+            }
+            Outcome::Known(..) | Outcome::Open => {
+                let_go_of_changed(call, cx);
+                false
+            }
+        }
+    }
+
+    fn change(
+        &mut self,
+        id: CallId,
+        (caller, call): (Caller, &Call),
+        change: Change,
+        is_fresh: bool,
+        pending: &mut Pending,
+        cx: &mut Cx<'_>,
+    ) {
+        let Change { op, done, answer, about } = change;
+        let rank = op.dir().map_or(Rank::ROOT, |dir| cx.atlas.rank_of_dir(dir));
+        if !is_fresh || pending.unmade() >= UNMADE_MAX {
+            cov_mark::hit!(what_is_known_waits_for_its_rank);
+            let request = pending.begin_known(Owner::Call(id), caller, op, cx);
+            let active = Active::new((caller, call.clone()), Step::Asking, [request].into(), cx);
+            self.calls.insert(id, active);
+            return;
+        }
+        let request = pending.begin_known(Owner::Unmade, caller, op.clone(), cx);
+        cx.atlas.learn(&op, &answer, rank);
+        if let Done::Entry(attr) = &done {
+            cx.atlas.inodes.looked_up(attr.ino);
+        }
+        let (now, lease) = (cx.now.monotonic, cx.sessions.shortest_lease());
+        let capabilities = &mut cx.atlas.capabilities;
+        capabilities.changed_by_us(&about, now);
+        let until = if let Done::Entry(attr) | Done::Attr(attr) = &done {
+            capabilities.told(attr);
+            capabilities.known(&about, lease, now)
+        } else {
+            NEVER
+        };
+        cx.out.push(Effect::Answer { call: id, result: Ok(done), until, change: Some(request) });
+    }
+}
+
+fn decide(call: &Call, caller: Caller, pending: &Pending, cx: &mut Cx<'_>) -> Outcome {
+    match call {
+        Call::Lookup { dir, name } => look_up(*dir, name, pending, cx),
+        Call::Getattr { ino } => match attr_of(*ino, cx) {
+            Some(attr) => Outcome::Known(Ok(Done::Attr(attr.clone())), vec![*ino]),
+            None => Outcome::Open,
+        },
+        Call::Create { dir, name, node, mode, umask, existing } => {
+            let create = Create {
+                dir: *dir,
+                name: name.clone(),
+                ino: Ino(0),
+                node: node.clone(),
+                mode: *mode,
+                umask: *umask,
+                existing: *existing,
+            };
+            make(create, caller, pending, cx)
+        }
+        Call::Mkdir { dir, name, mode, umask } => {
+            make_dir((*dir, name), (*mode, *umask), caller, cx)
+        }
+        Call::Unlink { dir, name } => unlink(*dir, name, cx),
+        Call::Rmdir { dir, name } => rmdir(*dir, name, cx),
+        Call::Setattr { ino, set } => setattr(*ino, *set, cx),
+        Call::Wrote { ino, end, kill_privileges } => wrote(*ino, *end, *kill_privileges, cx),
+        // Whoever removes its name waits until it is made and pinned.
+        Call::Open { ino } if pending.is_being_made(*ino) => {
+            cx.atlas.inodes.opened(*ino);
+            Outcome::Known(Ok(Done::Nothing), Vec::new())
+        }
+        Call::Open { .. }
+        | Call::Link { .. }
+        | Call::Rename(_)
+        | Call::Readlink { .. }
+        | Call::Readdir { .. }
+        | Call::GetXattr { .. }
+        | Call::SetXattr { .. }
+        | Call::ListXattr { .. }
+        | Call::RemoveXattr { .. }
+        | Call::Sync
+        | Call::GetLock { .. }
+        | Call::SetLock { .. }
+        | Call::Flush { .. } => Outcome::Open,
+    }
+}
+
+/// What is known exclusively of an inode.
+fn attr_of<'a>(ino: Ino, cx: &'a mut Cx<'_>) -> Option<&'a mut Attr> {
+    match cx.atlas.inodes.place(ino) {
+        Place::Dir => cx.atlas.exclusives.dir_mut(ino),
+        Place::Entry { dir, name } => cx.atlas.exclusives.file_mut((dir, &name), ino),
+        Place::Home | Place::Orphan { .. } => None,
+    }
+}
+
+/// What the kernel is to refer to must be known, and pinned by its rank, or about to be.
+fn is_referable(ino: Ino, kind: FileKind, pending: &Pending, cx: &Cx<'_>) -> bool {
+    let inodes = &cx.atlas.inodes;
+    inodes.get(ino).is_some()
+        && (kind == FileKind::Dir || inodes.is_pinned(ino) || pending.is_being_made(ino))
+}
+
+fn look_up(dir: Ino, name: &Name, pending: &Pending, cx: &mut Cx<'_>) -> Outcome {
+    let Some(held) = cx.atlas.exclusives.get(dir) else { return Outcome::Open };
+    let Some(member) = held.member(name) else {
+        return Outcome::Known(Err(FsError::NotFound), vec![dir]);
+    };
+    let (ino, kind) = (member.ino, member.kind);
+    if !is_referable(ino, kind, pending, cx) {
+        return Outcome::Open;
+    }
+    match attr_of(ino, cx).cloned() {
+        Some(attr) => Outcome::Known(Ok(Done::Entry(attr)), vec![dir, ino]),
+        None => Outcome::Open,
+    }
+}
+
+/// A number for what is made in a directory, from its rank.
+fn number(dir: Ino, cx: &mut Cx<'_>) -> Option<Ino> {
+    let rank = cx.atlas.rank_of_dir(dir);
+    let ino = cx.numbers.take(rank);
+    let left = cx.numbers.left(rank);
+    if left < INO_RANGE_LOW {
+        cx.sessions.renew_early(rank, left, cx.now, cx.out);
+    }
+    ino
+}
+
+/// In a set-group-id directory everything belongs to the directory's group (inode(7)).
+fn group_of_new(parent: &Attr, caller: Caller) -> u32 {
+    if parent.mode & SET_GROUP_ID == 0 { caller.gid } else { parent.gid }
+}
+
+fn make(mut create: Create, caller: Caller, pending: &Pending, cx: &mut Cx<'_>) -> Outcome {
+    let Some(held) = cx.atlas.exclusives.get(create.dir) else { return Outcome::Open };
+    if let Some(member) = held.member(&create.name) {
+        let is_file = member.kind == FileKind::File;
+        return match create.existing {
+            IfExists::Refuse => Outcome::Known(Err(FsError::Exists), vec![create.dir]),
+            IfExists::Open if is_file => look_up(create.dir, &create.name, pending, cx),
+            IfExists::Open => Outcome::Open,
+        };
+    }
+    if matches!(&create.node, Node::Symlink(target) if target.len() > SYMLINK_BYTES_MAX) {
+        return Outcome::Open;
+    }
+    let parent = held.attr.clone();
+    let Some(ino) = number(create.dir, cx) else { return Outcome::Open };
+    create.ino = ino;
+    let mode = match &create.node {
+        Node::Symlink(_) => 0o777,
+        _ => create.mode & !create.umask & PERMISSION_BITS,
+    };
+    let owner = (caller.uid, group_of_new(&parent, caller));
+    let attr = create.attr(mode, owner, cx.now.wall);
+    let member = Member { ino, kind: attr.kind, attr: Some(Box::new(attr.clone())) };
+    cx.atlas.exclusives.enter(create.dir, create.name.clone(), member, cx.now.wall);
+    Outcome::Change(Change {
+        about: vec![create.dir, ino],
+        op: Op::Create(create),
+        done: Done::Entry(attr.clone()),
+        answer: Answer::Found(Found::Here(attr)),
+    })
+}
+
+fn make_dir(
+    (dir, name): (Ino, &Name),
+    (mode, umask): (u16, u16),
+    caller: Caller,
+    cx: &mut Cx<'_>,
+) -> Outcome {
+    let Some(held) = cx.atlas.exclusives.get(dir) else { return Outcome::Open };
+    if held.member(name).is_some() {
+        return Outcome::Known(Err(FsError::Exists), vec![dir]);
+    }
+    let parent = held.attr.clone();
+    let Some(ino) = number(dir, cx) else { return Outcome::Open };
+    let attr = Attr {
+        ino,
+        kind: FileKind::Dir,
+        mode: (mode & !umask & PERMISSION_BITS) | (parent.mode & SET_GROUP_ID),
+        nlink: 2,
+        uid: caller.uid,
+        gid: group_of_new(&parent, caller),
+        rdev: 0,
+        size: 0,
+        times: Times::all(cx.now.wall),
+    };
+    let member = Member { ino, kind: FileKind::Dir, attr: None };
+    cx.atlas.exclusives.enter(dir, name.clone(), member, cx.now.wall);
+    let exclusive = cx.atlas.exclusives.has_room();
+    if exclusive {
+        cx.atlas.exclusives.hold(attr.clone());
+    }
+    let rank = cx.atlas.rank_of_dir(dir);
+    Outcome::Change(Change {
+        op: Op::Mkdir { dir, name: name.clone(), ino, mode, umask, exclusive },
+        done: Done::Entry(attr.clone()),
+        answer: Answer::Found(Found::Dir { ino, rank, attr: Some(attr) }),
+        about: vec![dir, ino],
+    })
+}
+
+fn unlink(dir: Ino, name: &Name, cx: &mut Cx<'_>) -> Outcome {
+    let Some(held) = cx.atlas.exclusives.get(dir) else { return Outcome::Open };
+    let Some(member) = held.member(name) else {
+        return Outcome::Known(Err(FsError::NotFound), vec![dir]);
+    };
+    if member.kind == FileKind::Dir {
+        return Outcome::Known(Err(FsError::IsDirectory), vec![dir]);
+    }
+    removed(dir, name, Op::Unlink { dir, name: name.clone() }, cx)
+}
+
+fn rmdir(dir: Ino, name: &Name, cx: &mut Cx<'_>) -> Outcome {
+    let Some(held) = cx.atlas.exclusives.get(dir) else { return Outcome::Open };
+    let Some(member) = held.member(name) else {
+        return Outcome::Known(Err(FsError::NotFound), vec![dir]);
+    };
+    if member.kind != FileKind::Dir {
+        return Outcome::Known(Err(FsError::NotDirectory), vec![dir]);
+    }
+    match cx.atlas.exclusives.get(member.ino) {
+        Some(inner) if inner.is_empty() => {
+            removed(dir, name, Op::Rmdir { dir, name: name.clone() }, cx)
+        }
+        Some(_) => Outcome::Known(Err(FsError::NotEmpty), vec![dir]),
+        None => Outcome::Open,
+    }
+}
+
+fn removed(dir: Ino, name: &Name, op: Op, cx: &mut Cx<'_>) -> Outcome {
+    let ino = cx.atlas.exclusives.get(dir).and_then(|held| held.member(name)).map(|it| it.ino);
+    cx.atlas.exclusives.leave(dir, name, cx.now.wall);
+    let about = [dir].into_iter().chain(ino).collect();
+    Outcome::Change(Change { op, done: Done::Nothing, answer: Answer::Done, about })
+}
+
+fn setattr(ino: Ino, set: SetAttr, cx: &mut Cx<'_>) -> Outcome {
+    let now = cx.now.wall;
+    let Some(attr) = attr_of(ino, cx) else { return Outcome::Open };
+    let has_size = attr.kind == FileKind::File;
+    if set.size.is_some_and(|size| !has_size || size > FILE_BYTES_MAX) {
+        return Outcome::Open;
+    }
+    let set = SetAttr { kill_privileges: set.kill_privileges && attr.kind != FileKind::Dir, ..set };
+    if set.kill_privileges && attr.mode & PRIVILEGES != 0 {
+        return Outcome::Open;
+    }
+    set.apply(attr, now);
+    let attr = attr.clone();
+    changed(attr, |target| Op::Setattr { target, set }, cx)
+}
+
+fn wrote(ino: Ino, end: u64, kill_privileges: bool, cx: &mut Cx<'_>) -> Outcome {
+    let now = cx.now.wall;
+    let Some(attr) = attr_of(ino, cx) else { return Outcome::Open };
+    let clears = kill_privileges && attr.mode & PRIVILEGES != 0;
+    if attr.kind != FileKind::File || end > FILE_BYTES_MAX || clears {
+        return Outcome::Open;
+    }
+    attr.size = attr.size.max(end);
+    SetAttr { mtime: Some(now), ..SetAttr::default() }.apply(attr, now);
+    let attr = attr.clone();
+    changed(attr, |target| Op::Wrote { target, end, kill_privileges }, cx)
+}
+
+fn changed(attr: Attr, op: impl FnOnce(Target) -> Op, cx: &Cx<'_>) -> Outcome {
+    let ino = attr.ino;
+    let op = op(cx.atlas.target(ino));
+    let answer = Answer::Done;
+    Outcome::Change(Change { op, done: Done::Attr(attr), answer, about: vec![ino] })
+}
+
+/// A rank is about to change something in a way that is not known beforehand, or has not done what was known.
+pub(super) fn let_go_of_changed(call: &Call, cx: &mut Cx<'_>) {
+    let exclusives = &mut cx.atlas.exclusives;
+    match call {
+        Call::Create { dir, name, existing, .. } => {
+            let is_there = exclusives.get(*dir).is_some_and(|held| held.member(name).is_some());
+            if *existing == IfExists::Refuse || !is_there {
+                exclusives.drop(*dir);
+            }
+        }
+        Call::Mkdir { dir, .. } | Call::Unlink { dir, .. } | Call::Rmdir { dir, .. } => {
+            exclusives.drop(*dir);
+        }
+        Call::Rename(rename) => {
+            exclusives.drop(rename.from_dir);
+            exclusives.drop(rename.to_dir);
+        }
+        Call::Link { ino, dir, .. } => {
+            exclusives.drop(*dir);
+            if let Some(dir) = cx.atlas.inodes.place(*ino).embedded_in() {
+                exclusives.drop(dir);
+            }
+        }
+        Call::Setattr { ino, .. }
+        | Call::SetXattr { ino, .. }
+        | Call::RemoveXattr { ino, .. }
+        | Call::Wrote { ino, .. } => match cx.atlas.inodes.place(*ino) {
+            Place::Dir => exclusives.drop(*ino),
+            Place::Entry { dir, name } => exclusives.forget_file((dir, &name)),
+            Place::Home | Place::Orphan { .. } => {}
+        },
+        Call::Lookup { .. }
+        | Call::Getattr { .. }
+        | Call::Open { .. }
+        | Call::Readlink { .. }
+        | Call::Readdir { .. }
+        | Call::GetXattr { .. }
+        | Call::ListXattr { .. }
+        | Call::Sync
+        | Call::GetLock { .. }
+        | Call::SetLock { .. }
+        | Call::Flush { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! What is answered here is made there; the test plays the ranks.
+
+use std::time::Duration;
+
+use common::id::{NoticeId, RequestId};
+use common::limit::CAPABILITY_TIME;
+use common::wire::reply::{Outcome, Promise};
+use common::wire::request::Request;
+use common::wire::session::{Notice, ToMds};
+
+use super::*;
+use crate::fixture::{Fixture, R0, create, name};
+use crate::input::Signal;
+use crate::timer::Timer;
+
+/// A directory that this mount holds, under the root.
+fn held(world: &mut Fixture) -> Ino {
+    let call = world.call(mkdir(1, "d"));
+    let (_, request) = world.request();
+    let Op::Mkdir { ino, exclusive: true, .. } = request.op else { panic!("{:?}", request.op) };
+    world.promise = Promise::Exclusive;
+    let attr = Attr { nlink: 2, ..crate::fixture::attr(ino.0, FileKind::Dir) };
+    let found = Found::Dir { ino, rank: R0, attr: Some(attr) };
+    world.reply(R0, request.id, Some(common::id::Seq(1)), Outcome::Done(Answer::Found(found)));
+    assert!(world.answer(call).is_ok());
+    world.promise = Promise::Shared;
+    world.sent.clear();
+    ino
+}
+
+fn mkdir(dir: u64, text: &str) -> Call {
+    Call::Mkdir { dir: Ino(dir), name: name(text), mode: 0o777, umask: 0o022 }
+}
+
+/// Answered at once.
+#[track_caller]
+fn at_once(world: &mut Fixture, call: Call) -> Result<Done, FsError> {
+    let call = world.call(call);
+    world.answer(call)
+}
+
+#[track_caller]
+fn entry(done: Result<Done, FsError>) -> Attr {
+    match done {
+        Ok(Done::Entry(attr)) => attr,
+        other => panic!("{other:?} is no entry"),
+    }
+}
+
+/// The rank does what it was asked.
+fn make(world: &mut Fixture, request: &Request) {
+    let answer = match &request.op {
+        Op::Create(create) => Answer::Found(Found::Here(create.attr(0o644, (0, 0), request.at))),
+        Op::Setattr { target, .. } | Op::Wrote { target, .. } => {
+            Answer::Attr(crate::fixture::attr(target.ino.0, FileKind::File))
+        }
+        Op::Mkdir { ino, .. } => Answer::Found(Found::Dir { ino: *ino, rank: R0, attr: None }),
+        _ => Answer::Done,
+    };
+    let applied = request.op.is_change().then_some(common::id::Seq(request.id.0 + 10));
+    world.reply(R0, request.id, applied, Outcome::Done(answer));
+}
+
+#[test]
+fn whatever_happens_in_a_held_directory_is_answered_at_once() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    let look_up = |text| Call::Lookup { dir, name: name(text) };
+    assert_eq!(at_once(&mut world, look_up("f")), Err(FsError::NotFound));
+    let made = entry(at_once(&mut world, create(dir.0, "f")));
+    assert_eq!((made.mode, made.nlink, made.times.mtime), (0o644, 1, world.now.wall));
+    assert_eq!(entry(at_once(&mut world, look_up("f"))), made);
+    assert_eq!(at_once(&mut world, create(dir.0, "f")), Err(FsError::Exists));
+    let wrote = Call::Wrote { ino: made.ino, end: 7, kill_privileges: true };
+    assert!(at_once(&mut world, wrote).is_ok());
+    let grown = Attr { size: 7, ..made.clone() };
+    assert_eq!(at_once(&mut world, Call::Getattr { ino: made.ino }), Ok(Done::Attr(grown)));
+    let sub = entry(at_once(&mut world, mkdir(dir.0, "sub")));
+    let of_dir = at_once(&mut world, Call::Getattr { ino: dir });
+    assert!(matches!(of_dir, Ok(Done::Attr(attr)) if (attr.nlink, attr.size) == (3, 2)));
+    entry(at_once(&mut world, create(sub.ino.0, "g")));
+    let rmdir = Call::Rmdir { dir, name: name("sub") };
+    assert_eq!(at_once(&mut world, rmdir.clone()), Err(FsError::NotEmpty));
+    let unlink = |dir, text| Call::Unlink { dir, name: name(text) };
+    assert_eq!(at_once(&mut world, unlink(dir, "sub")), Err(FsError::IsDirectory));
+    assert_eq!(at_once(&mut world, unlink(sub.ino, "g")), Ok(Done::Nothing));
+    assert_eq!(at_once(&mut world, rmdir), Ok(Done::Nothing));
+    assert_eq!(at_once(&mut world, look_up("sub")), Err(FsError::NotFound));
+}
+
+/// Each goes to the rank when what it rests on has been made.
+#[test]
+fn what_rests_on_a_change_is_sent_after_it() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    let made = entry(at_once(&mut world, create(dir.0, "f")));
+    let sub = entry(at_once(&mut world, mkdir(dir.0, "sub")));
+    at_once(&mut world, Call::Wrote { ino: made.ino, end: 7, kill_privileges: false }).unwrap();
+    entry(at_once(&mut world, create(sub.ino.0, "g")));
+    let listing = world.call(Call::Readdir {
+        dir,
+        cookie: 0,
+        entries_max: 9,
+        detail: crate::input::ListDetail::Names,
+    });
+    let (_, of_file) = world.request();
+    let (_, of_sub) = world.request();
+    world.assert_nothing_sent();
+    make(&mut world, &of_sub);
+    let (_, inner) = world.request();
+    assert!(matches!(&inner.op, Op::Create(it) if it.dir == sub.ino), "{:?}", inner.op);
+    make(&mut world, &of_file);
+    let (_, wrote) = world.request();
+    assert!(matches!(wrote.op, Op::Wrote { .. }), "{:?}", wrote.op);
+    world.assert_nothing_sent();
+    make(&mut world, &wrote);
+    assert!(matches!(world.request().1.op, Op::Readdir { .. }));
+    world.assert_waiting(listing);
+}
+
+#[test]
+fn a_recall_is_acknowledged_when_everything_is_made() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    entry(at_once(&mut world, create(dir.0, "f")));
+    let (_, request) = world.request();
+    world.notice(R0, 1, Notice::Recall { dir });
+    world.assert_nothing_sent();
+    let waits = world.call(create(dir.0, "g"));
+    world.assert_waiting(waits);
+    make(&mut world, &request);
+    assert!(world.sent.contains(&(R0, ToMds::Acked(NoticeId(1)))), "{:?}", world.sent);
+    assert!(matches!(world.request().1.op, Op::Create(_)));
+}
+
+#[test]
+fn what_is_answered_is_durable_after_it_is_made() {
+    cov_mark::check!(what_is_answered_is_made_before_it_is_durable);
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    entry(at_once(&mut world, create(dir.0, "f")));
+    let synced = world.call(Call::Sync);
+    let (_, request) = world.request();
+    world.assert_nothing_sent();
+    make(&mut world, &request);
+    assert_eq!(world.request().1.op, Op::Sync);
+    world.assert_waiting(synced);
+    let given_up = world.call(create(dir.0, "g"));
+    world.answer(given_up).unwrap();
+    let synced = world.call(Call::Sync);
+    world.cancel(synced, Signal::Handled);
+    assert_eq!(world.answer(synced), Err(FsError::Interrupted));
+}
+
+/// Nobody can be told any more, but those who ask whether it is durable.
+#[test]
+fn what_cannot_be_made_is_lost() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    entry(at_once(&mut world, create(dir.0, "f")));
+    let (_, request) = world.request();
+    world.reply(R0, request.id, None, Outcome::Refused(FsError::NoSpace));
+    assert_eq!(world.lost, [request.id]);
+    assert_eq!(at_once(&mut world, Call::Sync), Err(FsError::Io));
+    let asks = world.call(Call::Lookup { dir, name: name("f") });
+    world.assert_waiting(asks);
+}
+
+/// The rank may have ended the session by now.
+#[test]
+fn nothing_is_answered_when_no_rank_has_heard_of_us_lately() {
+    cov_mark::check!(what_is_known_waits_for_its_rank);
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    world.timers.remove(&Timer::Lease(R0));
+    world.pass(CAPABILITY_TIME + Duration::from_millis(1));
+    let made = world.call(create(dir.0, "f"));
+    world.assert_waiting(made);
+    let asks = world.call(Call::Lookup { dir, name: name("g") });
+    world.assert_waiting(asks);
+    world.cancel(made, Signal::Handled);
+    world.assert_waiting(made);
+}
+
+#[test]
+fn what_is_held_is_claimed() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    let sub = entry(at_once(&mut world, mkdir(dir.0, "sub")));
+    world.kill(R0);
+    world.restart(R0);
+    let dirs = vec![dir, sub.ino];
+    assert!(world.sent.contains(&(R0, ToMds::ClaimExclusive { dirs })), "{:?}", world.sent);
+    let (_, replayed) = world.request();
+    assert_eq!(replayed.id, RequestId(1));
+}
+
+/// Its rank hears of that when the lease is renewed.
+#[test]
+fn what_the_kernel_forgets_is_let_go() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    world.refer(crate::input::References::Forgotten { items: vec![(dir, 1)] });
+    world.input(crate::input::Input::Timer(Timer::Renew(R0)));
+    assert!(world.sent.contains(&(R0, ToMds::LetGo { dirs: vec![dir] })), "{:?}", world.sent);
+}
+
+/// What comes of a rename, and of a second name, only ranks know.
+#[test]
+fn what_is_not_known_beforehand_ends_the_knowledge() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    let made = entry(at_once(&mut world, create(dir.0, "f")));
+    let (_, request) = world.request();
+    make(&mut world, &request);
+    world.call(Call::Link { ino: made.ino, dir: Ino(1), name: name("g") });
+    world.sent.clear();
+    let asks = world.call(create(dir.0, "h"));
+    world.assert_waiting(asks);
+}

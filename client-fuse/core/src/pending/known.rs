@@ -1,0 +1,119 @@
+//! Changes whose outcome we know: their callers may be answered before they are made.
+
+use common::id::{Ino, RequestId};
+use common::wire::reply::{Answer, Found};
+use common::wire::request::{Caller, Op};
+
+use super::{Owner, Pended, Pending, State};
+use crate::cx::Cx;
+
+impl Pending {
+    /// Begins a change of which it is known what comes of it. What may see or undo it waits.
+    pub(crate) fn begin_known(
+        &mut self,
+        owner: Owner,
+        caller: Caller,
+        op: Op,
+        cx: &mut Cx<'_>,
+    ) -> RequestId {
+        let id = self.add(owner, caller, op, None, cx);
+        if let Some(pended) = self.requests.get_mut(&id) {
+            pended.is_known = true;
+            self.order.enter(id, &pended.op, &cx.atlas.inodes);
+        }
+        self.dispatch(id, cx);
+        id
+    }
+
+    /// Changes that are still to be made.
+    pub(crate) fn unmade(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether all changes up to there are made.
+    pub(crate) fn is_made(&self, upto: RequestId) -> bool {
+        self.order.first().is_none_or(|first| first > upto)
+    }
+
+    /// The request that was begun last.
+    pub(crate) fn last(&self) -> RequestId {
+        RequestId(self.last_id)
+    }
+
+    /// Whether nothing of a directory is still to be made.
+    pub(crate) fn is_dir_made(&self, dir: Ino) -> bool {
+        self.order.is_done(dir)
+    }
+
+    /// Directories of which something is still to be made.
+    pub(crate) fn unmade_dirs(&self) -> impl Iterator<Item = Ino> + '_ {
+        self.order.dirs()
+    }
+
+    /// Whether a file is about to be made, and pinned with that.
+    pub(crate) fn is_being_made(&self, ino: Ino) -> bool {
+        self.order.makes(ino)
+    }
+
+    /// A directory was recalled before we heard that it is made: we do not begin to hold it.
+    pub(crate) fn on_recalled(&mut self, dir: Ino) {
+        for pended in self.requests.values_mut() {
+            if let Op::Mkdir { ino, exclusive, .. } = &mut pended.op
+                && *ino == dir
+            {
+                *exclusive = false;
+            }
+        }
+    }
+
+    /// A request waits for what was answered before and is not made. (What is asked on behalf of a request
+    /// does not: that might be the very one.)
+    pub(super) fn is_behind(&mut self, id: RequestId, cx: &Cx<'_>) -> bool {
+        let Some(pended) = self.requests.get_mut(&id) else { return false };
+        if !matches!(pended.owner, Owner::Call(_) | Owner::Unmade) {
+            return false;
+        }
+        let before = self.order.before(id, &pended.op, &cx.atlas.inodes);
+        if let Some(before) = before {
+            pended.state = State::Behind(before);
+        }
+        before.is_some()
+    }
+
+    pub(super) fn is_made_now(&mut self, id: RequestId) {
+        if self.order.leave(id) {
+            self.made.push(id);
+        }
+    }
+
+    /// Whether nothing is left to be done for now.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.made.is_empty() && self.finished.is_empty()
+    }
+
+    /// Sends what has waited for changes that are made by now.
+    pub(crate) fn go_on(&mut self, cx: &mut Cx<'_>) {
+        for made in std::mem::take(&mut self.made) {
+            self.dispatch_all(|state| *state == State::Behind(made), cx);
+        }
+    }
+}
+
+impl Pended {
+    /// A directory was made, and is ours alone: nobody has met it before.
+    pub(super) fn hold(&self, answer: &Answer, cx: &mut Cx<'_>) {
+        if let (
+            Op::Mkdir { exclusive: true, .. },
+            Answer::Found(Found::Dir { ino, attr: Some(attr), .. }),
+        ) = (&self.op, answer)
+            && !self.is_known
+        {
+            let is_new = cx.atlas.inodes.get(*ino).is_none();
+            if is_new && matches!(self.owner, Owner::Call(_)) {
+                cx.atlas.exclusives.hold(attr.clone());
+            } else {
+                cx.atlas.exclusives.is_not_wanted(*ino);
+            }
+        }
+    }
+}
