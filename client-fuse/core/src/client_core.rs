@@ -121,6 +121,11 @@ impl ClientCore {
         self.pending.at_risk(rank)
     }
 
+    /// Changes that were answered and of which no rank has said that they are made.
+    pub fn unmade(&self) -> impl Iterator<Item = RequestId> + '_ {
+        self.pending.answered_unmade()
+    }
+
     fn on_message(&mut self, link: LinkId, message: ToClient, now: Now, out: &mut Effects) {
         let Some(rank) = self.sessions.rank_at(link) else { return };
         match message {

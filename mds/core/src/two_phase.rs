@@ -112,7 +112,9 @@ impl TwoPhase {
             TwoPhaseMsg::RenameLock { id } => self.rename_lock.ask(of_sender(id)),
             TwoPhaseMsg::RenameUnlock { id } => self.rename_lock.release(of_sender(id)),
             TwoPhaseMsg::RenameHolds { ids } => self.rename_lock.hear(from, incarnation, ids),
-            TwoPhaseMsg::Look { id, items } => self.on_look(cx, of_sender(id), items),
+            TwoPhaseMsg::Look { id, client, items } => {
+                self.on_look(cx, (of_sender(id), client), items)
+            }
             TwoPhaseMsg::Prepare { id, part } => {
                 // Unknown: the locks were lost with this rank's last life, and the coordinator will
                 // hear of that. It gets no promise.
@@ -175,13 +177,18 @@ impl TwoPhase {
         }
     }
 
-    fn on_look(&mut self, cx: &mut Cx<'_>, operation: Operation, items: Vec<Item>) {
+    fn on_look(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (operation, client): (Operation, ClientId),
+        items: Vec<Item>,
+    ) {
         if cx.own.is_read_only() && !self.taking_part.contains_key(&operation) {
             let (id, error) = (operation.id, FsError::ReadOnly);
             self.post.send(cx, operation.coordinator, TwoPhaseMsg::Refused { id, error });
             return;
         }
-        let new = || Participant::new(operation);
+        let new = || Participant::new(operation, Some(client));
         let participant = self.taking_part.entry(operation).or_insert_with(new);
         let looked = participant.look(cx, &mut self.post, items);
         self.note_busy(operation, looked);

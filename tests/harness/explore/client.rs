@@ -55,7 +55,7 @@ pub struct Out {
 impl Default for ClientNode {
     fn default() -> Self {
         Self {
-            core: ClientCore::new(Params { client: CLIENT }),
+            core: ClientCore::new(Params { client: CLIENT, nowsync: false }),
             map_epoch: MapEpoch(0),
             links: BTreeMap::new(),
             connecting: Vec::new(),
@@ -171,7 +171,10 @@ impl ClientNode {
                 }
                 // A kernel that keeps nothing.
                 Effect::Invalidate { id, .. } => self.turn(Input::Invalidated { id }, outs),
-                Effect::DropCaches { .. } | Effect::DropName { .. } | Effect::Forgotten { .. } => {}
+                Effect::DropCaches { .. }
+                | Effect::DropName { .. }
+                | Effect::Forgotten { .. }
+                | Effect::Lost { .. } => {}
             }
         }
     }

@@ -235,6 +235,21 @@ impl History {
         self.states = after;
     }
 
+    /// Any of these may be lost.
+    pub fn may_lose_any(&mut self, made: &[OperationId]) {
+        let mut after = States::default();
+        for state in std::mem::take(&mut self.states) {
+            for choice in 0..1_usize << made.len() {
+                let lost = made.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1);
+                let lost: BTreeSet<OperationId> = lost.map(|(_, id)| *id).collect();
+                let mut state = state.without(&lost, &self.asked);
+                state.spared.extend(made.iter().filter(|id| !lost.contains(id)));
+                add(&mut after, state);
+            }
+        }
+        self.states = after;
+    }
+
     /// Changes every state; those between which there is no difference any more become one.
     fn each(&mut self, change: impl Fn(&mut State)) {
         let mut after = States::default();

@@ -29,6 +29,9 @@ pub struct Tally {
     pub balancer_cancels: u64,
     /// Answers that kernels gave by themselves.
     pub cached: u64,
+    /// Changes that were answered before they were made, and those of them that nobody made.
+    pub answered_first: u64,
+    pub never_made: u64,
     /// Locks of files: set, refused because somebody else has it, and because nobody would have gone on.
     pub locks: u64,
     pub locks_refused: u64,
@@ -38,7 +41,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn all(&self) -> [(&'static str, u64); 16] {
+    fn all(&self) -> [(&'static str, u64); 18] {
         [
             ("deaths", self.deaths),
             ("take-overs", self.take_overs),
@@ -53,6 +56,8 @@ impl Tally {
             ("moves by the balancer", self.balancer_moves),
             ("of them cancelled", self.balancer_cancels),
             ("answers from caches", self.cached),
+            ("changes answered before they were made", self.answered_first),
+            ("of these lost", self.never_made),
             ("locks", self.locks),
             ("refused for another's", self.locks_refused),
             ("deadlocks", self.deadlocks),
@@ -75,6 +80,8 @@ impl std::ops::AddAssign for Tally {
         self.balancer_moves += other.balancer_moves;
         self.balancer_cancels += other.balancer_cancels;
         self.cached += other.cached;
+        self.answered_first += other.answered_first;
+        self.never_made += other.never_made;
         self.locks += other.locks;
         self.locks_refused += other.locks_refused;
         self.deadlocks += other.deadlocks;

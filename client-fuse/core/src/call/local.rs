@@ -350,7 +350,14 @@ fn changed(attr: Attr, op: impl FnOnce(Target) -> Op, cx: &Cx<'_>) -> Outcome {
 
 /// A rank is about to change something in a way that is not known beforehand, or has not done what was known.
 pub(super) fn let_go_of_changed(call: &Call, cx: &mut Cx<'_>) {
-    let exclusives = &mut cx.atlas.exclusives;
+    let (exclusives, inodes) = (&mut cx.atlas.exclusives, &cx.atlas.inodes);
+    // It may be a directory, and about to be removed.
+    let mut drop_with = |dir: Ino, name: &Name| {
+        exclusives.drop(dir);
+        if let Some(inner) = inodes.named(dir, name) {
+            exclusives.drop(inner);
+        }
+    };
     match call {
         Call::Create { dir, name, existing, .. } => {
             let is_there = exclusives.get(*dir).is_some_and(|held| held.member(name).is_some());
@@ -358,23 +365,22 @@ pub(super) fn let_go_of_changed(call: &Call, cx: &mut Cx<'_>) {
                 exclusives.drop(*dir);
             }
         }
-        Call::Mkdir { dir, .. } | Call::Unlink { dir, .. } | Call::Rmdir { dir, .. } => {
-            exclusives.drop(*dir);
-        }
+        Call::Mkdir { dir, .. } | Call::Unlink { dir, .. } => exclusives.drop(*dir),
+        Call::Rmdir { dir, name } => drop_with(*dir, name),
         Call::Rename(rename) => {
-            exclusives.drop(rename.from_dir);
-            exclusives.drop(rename.to_dir);
+            drop_with(rename.from_dir, &rename.from);
+            drop_with(rename.to_dir, &rename.to);
         }
         Call::Link { ino, dir, .. } => {
             exclusives.drop(*dir);
-            if let Some(dir) = cx.atlas.inodes.place(*ino).embedded_in() {
+            if let Some(dir) = inodes.place(*ino).embedded_in() {
                 exclusives.drop(dir);
             }
         }
         Call::Setattr { ino, .. }
         | Call::SetXattr { ino, .. }
         | Call::RemoveXattr { ino, .. }
-        | Call::Wrote { ino, .. } => match cx.atlas.inodes.place(*ino) {
+        | Call::Wrote { ino, .. } => match inodes.place(*ino) {
             Place::Dir => exclusives.drop(*ino),
             Place::Entry { dir, name } => exclusives.forget_file((dir, &name)),
             Place::Home | Place::Orphan { .. } => {}

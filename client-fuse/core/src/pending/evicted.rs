@@ -19,9 +19,20 @@ impl Pending {
             match pended.state {
                 State::Sent(at) | State::Numbers(at) | State::Waiting(at) if at == rank => {
                     pended.state = State::Waiting(rank);
-                    if pended.unanswered > 0 && pended.op.is_change() {
+                    if (pended.unanswered > 0 && pended.op.is_change()) || pended.is_known {
                         doubtful.push(*id);
                     }
+                }
+                State::Sent(_)
+                | State::Numbers(_)
+                | State::Waiting(_)
+                | State::Paused
+                | State::Finding
+                | State::Behind(_)
+                    if pended.is_known && pended.unanswered == 0 =>
+                {
+                    // Somebody may see by now that it is not there: it is never made.
+                    doubtful.push(*id);
                 }
                 State::Sent(_)
                 | State::Numbers(_)

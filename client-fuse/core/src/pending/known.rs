@@ -30,6 +30,13 @@ impl Pending {
         self.order.len()
     }
 
+    /// Those whose callers were answered.
+    pub(crate) fn answered_unmade(&self) -> impl Iterator<Item = RequestId> + '_ {
+        self.order.changes().filter(|id| {
+            self.requests.get(id).is_some_and(|pended| pended.owner == Owner::Unmade)
+        })
+    }
+
     /// Whether all changes up to there are made.
     pub(crate) fn is_made(&self, upto: RequestId) -> bool {
         self.order.first().is_none_or(|first| first > upto)

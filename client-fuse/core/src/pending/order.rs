@@ -79,6 +79,10 @@ impl Order {
         self.changes.is_empty()
     }
 
+    pub(super) fn changes(&self) -> impl Iterator<Item = RequestId> + '_ {
+        self.changes.keys().copied()
+    }
+
     pub(super) fn first(&self) -> Option<RequestId> {
         self.changes.keys().next().copied()
     }

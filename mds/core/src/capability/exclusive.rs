@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{ClientId, DirFragId, Ino, NoticeId};
+use common::time::Monotonic;
 use common::wire::reply::Outcome;
 use common::wire::request::Request;
 use common::wire::session::Notice;
@@ -42,13 +43,15 @@ pub struct Exclusives {
 struct Holder {
     client: ClientId,
     recalled: bool,
+    /// An operator has ended its session: it may go on until then, or until it begins another one.
+    until: Option<Monotonic>,
 }
 
 impl Exclusives {
     /// A directory has just been made for this client, or came with it.
     pub fn grant(&mut self, dir: Ino, client: ClientId) {
         self.remove(dir);
-        self.holders.insert(dir, Holder { client, recalled: false });
+        self.holders.insert(dir, Holder { client, recalled: false, until: None });
         *self.counts.entry(client).or_default() += 1;
     }
 
@@ -100,10 +103,12 @@ impl Exclusives {
         have_come
     }
 
-    /// Drops what is elsewhere by now.
-    fn trim(&mut self, is_elsewhere: impl Fn(Ino) -> bool) {
-        let gone: Vec<Ino> =
-            self.holders.keys().copied().filter(|dir| is_elsewhere(*dir)).collect();
+    /// Drops what is elsewhere by now, and what has ended.
+    fn trim(&mut self, now: Monotonic, is_elsewhere: impl Fn(Ino) -> bool) {
+        let has_ended = |holder: &Holder| holder.until.is_some_and(|until| until <= now);
+        let gone = self.holders.iter();
+        let gone = gone.filter(|(dir, holder)| has_ended(holder) || is_elsewhere(**dir));
+        let gone: Vec<Ino> = gone.map(|(dir, _)| *dir).collect();
         for dir in gone {
             self.remove(dir);
         }
@@ -196,21 +201,19 @@ pub fn let_go(cx: &mut Cx<'_>, client: ClientId, dir: Ino) {
     }
 }
 
-/// A session is over. `caches`: its kernel may go on for a while with what it was told.
-pub fn end_session(cx: &mut Cx<'_>, client: ClientId, caches: bool) {
+/// A session is over. `goes_on`: its client may not know that yet.
+pub fn end_session(cx: &mut Cx<'_>, client: ClientId, goes_on: bool) {
     let until = end(cx.now.monotonic);
-    let capabilities = &mut cx.own.capabilities;
-    let held = capabilities.exclusives.iter().filter(|(_, of)| *of == client);
-    let held: Vec<Ino> = held.map(|(dir, _)| dir).collect();
+    let exclusives = &mut cx.own.capabilities.exclusives;
+    let held: Vec<Ino> =
+        exclusives.iter().filter(|(_, of)| *of == client).map(|(dir, _)| dir).collect();
     for dir in held {
-        capabilities.exclusives.remove(dir);
-        if caches {
-            capabilities.holders.entry(Scope::Dir(dir)).or_default().insert(client, until);
+        match exclusives.holders.get_mut(&dir) {
+            Some(holder) if goes_on => (holder.recalled, holder.until) = (true, Some(until)),
+            Some(_) | None => drop(exclusives.remove(dir)),
         }
     }
-    let of_client = |(of, _): &(ClientId, NoticeId)| *of == client;
-    let exclusives = &mut capabilities.exclusives;
-    for (_, dir) in exclusives.recalls.extract_if(.., |it, _| of_client(it)) {
+    for (_, dir) in exclusives.recalls.extract_if(.., |(of, _), _| *of == client) {
         exclusives.released.insert(dir);
     }
 }
@@ -219,7 +222,8 @@ pub fn end_session(cx: &mut Cx<'_>, client: ClientId, caches: bool) {
 /// was given that.
 pub fn claim(cx: &mut Cx<'_>, client: ClientId, claimed: &BTreeSet<Ino>, known: bool) {
     let held = cx.own.capabilities.exclusives.iter().filter(|(_, of)| *of == client);
-    let held: Vec<Ino> = held.map(|(dir, _)| dir).filter(|dir| !claimed.contains(dir)).collect();
+    let is_ours = |dir: &Ino| known && claimed.contains(dir);
+    let held: Vec<Ino> = held.map(|(dir, _)| dir).filter(|dir| !is_ours(dir)).collect();
     for dir in held {
         let_go(cx, client, dir);
     }
@@ -229,7 +233,7 @@ pub fn claim(cx: &mut Cx<'_>, client: ClientId, claimed: &BTreeSet<Ino>, known: 
             continue;
         }
         match cx.own.capabilities.exclusives.holder(dir) {
-            Some(holder) if holder == client => {}
+            Some(holder) if holder == client && known => {}
             None if known => cx.own.capabilities.exclusives.grant(dir, client),
             Some(_) | None => {
                 cov_mark::hit!(what_was_held_before_the_session_is_not_held);
@@ -244,7 +248,7 @@ pub fn trim(cx: &mut Cx<'_>) {
     let (subtrees, namespace): (&SubtreeMap, _) = (&cx.own.subtrees, &cx.own.namespace);
     let is_elsewhere =
         |dir| matches!(subtrees.access(dir, Intent::Read, namespace), Ok(Access::Elsewhere(_)));
-    cx.own.capabilities.exclusives.trim(is_elsewhere);
+    cx.own.capabilities.exclusives.trim(cx.now.monotonic, is_elsewhere);
 }
 
 #[cfg(test)]

@@ -268,7 +268,7 @@ impl Words {
         match self.chance.below(15) {
             0 => TwoPhaseMsg::RenameLock { id },
             1 => TwoPhaseMsg::RenameLocked { id },
-            2 => TwoPhaseMsg::Look { id, items: self.some(3, Self::item) },
+            2 => TwoPhaseMsg::Look { id, client: self.client(), items: self.some(3, Self::item) },
             3 => {
                 let sights = self.some(3, |it| (it.item(), it.sight()));
                 TwoPhaseMsg::Looked { id, clock: self.epoch(), sights }

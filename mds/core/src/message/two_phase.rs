@@ -26,8 +26,8 @@ pub enum TwoPhaseMsg {
     RenameLock { id: TwoPhaseId },
     /// rank 0 → coordinator. Nobody else moves one until it is given back.
     RenameLocked { id: TwoPhaseId },
-    /// coordinator → participant. Lock these, and tell what they are.
-    Look { id: TwoPhaseId, items: Vec<Item> },
+    /// coordinator → participant. Lock these, for this client, and tell what they are.
+    Look { id: TwoPhaseId, client: ClientId, items: Vec<Item> },
     /// participant → coordinator. They are as follows, and stay so until told. `clock` is the
     /// highest epoch seen there.
     Looked { id: TwoPhaseId, clock: Epoch, sights: Vec<(Item, Sight)> },

@@ -184,7 +184,8 @@ impl Coordinator {
             Ok(plan) => self.prepare(cx, post, plan, &seen.ranks),
             Err(Need::Look(rank, item)) => {
                 seen.ranks.insert(rank);
-                post.send(cx, rank, TwoPhaseMsg::Look { id: self.id, items: vec![item] });
+                let (client, items) = (parked.client, vec![item]);
+                post.send(cx, rank, TwoPhaseMsg::Look { id: self.id, client, items });
                 self.state = State::Looking { seen, awaited: rank };
             }
             Err(Need::RenameLock) => {

@@ -396,7 +396,7 @@ fn a_look_that_nobody_waits_for_is_undone() {
     cluster.at(R0).create(A, D0, "f");
     let id = TwoPhaseId(99);
     let items = vec![Item::Entry { dir: D0, name: name("f") }];
-    cluster.tell(R1, R0, TwoPhaseMsg::Look { id, items }.into());
+    cluster.tell(R1, R0, TwoPhaseMsg::Look { id, client: A, items }.into());
     cluster.run();
     cluster.assert_at_rest();
 }

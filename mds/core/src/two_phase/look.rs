@@ -108,7 +108,7 @@ pub fn look(
 fn admit(cx: &mut Cx<'_>, participant: &mut Participant, dir: Ino) -> Result<(), Unseen> {
     match cx.own.subtrees.access(dir, Intent::Change, &cx.own.namespace)? {
         Access::Granted { .. } if cx.own.namespace.dir(dir)?.is_some() => {
-            if let Err(Stop::Wait(wait)) = exclusive::admit(cx, dir, None) {
+            if let Err(Stop::Wait(wait)) = exclusive::admit(cx, dir, participant.client()) {
                 // A client may take its time.
                 return Err(Unseen::Busy(wait));
             }

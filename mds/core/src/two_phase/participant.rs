@@ -14,7 +14,7 @@
 
 use std::collections::BTreeSet;
 
-use common::id::{Ino, Seq};
+use common::id::{ClientId, Ino, Seq};
 
 use super::look::{self, Unseen};
 use super::part::{self, Acks};
@@ -31,6 +31,8 @@ pub mod failure;
 #[derive(Clone, Debug, Hash)]
 pub struct Participant {
     operation: Operation,
+    /// For whom. `None`: that is not on record, and nothing is looked at any more.
+    client: Option<ClientId>,
     /// Directories it keeps from being frozen.
     pinned: BTreeSet<Ino>,
     state: State,
@@ -82,15 +84,15 @@ pub struct Promise {
 
 impl Participant {
     #[must_use]
-    pub fn new(operation: Operation) -> Self {
-        Self { operation, pinned: BTreeSet::new(), state: State::Locked }
+    pub fn new(operation: Operation, client: Option<ClientId>) -> Self {
+        Self { operation, client, pinned: BTreeSet::new(), state: State::Locked }
     }
 
     /// After a restart: a promise that was not settled.
     #[must_use]
     pub fn restore(cx: &mut Cx<'_>, operation: Operation, promise: Promise) -> Self {
         let Promise { prepare, part, held } = promise;
-        let mut participant = Self::new(operation);
+        let mut participant = Self::new(operation, None);
         for Held { ino, dir, mut holders } in held {
             holders.retain(|client, _| cx.own.sessions.get(*client).is_some());
             cx.own.pins.assume(ino, dir, &holders);
@@ -103,6 +105,11 @@ impl Participant {
         }
         participant.state = State::InDoubt { prepare, part };
         participant
+    }
+
+    #[must_use]
+    pub fn client(&self) -> Option<ClientId> {
+        self.client
     }
 
     #[must_use]

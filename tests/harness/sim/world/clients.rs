@@ -78,6 +78,7 @@ impl World {
                 self.at(at, Event::ClientTimer(client, timer, number));
             }
             Effect::StopTimer(timer) => self.clients[client].stop_timer(timer),
+            Effect::Lost { change } => self.is_lost(client, change),
             Effect::Forgotten { .. } | Effect::DropName { .. } => (),
         }
         Ok(())
@@ -349,6 +350,8 @@ impl World {
                 let outcome = client::outcome(&operation, result);
                 host.kernel_learns(&operation, outcome.as_ref().ok());
                 if let Some(change) = change {
+                    self.tally.answered_first +=
+                        u64::from(host.core.unmade().any(|unmade| unmade == change));
                     host.note_change(change, (id, waiting.since), &outcome);
                     if host.in_doubt.contains(&id) {
                         self.note_late_answer(client, change);

@@ -15,7 +15,7 @@ use super::monitor::Post;
 use super::{Event, Violation, World};
 use crate::sim::client::{Asks, Change, ClientHost, Standing};
 use crate::sim::dice::Dice;
-use crate::sim::history::OperationId;
+use crate::sim::history::{History, OperationId};
 use crate::sim::monitor::Caller;
 use crate::sim::network::{Lane, Life, Way};
 use crate::sim::operation::Operation;
@@ -50,8 +50,9 @@ struct Risk {
     /// In the order in which the rank has made them.
     made: Vec<OperationId>,
     /// The life that has made them, and where it was then: what it syncs from there on includes them.
-    /// `None`: power was lost since, and it is seen when the session ends whether they were repeated.
+    /// `None`: power was lost since, or they were not made yet: it is seen when the session ends.
     safe_at: Option<(Life, Seq)>,
+    loses: Loses,
     session: Session,
 }
 
@@ -60,6 +61,24 @@ enum Session {
     /// Until it ends, the rank waits for the client before it serves again.
     Kept,
     Over,
+}
+
+/// Which of several changes may be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loses {
+    /// All from one on.
+    Rest,
+    /// Any: the client did not wait for one to be made before it had the next one made.
+    Any,
+}
+
+impl Risk {
+    fn lose(&self, history: &mut History) {
+        match self.loses {
+            Loses::Rest => history.may_lose(&self.made),
+            Loses::Any => history.may_lose_any(&self.made),
+        }
+    }
 }
 
 impl World {
@@ -78,7 +97,8 @@ impl World {
     pub(super) fn mounts(&mut self, first: Duration) {
         let number = self.clients.len();
         let id = ClientId(500 + u64::try_from(number).expect("there are few clients"));
-        let core = ClientCore::new(client_core::Params { client: id });
+        let nowsync = self.settings.nowsync;
+        let core = ClientCore::new(client_core::Params { client: id, nowsync });
         self.clients.push(ClientHost::new(number, id, core, self.settings.processes));
         self.soon(DIAL, Event::Post(Post::Dials(Caller::Client(number))));
         for process in 0..self.settings.processes {
@@ -139,6 +159,7 @@ impl World {
                 self.gone.data.insert(node);
             }
         }
+        self.lose_unmade(client);
         for rank in 0..self.ranks.len() {
             let process = self.ranks[rank].process.as_ref();
             let id = self.clients[client].id;
@@ -178,16 +199,47 @@ impl World {
         let safe_at = rank_host.process.as_ref().filter(|_| !power_lost);
         let safe_at = safe_at.map(|process| (process.life, process.mds.seq()));
         let made = changes.iter().map(|change| change.id).collect();
-        self.gone.risks.push(Risk { client, rank, made, safe_at, session });
+        let loses = Loses::Rest;
+        self.gone.risks.push(Risk { client, rank, made, safe_at, loses, session });
         if session == Session::Over && power_lost {
             self.decide(|risk| risk.client == client && risk.rank == rank);
+        }
+    }
+
+    /// What a client has answered and no rank has made yet may never be made, now that the client is dead or
+    /// has lost a session.
+    fn lose_unmade(&mut self, client: usize) {
+        let host = &self.clients[client];
+        let unmade = host.core.unmade().filter_map(|id| host.changes.get(&id).copied());
+        let unmade: Vec<Change> = unmade.collect();
+        self.may_not_be_made(client, &unmade);
+    }
+
+    pub(super) fn is_lost(&mut self, client: usize, change: RequestId) {
+        let change = self.clients[client].changes.get(&change).copied();
+        self.may_not_be_made(client, change.as_slice());
+    }
+
+    /// If they are made, it is before the sessions end in which they may have been asked for.
+    fn may_not_be_made(&mut self, client: usize, changes: &[Change]) {
+        if changes.is_empty() {
+            return;
+        }
+        self.tally.never_made += changes.len() as u64;
+        self.gone.data.extend(changes.iter().filter_map(|change| change.made));
+        let made: Vec<OperationId> = changes.iter().map(|change| change.id).collect();
+        self.history.may_lose_any(&made);
+        for host in &self.ranks {
+            let (rank, made) = (host.rank, made.clone());
+            let (safe_at, loses, session) = (None, Loses::Any, Session::Kept);
+            self.gone.risks.push(Risk { client, rank, made, safe_at, loses, session });
         }
     }
 
     /// It is lost, or not. What is left may be lost another time.
     fn decide(&mut self, which: impl Fn(&Risk) -> bool) {
         for risk in self.gone.risks.iter_mut().filter(|risk| which(risk)) {
-            self.history.may_lose(&risk.made);
+            risk.lose(&mut self.history);
             let process = self.ranks[usize::from(risk.rank.0)].process.as_ref();
             risk.safe_at = process.map(|process| (process.life, process.mds.seq()));
         }
@@ -232,6 +284,7 @@ impl World {
                 Standing::Lives => (),
                 Standing::Disturbed => {
                     self.clients[client].kernel.unpin_all();
+                    self.lose_unmade(client);
                     self.note_risk(client, life.rank, Session::Over);
                 }
                 Standing::Dead => {
@@ -251,7 +304,7 @@ impl World {
         for risk in self.gone.risks.iter_mut().filter(|risk| risk.rank == rank) {
             match risk.session {
                 Session::Kept => risk.safe_at = None,
-                Session::Over => self.history.may_lose(&risk.made),
+                Session::Over => risk.lose(&mut self.history),
             }
         }
         self.gone.risks.retain(|risk| risk.rank != rank || risk.session == Session::Kept);

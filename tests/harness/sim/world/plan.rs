@@ -19,6 +19,8 @@ pub struct Settings {
     pub actions: u32,
     /// Of a hundred actions, how many lock something of a file, if there is one.
     pub locks: u64,
+    /// Whether mounts answer what nobody else can see before it is made.
+    pub nowsync: bool,
     /// Deaths of ranks while all ranks serve: one at a time.
     pub deaths: u32,
     /// Deaths at any time: several ranks at once, and again while they come back.
@@ -84,6 +86,7 @@ impl Settings {
             processes: 2,
             actions: 120,
             locks: 6,
+            nowsync: true,
             deaths: 0,
             hard_deaths: 0,
             deaths_at_points: 0,

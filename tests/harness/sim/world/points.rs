@@ -71,6 +71,7 @@ impl World {
         let settings = Settings {
             // Scenes are played moment by moment: nobody waits for anybody in them.
             locks: 0,
+            nowsync: false,
             ranks: 3,
             clients: 2,
             processes: 1,

@@ -63,8 +63,8 @@ fn looking() {
     let moving = Item::Moving { dir: DIR };
     let items = vec![entry.clone(), home.clone(), victim.clone(), moving.clone()];
     check_bytes(
-        &TwoPhaseMsg::Look { id: ID, items },
-        expect!["02 ac 02 04 00 10 01 66 01 07 02 10 03 10"],
+        &TwoPhaseMsg::Look { id: ID, client: A, items },
+        expect!["02 ac 02 09 04 00 10 01 66 01 07 02 10 03 10"],
     );
     let seen = Sight::Entry {
         linkage: Some(Linkage::Dir { ino: DIR }),
