@@ -269,3 +269,27 @@ fn files_are_locked() {
         ..moves(seed)
     });
 }
+
+/// Mounts answer most changes themselves, and everything happens to them and to the ranks meanwhile.
+#[test]
+fn mounts_work_alone() {
+    let happened = run("mounts_work_alone", Seeds::from_environment(4000), |seed| Settings {
+        alone: 85,
+        actions: 300,
+        locks: 2,
+        clients: 2,
+        breaks: 2,
+        cuts: u32::try_from(seed % 2).expect("below 2"),
+        hard_deaths: u32::try_from(seed / 2 % 3).expect("below 3"),
+        deaths_at_points: u32::try_from(seed / 3 % 2).expect("below 2"),
+        client_deaths: u32::try_from(seed / 5 % 3).expect("below 3"),
+        evictions: u32::try_from(seed / 7 % 2).expect("below 2"),
+        client_cuts: u32::try_from(seed / 11 % 2).expect("below 2"),
+        exports: 10,
+        ..moves(seed)
+    });
+    assert_happened(&[
+        ("a change that was answered first", happened.answered_first),
+        ("one of them that was lost", happened.never_made),
+    ]);
+}

@@ -64,6 +64,36 @@ pub fn choose(kernel: &Kernel, dice: &mut Dice) -> Action {
     }
 }
 
+/// What somebody does who works by himself: makes, changes and removes, in directories of his own.
+pub fn choose_alone(kernel: &Kernel, dice: &mut Dice) -> Action {
+    let dirs = kernel.made_dirs();
+    let (dir, name) = (dice.pick(&dirs).copied(), name(dice));
+    let Some(dir) = dir else {
+        return Action::Operations(vec![make(Ino::ROOT, name, Make::Dir, 0o755)]);
+    };
+    let found = Operation::Lookup { dir, name: name.clone() };
+    let one = |operation| Action::Operations(vec![operation]);
+    let after = |operation| Action::Operations(vec![found.clone(), operation]);
+    let files = kernel.of_kind(|kind| kind == FileKind::File);
+    match dice.below(100) {
+        0..5 => one(found),
+        5..10 => one(Operation::Getattr { node: dir }),
+        10..15 => one(Operation::Readdir { dir }),
+        15..45 => one(create(dir, name, dice)),
+        45..60 => one(make(dir, name, Make::Dir, 0o755)),
+        60..70 => after(Operation::Unlink { dir, name }),
+        70..75 => after(Operation::Rmdir { dir, name }),
+        75..85 => file_or(kernel, dice, found),
+        85..93 => {
+            let node = dice.pick(&files).copied().filter(|_| dice.percent(70)).unwrap_or(dir);
+            one(Operation::Setattr { node, set: set(dice) })
+        }
+        93..96 => rename(dir, name, &dirs, dice),
+        96..98 => dice.pick(&kernel.idle()).map_or(Action::Sync, |ino| Action::Forget(*ino)),
+        _ => Action::Sync,
+    }
+}
+
 fn name(dice: &mut Dice) -> Name {
     let name = NAMES[dice.index(NAMES.len())];
     Name::new(name.as_bytes()).expect("a letter is a name")

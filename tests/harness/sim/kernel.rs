@@ -11,6 +11,7 @@ use super::operation::Operation;
 pub struct Kernel {
     inodes: BTreeMap<Ino, Known>,
     locks: BTreeMap<Ino, Held>,
+    made: BTreeSet<Ino>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +60,11 @@ impl Default for Kernel {
             pinned: true,
             parent: Ino::ROOT,
         };
-        Self { inodes: BTreeMap::from([(Ino::ROOT, root)]), locks: BTreeMap::new() }
+        Self {
+            inodes: BTreeMap::from([(Ino::ROOT, root)]),
+            locks: BTreeMap::new(),
+            made: BTreeSet::new(),
+        }
     }
 }
 
@@ -95,6 +100,18 @@ impl Kernel {
     #[must_use]
     pub fn is_pinned(&self, ino: Ino) -> bool {
         self.inodes.get(&ino).is_some_and(|known| known.pinned || known.kind == FileKind::Dir)
+    }
+
+    /// A process has made a directory.
+    pub fn has_made(&mut self, ino: Ino) {
+        self.made.insert(ino);
+    }
+
+    /// Directories that processes have made, as far as they are known.
+    #[must_use]
+    pub fn made_dirs(&self) -> Vec<Ino> {
+        let dirs = self.of_kind(|kind| kind == FileKind::Dir).into_iter();
+        dirs.filter(|dir| self.made.contains(dir)).collect()
     }
 
     #[must_use]

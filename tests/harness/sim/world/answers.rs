@@ -7,7 +7,7 @@ use common::id::Ino;
 
 use crate::sim::client::ClientHost;
 use crate::sim::kernel::{How, Lock};
-use crate::sim::operation::{Answer, Operation, Outcome};
+use crate::sim::operation::{Answer, Make, Operation, Outcome};
 
 impl ClientHost {
     /// Whether a process does what it had in mind next, after this.
@@ -84,6 +84,9 @@ impl ClientHost {
             | Operation::Write { .. } => return,
         };
         let kind: FileKind = *kind;
+        if let Operation::Create { make: Make::Dir, .. } = operation {
+            self.kernel.has_made(*node);
+        }
         self.kernel.meet(*node, kind, parent);
         self.kernel.pin(*node);
     }

@@ -24,6 +24,7 @@ use crate::sim::operation::{Operation, Outcome};
 use crate::sim::trace::Who;
 
 const THINK: Duration = Duration::from_millis(25);
+const HURRY: Duration = Duration::from_millis(2);
 const CONNECT: Duration = Duration::from_millis(5);
 /// Until the kernel knows what it is told.
 const INVALIDATE: Duration = Duration::from_millis(2);
@@ -197,7 +198,9 @@ impl World {
         if let Some(ino) = self.file_to_lock(client, process) {
             return self.begin(client, process, Action::Lock(ino));
         }
-        let action = action::choose(&self.clients[client].kernel, &mut self.dice);
+        let alone = self.settings.alone > 0 && self.dice.percent(self.settings.alone);
+        let choose = if alone { action::choose_alone } else { action::choose };
+        let action = choose(&self.clients[client].kernel, &mut self.dice);
         self.begin(client, process, action)
     }
 
@@ -261,7 +264,8 @@ impl World {
     }
 
     pub(super) fn pause(&mut self, client: usize, process: usize) {
-        self.soon(THINK, Event::Process { client, process });
+        let think = if self.settings.alone > 0 { HURRY } else { THINK };
+        self.soon(think, Event::Process { client, process });
     }
 
     fn unlock(&mut self, client: usize, process: usize) {

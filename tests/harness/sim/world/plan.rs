@@ -19,6 +19,8 @@ pub struct Settings {
     pub actions: u32,
     /// Of a hundred actions, how many lock something of a file, if there is one.
     pub locks: u64,
+    /// Of a hundred actions, how many are of somebody who works by himself, and in a hurry.
+    pub alone: u64,
     /// Whether mounts answer what nobody else can see before it is made.
     pub nowsync: bool,
     /// Deaths of ranks while all ranks serve: one at a time.
@@ -86,6 +88,7 @@ impl Settings {
             processes: 2,
             actions: 120,
             locks: 6,
+            alone: 0,
             nowsync: true,
             deaths: 0,
             hard_deaths: 0,
