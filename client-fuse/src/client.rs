@@ -281,6 +281,8 @@ impl Client {
                 }
             }
             Effect::Forgotten { ino } => after.forgotten.push(ino),
+            // Whoever asks whether it is durable is told; the core has said so in the log.
+            Effect::Lost { .. } => {}
         }
     }
 }

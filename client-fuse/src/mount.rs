@@ -123,7 +123,8 @@ impl Ready {
         };
         let cluster = parties.cluster;
         let (dials, orders) = mpsc::channel(DIALS_MAX);
-        let client = Arc::new(Client::new(Params { client: id }, dials, Some(Arc::clone(&data))));
+        let params = Params { client: id, nowsync: options.nowsync };
+        let client = Arc::new(Client::new(params, dials, Some(Arc::clone(&data))));
         let transport =
             Transport::start(settings.credentials()?, parties, Arc::clone(&client), orders)
                 .map_err(MountError::Start)?;

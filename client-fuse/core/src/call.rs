@@ -37,6 +37,8 @@ pub(crate) struct CallTable {
     flushes: BTreeSet<CallId>,
     /// Something that was answered may be lost, and whoever asks whether it is durable is to hear so.
     lost: bool,
+    /// Who waits for a file to be made, and by which request it is.
+    makers: BTreeMap<(RequestId, CallId), Ino>,
     /// Who waits for changes up to there to be made before they can be durable.
     syncs: BTreeMap<(RequestId, CallId), Caller>,
 }
@@ -141,7 +143,8 @@ impl CallTable {
         give_back: &mut GiveBack,
         cx: &mut Cx<'_>,
     ) {
-        if self.syncs.extract_if(.., |(_, it), _| *it == id).next().is_some() {
+        let syncs = self.syncs.extract_if(.., |(_, it), _| *it == id).count();
+        if syncs + self.makers.extract_if(.., |(_, it), _| *it == id).count() > 0 {
             return cx.out.answer(id, Err(FsError::Interrupted));
         }
         let Some(active) = self.calls.get(&id) else { return };

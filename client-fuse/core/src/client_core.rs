@@ -403,6 +403,7 @@ impl ClientCore {
         loop {
             self.pending.go_on(cx!(self, now, out));
             self.finish_answered(now, out);
+            self.calls.on_made(&self.pending, cx!(self, now, out));
             self.calls.let_syncs_go(&mut self.pending, cx!(self, now, out));
             if self.pending.is_settled() {
                 break;
@@ -434,6 +435,7 @@ impl ClientCore {
         let Err(error) = &finished.result else { return };
         tracing::error!(request = finished.id.0, %error, "a change that was answered is lost");
         self.calls.note_lost(1);
+        self.calls.is_never_made(finished.id, out);
         self.atlas.exclusives.drop_all();
         self.drop_caches(now, out);
         out.push(Effect::Lost { change: finished.id });

@@ -160,6 +160,10 @@ pub enum Call {
         end: u64,
         kill_privileges: bool,
     },
+    /// Answered when a file is made, if it is about to be: nothing is stored of what may never be.
+    Made {
+        ino: Ino,
+    },
     /// Answered when everything this client has changed survives power loss.
     Sync,
     /// What is in the way of a lock (`F_GETLK`).

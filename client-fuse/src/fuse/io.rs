@@ -6,8 +6,9 @@
 use std::io;
 use std::sync::Arc;
 
-use client_core::Call;
+use client_core::{Call, Done};
 use common::attr::SetAttr;
+use common::error::FsError;
 use common::id::Ino;
 use common::limit::FILE_BYTES_MAX;
 use common::wire::request::Caller;
@@ -36,6 +37,18 @@ fn errno(error: &io::Error) -> Errno {
 type Waiter = (Caller, u32);
 
 impl Fuse {
+    /// Has something of a file stored, on a thread of the pool, once the file is made: of what may never be
+    /// nothing is to be left behind.
+    fn store(
+        &self,
+        waiter: Waiter,
+        ino: Ino,
+        job: impl FnOnce(Result<Done, FsError>) + Send + 'static,
+    ) {
+        let pool = self.pool.clone();
+        self.client.call(waiter, Call::Made { ino }, move |made, _| pool.run(move || job(made)));
+    }
+
     pub(super) fn read_data(&self, ino: Ino, offset: u64, size: u32, reply: ReplyData) {
         let data = Arc::clone(&self.data);
         self.pool.run(move || match data.read(ino, offset, size as usize) {
@@ -52,7 +65,10 @@ impl Fuse {
         }
         let written = u32::try_from(bytes.len()).expect("the kernel writes at most what we allow");
         let (data, client) = (Arc::clone(&self.data), Arc::clone(&self.client));
-        self.pool.run(move || {
+        self.store(waiter, ino, move |made| {
+            if let Err(error) = made {
+                return reply.error(reply::errno(error));
+            }
             if let Err(error) = data.write(ino, offset, &bytes) {
                 return reply.error(errno(&error));
             }
@@ -67,12 +83,13 @@ impl Fuse {
             return reply.error(Errno::EFBIG);
         }
         let (data, client) = (Arc::clone(&self.data), Arc::clone(&self.client));
-        self.pool.run(move || match data.append(ino, &bytes) {
-            Ok(Appended { end, written }) => {
+        self.store(waiter, ino, move |made| match made.map(|_| data.append(ino, &bytes)) {
+            Ok(Ok(Appended { end, written })) => {
                 let written = u32::try_from(written).expect("no more than the kernel has given");
                 tell_rank(&client, waiter, (ino, end, kill_privileges), (written, reply));
             }
-            Err(error) => reply.error(errno(&error)),
+            Ok(Err(error)) => reply.error(errno(&error)),
+            Err(error) => reply.error(reply::errno(error)),
         });
     }
 
@@ -81,9 +98,10 @@ impl Fuse {
             return self.client.call(waiter, Call::Setattr { ino, set }, reply::attr(reply));
         };
         let (data, client) = (Arc::clone(&self.data), Arc::clone(&self.client));
-        self.pool.run(move || match data.truncate(ino, size) {
-            Ok(()) => client.call(waiter, Call::Setattr { ino, set }, reply::attr(reply)),
-            Err(error) => reply.error(errno(&error)),
+        self.store(waiter, ino, move |made| match made.map(|_| data.truncate(ino, size)) {
+            Ok(Ok(())) => client.call(waiter, Call::Setattr { ino, set }, reply::attr(reply)),
+            Ok(Err(error)) => reply.error(errno(&error)),
+            Err(error) => reply.error(reply::errno(error)),
         });
     }
 
@@ -114,12 +132,15 @@ impl Fuse {
         };
         let kill_privileges = waiter.0.uid != 0;
         let (data, client) = (Arc::clone(&self.data), Arc::clone(&self.client));
-        self.pool.run(move || match data.allocate(ino, offset, length, mode) {
-            Ok(()) => {
-                let call = Call::Wrote { ino, end: grows_to, kill_privileges };
-                client.call(waiter, call, reply::empty(reply));
+        self.store(waiter, ino, move |made| {
+            match made.map(|_| data.allocate(ino, offset, length, mode)) {
+                Ok(Ok(())) => {
+                    let call = Call::Wrote { ino, end: grows_to, kill_privileges };
+                    client.call(waiter, call, reply::empty(reply));
+                }
+                Ok(Err(error)) => reply.error(errno(&error)),
+                Err(error) => reply.error(reply::errno(error)),
             }
-            Err(error) => reply.error(errno(&error)),
         });
     }
 

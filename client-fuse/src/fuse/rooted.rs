@@ -82,6 +82,7 @@ impl Root {
             Call::Wrote { ino, end, kill_privileges } => {
                 Call::Wrote { ino: ours(ino), end, kill_privileges }
             }
+            Call::Made { ino } => Call::Made { ino: ours(ino) },
             Call::Sync => Call::Sync,
             Call::GetLock { ino, lock } => Call::GetLock { ino: ours(ino), lock },
             Call::SetLock { ino, set, handle } => Call::SetLock { ino: ours(ino), set, handle },
@@ -181,6 +182,7 @@ impl Durability {
             | Call::GetXattr { .. }
             | Call::ListXattr { .. }
             | Call::Wrote { .. }
+            | Call::Made { .. }
             | Call::Sync
             | Call::GetLock { .. }
             | Call::SetLock { .. }

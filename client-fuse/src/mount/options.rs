@@ -38,6 +38,8 @@ const OF_THE_TABLE: &[&str] =
 pub struct Options {
     pub profile: Profile,
     pub durability: Durability,
+    /// Changes that nobody else can see are answered before a rank has made them.
+    pub nowsync: bool,
     pub threads: usize,
     /// Address of the data store.
     pub data: Option<String>,
@@ -60,6 +62,7 @@ impl Default for Options {
             connection: ConnectionArgs::default(),
             log: None,
             remount: false,
+            nowsync: true,
             kernel: vec![MountOption::Dev, MountOption::Suid],
         }
     }
@@ -77,8 +80,8 @@ pub enum Unknown {
 pub enum OptionError {
     #[error(
         "`{0}` is no mount option; there are config=FILE, certs=DIR, name=NAME, ca=FILE, cert=FILE, \
-         key=FILE, cluster=ID, data=file:///DIR, log=FILE, locks=cluster|local, acl, noacl, \
-         threads=N; remount, defaults, ro, rw, dev, nodev, suid, nosuid, exec, noexec, sync, async, \
+         key=FILE, cluster=ID, data=file:///DIR, log=FILE, locks=cluster|local, acl, noacl, nowsync, \
+         wsync, threads=N; remount, defaults, ro, rw, dev, nodev, suid, nosuid, exec, noexec, sync, async, \
          dirsync, and those about access times; auto, noauto, user, nouser, owner, group, _netdev, \
          nofail, comment=TEXT, x-ANYTHING"
     )]
@@ -157,6 +160,8 @@ impl Options {
         match word {
             "acl" => self.profile.acl = Acl::On,
             "noacl" => self.profile.acl = Acl::Off,
+            "nowsync" => self.nowsync = true,
+            "wsync" => self.nowsync = false,
             "remount" => self.remount = true,
             "defaults" => {
                 for word in ["rw", "suid", "dev", "exec", "async"] {

@@ -13,7 +13,7 @@ use common::wire::request::{Caller, Create, Op};
 use crate::atlas::Atlas;
 use crate::call::{Active, CallTable, Step};
 use crate::cx::Cx;
-use crate::effect::Done;
+use crate::effect::{Done, Effects};
 use crate::input::{Call, CallId};
 use crate::pending::{Owner, Pending, UNNUMBERED};
 
@@ -38,6 +38,7 @@ impl CallTable {
                 cx.atlas.inodes.opened(ino);
                 return cx.out.answer(id, Ok(Done::Nothing));
             }
+            First::Made(ino) => return self.await_made(id, ino, pending, cx),
             First::Sync => return self.sync(id, caller, pending, cx),
             First::Flush(ino, owner) => {
                 return self.flush(id, (caller, ino, owner), pending, cx);
@@ -45,6 +46,28 @@ impl CallTable {
         };
         let request = pending.begin(Owner::Call(id), caller, op, cx);
         self.calls.insert(id, Active::new((caller, call), step, [request].into(), cx));
+    }
+
+    fn await_made(&mut self, id: CallId, ino: Ino, pending: &Pending, cx: &mut Cx<'_>) {
+        match pending.made_by(ino) {
+            Some(request) => drop(self.makers.insert((request, id), ino)),
+            None => cx.out.answer(id, Ok(Done::Nothing)),
+        }
+    }
+
+    /// Those who have waited for a file to be made.
+    pub(crate) fn on_made(&mut self, pending: &Pending, cx: &mut Cx<'_>) {
+        for ((_, id), _) in self.makers.extract_if(.., |_, ino| pending.made_by(*ino).is_none()) {
+            cx.out.answer(id, Ok(Done::Nothing));
+        }
+    }
+
+    /// What makes a file was refused, or nobody knows.
+    pub(crate) fn is_never_made(&mut self, by: RequestId, out: &mut Effects) {
+        let waiting = (by, CallId(0))..=(by, CallId(u64::MAX));
+        for ((_, id), _) in self.makers.extract_if(waiting, |_, _| true) {
+            out.answer(id, Err(FsError::Io));
+        }
     }
 
     /// Those who want to know that everything is durable, and for whom everything is made by now.
@@ -97,6 +120,8 @@ pub(super) enum First {
     Op(Op),
     /// Whoever removes its name knows that we refer to it.
     Open(Ino),
+    /// Waits for what we have answered, and asks nobody.
+    Made(Ino),
     /// To every rank that has changes of ours.
     Sync,
     /// Of what it has locked nothing is to be left.
@@ -112,6 +137,7 @@ pub(super) fn first(call: &Call, atlas: &Atlas) -> First {
             let exclusive = atlas.exclusives.has_room();
             Op::Mkdir { dir, name, ino: UNNUMBERED, mode, umask, exclusive }
         }
+        Call::Made { ino } => return First::Made(ino),
         Call::Sync => return First::Sync,
         Call::Flush { ino, owner } => return First::Flush(ino, owner),
         Call::GetLock { ino, lock } => Op::GetLock { target: atlas.target(ino), lock },

@@ -153,6 +153,7 @@ fn decide(call: &Call, caller: Caller, pending: &Pending, cx: &mut Cx<'_>) -> Ou
         | Call::SetXattr { .. }
         | Call::ListXattr { .. }
         | Call::RemoveXattr { .. }
+        | Call::Made { .. }
         | Call::Sync
         | Call::GetLock { .. }
         | Call::SetLock { .. }
@@ -392,6 +393,7 @@ pub(super) fn let_go_of_changed(call: &Call, cx: &mut Cx<'_>) {
         | Call::Readdir { .. }
         | Call::GetXattr { .. }
         | Call::ListXattr { .. }
+        | Call::Made { .. }
         | Call::Sync
         | Call::GetLock { .. }
         | Call::SetLock { .. }

@@ -32,9 +32,9 @@ impl Pending {
 
     /// Those whose callers were answered.
     pub(crate) fn answered_unmade(&self) -> impl Iterator<Item = RequestId> + '_ {
-        self.order.changes().filter(|id| {
-            self.requests.get(id).is_some_and(|pended| pended.owner == Owner::Unmade)
-        })
+        self.order
+            .changes()
+            .filter(|id| self.requests.get(id).is_some_and(|pended| pended.owner == Owner::Unmade))
     }
 
     /// Whether all changes up to there are made.
@@ -59,7 +59,11 @@ impl Pending {
 
     /// Whether a file is about to be made, and pinned with that.
     pub(crate) fn is_being_made(&self, ino: Ino) -> bool {
-        self.order.makes(ino)
+        self.made_by(ino).is_some()
+    }
+
+    pub(crate) fn made_by(&self, ino: Ino) -> Option<RequestId> {
+        self.order.maker(ino)
     }
 
     /// A directory was recalled before we heard that it is made: we do not begin to hold it.

@@ -87,9 +87,10 @@ impl Order {
         self.changes.keys().next().copied()
     }
 
-    pub(super) fn makes(&self, ino: Ino) -> bool {
-        let uses = self.lanes.get(&Lane::File(ino));
-        uses.is_some_and(|uses| uses.values().any(|it| *it == Use::Make))
+    /// The change that makes a file.
+    pub(super) fn maker(&self, ino: Ino) -> Option<RequestId> {
+        let uses = self.lanes.get(&Lane::File(ino))?;
+        uses.iter().find(|(_, it)| **it == Use::Make).map(|(id, _)| *id)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -218,3 +218,22 @@ fn what_is_not_known_beforehand_ends_the_knowledge() {
     let asks = world.call(create(dir.0, "h"));
     world.assert_waiting(asks);
 }
+
+/// What may never be leaves nothing behind.
+#[test]
+fn nothing_is_stored_of_a_file_before_it_is_made() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    let (one, other) =
+        (at_once(&mut world, create(dir.0, "f")), at_once(&mut world, create(dir.0, "g")));
+    let waits = world.call(Call::Made { ino: entry(one).ino });
+    let in_vain = world.call(Call::Made { ino: entry(other).ino });
+    world.assert_waiting(waits);
+    let (_, request) = world.request();
+    make(&mut world, &request);
+    assert_eq!(world.answer(waits), Ok(Done::Nothing));
+    world.assert_waiting(in_vain);
+    let (_, request) = world.request();
+    world.reply(R0, request.id, None, Outcome::Refused(FsError::NoSpace));
+    assert_eq!(world.answer(in_vain), Err(FsError::Io));
+}
