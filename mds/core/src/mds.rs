@@ -137,9 +137,12 @@ impl Mds {
         }
         self.verify_claims(out);
         self.continue_replay(now, out);
-        self.wake_unlocked(now, out);
-        self.wake_let_go(now, out);
-        self.poke_migrations(now, out);
+        loop {
+            self.poke_migrations(now, out);
+            if !self.wake_unlocked(now, out) && !self.wake_let_go(now, out) {
+                break;
+            }
+        }
         self.tell_of_ends(out);
         self.own.namespace.trim(self.params.cache_rows_max);
         // What was not told to anybody is of no client's doing.
@@ -199,21 +202,19 @@ impl Mds {
         self.retry_questions(now, out);
     }
 
-    /// Whoever waits for a directory that its holder has let go in this turn tries again.
-    fn wake_let_go(&mut self, now: Now, out: &mut Effects) {
-        loop {
-            let released = self.own.capabilities.exclusives.take_released();
-            if released.is_empty() {
-                break;
-            }
-            for dir in released {
-                self.wake(now, &Wait::Recall(dir), out);
-            }
-        }
+    /// Whoever waits for a directory that its holder has let go in this turn tries again. Tells whether
+    /// there was anything.
+    fn wake_let_go(&mut self, now: Now, out: &mut Effects) -> bool {
         let (exclusives, sessions) = (&mut self.own.capabilities.exclusives, &self.own.sessions);
+        let mut waits: Vec<Wait> =
+            exclusives.take_released().into_iter().map(Wait::Recall).collect();
         if exclusives.strangers_have_come(sessions) {
-            self.wake(now, &Wait::Strangers, out);
+            waits.push(Wait::Strangers);
         }
+        for wait in &waits {
+            self.wake(now, wait, out);
+        }
+        !waits.is_empty()
     }
 
     fn run_request(&mut self, now: Now, parked: Parked, out: &mut Effects) {

@@ -12,6 +12,7 @@ use common::wire::session::{Notice, PinClaim, PinnedBy, ToClient};
 use super::Mds;
 use crate::capability::exclusive;
 use crate::effect::Effects;
+use crate::holdings::Repeated;
 use crate::input::Fetch;
 use crate::mutant::mutated;
 use crate::row::Linkage;
@@ -27,6 +28,8 @@ pub(super) struct Claims {
     unverified: Vec<Unverified>,
     /// Those of them that wait for the store. There may be very many.
     unfetched: BTreeMap<Fetch, Vec<Unverified>>,
+    /// Those in directories that were lost with power, maybe, and that clients are about to make once more.
+    unrepeated: Vec<Unverified>,
     /// Claims in a region that may be ours or not: they end with the doubt if it is not.
     in_doubt: BTreeMap<DirFragId, Vec<Unverified>>,
 }
@@ -105,12 +108,16 @@ impl Mds {
                 Some(Ok(Access::Elsewhere(route))) => {
                     self.own.sessions.tell(client, ToClient::Route(route), out);
                 }
-                Some(Ok(Access::Unknown)) => {}
+                Some(Ok(Access::Unknown)) if self.own.repeated == Repeated::Yes => {}
                 Some(Ok(Access::Frozen { base })) if self.migrator.brings_pins(base) => {
                     cov_mark::hit!(the_exporter_counts_pins);
                 }
                 _ if mutated!(self.params, ClaimDropped) => {}
-                Some(Ok(Access::Granted { .. } | Access::Frozen { .. }) | Err(_)) | None => {
+                // What is not known may be lost, and about to be repeated.
+                Some(
+                    Ok(Access::Granted { .. } | Access::Frozen { .. } | Access::Unknown) | Err(_),
+                )
+                | None => {
                     let Some(making) = self.clients.claims.making.get_mut(&client) else {
                         continue;
                     };
@@ -140,6 +147,9 @@ impl Mds {
         for (_, settled) in claims.in_doubt.extract_if(.., |base, _| !subtrees.is_in_doubt(*base)) {
             claims.unverified.extend(settled);
         }
+        if self.own.repeated == Repeated::Yes {
+            claims.unverified.append(&mut claims.unrepeated);
+        }
         for claim in std::mem::take(&mut self.clients.claims.unverified) {
             let Some(dir) = claim.dir else {
                 self.verify_place(claim, out);
@@ -153,6 +163,10 @@ impl Mds {
                     self.clients.claims.in_doubt.entry(base).or_default().push(claim);
                 }
                 Ok(Access::Granted { .. } | Access::Frozen { .. }) => self.verify_place(claim, out),
+                Ok(Access::Unknown) if self.own.repeated == Repeated::NotYet => {
+                    cov_mark::hit!(what_is_claimed_may_still_be_repeated);
+                    self.clients.claims.unrepeated.push(claim);
+                }
                 Ok(Access::Elsewhere(_) | Access::Unknown) => self.unclaim(&claim, out),
                 Err(fetch) => self.fetch_for_claim(fetch, claim, out),
             }

@@ -22,21 +22,17 @@ pub(super) struct LockWaits {
 }
 
 impl Mds {
-    /// Whoever waits for what has been unlocked in this turn tries again.
-    pub(super) fn wake_unlocked(&mut self, now: Now, out: &mut Effects) {
-        loop {
-            let released = self.own.pins.take_released();
-            if released.is_empty() {
-                break;
-            }
-            for ino in released {
-                self.wake(now, &Wait::FileLock(ino), out);
-            }
+    /// Whoever waits for what has been unlocked in this turn tries again. Tells whether there was anything.
+    pub(super) fn wake_unlocked(&mut self, now: Now, out: &mut Effects) -> bool {
+        let released = self.own.pins.take_released();
+        for ino in &released {
+            self.wake(now, &Wait::FileLock(*ino), out);
         }
         let alone = self.map.ranks.len() <= 1;
         if !self.lock_waits.probes && !alone && self.requests.waits_for_locks() {
             self.set_probe_timer(now, out);
         }
+        !released.is_empty()
     }
 
     fn set_probe_timer(&mut self, now: Now, out: &mut Effects) {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use common::file_lock::{ByteRange, FileLocks, LockKind, LockOwner};
 use common::id::{ClientId, ClusterId, DirFragId, Epoch, Incarnation, Ino, MigrationId, Rank, Seq};
 use common::id_set::IdSet;
 use common::name::NameHashKey;
 use common::wire::admin::AdminRequest;
 use common::wire::reply::{Answer, Found, Outcome};
 use common::wire::request::{
-    Create, Forget, IfExists, Node, Op, Place, Rename, RenameMode, Request, Target,
+    Create, Forget, IfExists, Node, OnConflict, Op, Place, Rename, RenameMode, Request, SetLock,
+    Target,
 };
 use common::wire::session::{PinClaim, PinnedBy, SessionAge, ToClient, ToMds};
 
@@ -451,4 +453,46 @@ fn what_an_import_says_of_its_bounds_is_newer_than_what_was_on_record() {
     };
     assert_eq!(known_after(claim(1, 3)), Some(DirAuth::Sole(Rank(2))));
     assert_eq!(known_after(claim(3, 6)), Some(DirAuth::Sole(Rank(3))), "it has moved on since");
+}
+
+/// Its directory was lost with the rank's power, and is made once more (simulator, `one_rank_loses_power`
+/// 1795933106907593).
+#[test]
+fn what_is_locked_in_a_directory_that_is_still_to_be_repeated_stays_locked() {
+    cov_mark::check!(what_is_claimed_may_still_be_repeated);
+    let mut fixture = Fixture::new();
+    let (dir, file) = (fixture.new_ino(A), fixture.new_ino(A));
+    let (node, existing) = (Node::File, IfExists::Refuse);
+    let create = Create { dir, name: name("f"), ino: file, node, mode: 0o644, umask: 0, existing };
+    let (mode, umask, exclusive) = (0o755, 0, false);
+    let mkdir = Op::Mkdir { dir: Ino::ROOT, name: name("d"), ino: dir, mode, umask, exclusive };
+    let ops = [(mkdir, 10), (Op::Create(create), 11)];
+    let sent = ops.map(|(op, seq)| Request { replay: Some(Seq(seq)), ..fixture.request(op) });
+    let mut locks = FileLocks::default();
+    let set = |owner, on_conflict| SetLock {
+        owner: LockOwner(owner),
+        pid: 1,
+        range: ByteRange::WHOLE,
+        kind: Some(LockKind::Write),
+        on_conflict,
+    };
+    locks.lock(set(1, OnConflict::Refuse).lock().expect("it is one"));
+    let mut fixture = reconnecting(fixture);
+    open(&mut fixture, A);
+    let target = Target { ino: file, place: Place::Entry { dir, name: name("f") } };
+    let by = PinnedBy::Answered(common::id::RequestId(1));
+    let pins = vec![PinClaim { target: target.clone(), by, locks }];
+    fixture.say(A, conn(A, 1), ToMds::Claim { pins });
+    fixture.say(A, conn(A, 1), ToMds::ClaimsDone);
+    for request in &sent {
+        fixture.say(A, conn(A, 1), ToMds::Request(request.clone()));
+    }
+    fixture.say(A, conn(A, 1), ToMds::ReplayDone);
+    fixture.connect(B, conn(B, 1));
+    go_on(&mut fixture);
+    let set = set(2, OnConflict::Refuse);
+    match fixture.ask(B, Op::SetLock { target, set, unanswered: [].into() }) {
+        Outcome::Done(Answer::NotLocked(_)) => {}
+        outcome => panic!("{outcome:?}"),
+    }
 }

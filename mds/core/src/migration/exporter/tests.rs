@@ -1,14 +1,15 @@
 //! The exporter, in each of its states: deaths, deadlines, cancelling, and messages out of order.
 
+use common::file_lock::{ByteRange, LockKind, LockOwner};
 use common::id::DirFragId;
 use common::migration::{EndReason, MigrationOutcome};
 use common::wire::admin::{AdminError, AdminReply};
 use common::wire::reply::Outcome;
-use common::wire::request::{Op, RenameMode};
+use common::wire::request::{OnConflict, Op, RenameMode, SetLock};
 
 use crate::check::Broken;
 use crate::cluster_fixture::D1;
-use crate::fixture::{A, name, rename_op};
+use crate::fixture::{A, in_entry, name, rename_op};
 use crate::message::migration::Step;
 use crate::migration::fixture::{B, E, Half, I, IN_DOUBT, Neighbor, Story};
 use crate::row::{Key, Row};
@@ -556,4 +557,27 @@ fn what_was_a_base_inside_the_region_is_none_at_the_exporter_after_a_restart() {
     assert_eq!(known.get(DirFragId::whole(inner)).map(|it| it.auth), None, "it lies in the region");
     story.rest();
     story.assert_owner(I);
+}
+
+/// What was thawed unlocks what somebody waits for (simulator, `the_balancer_moves` 1795933106912073).
+#[test]
+fn whoever_waits_for_a_lock_has_it_when_it_is_unlocked_by_what_was_thawed() {
+    let mut story = Story::before(Neighbor::Bystander);
+    let ino = story.cluster.lookup(E, story.dir, "f").expect("it is there").0;
+    let ask = |story: &mut Story, owner: u64, kind| {
+        let (range, on_conflict) = (ByteRange::WHOLE, OnConflict::Wait);
+        let set = SetLock { owner: LockOwner(owner), pid: 1, range, kind, on_conflict };
+        let target = in_entry(ino, story.dir, "f");
+        story.cluster.send(E, A, Op::SetLock { target, set, unanswered: [].into() }).id
+    };
+    let first = ask(&mut story, 1, Some(LockKind::Write));
+    assert!(story.cluster.reply(E, A, first).is_some());
+    let waits = ask(&mut story, 2, Some(LockKind::Write));
+    story.order();
+    story.run_until(Half::Exporter, "Exporting");
+    let unlocks = ask(&mut story, 1, None);
+    assert_eq!(story.cluster.reply(E, A, unlocks), None, "it is frozen");
+    assert_eq!(story.cancel(), AdminReply::Cancelling);
+    assert!(story.cluster.reply(E, A, unlocks).is_some());
+    assert!(story.cluster.reply(E, A, waits).is_some());
 }
