@@ -47,6 +47,10 @@ fn shows(mutant: Mutant) -> Shows {
         Mutant::ClaimDropped | Mutant::ClaimForGood | Mutant::ForgetTakesAll => {
             return Shows::Simulated(breaks);
         }
+        Mutant::ExclusiveNotCarried => return Shows::Simulated(alone_and_moved),
+        Mutant::ExclusiveIgnored | Mutant::ExclusiveUnclaimed | Mutant::RecallNotAwaited => {
+            return Shows::Simulated(alone);
+        }
         Mutant::LeashIgnored => return Shows::Simulated(takeovers),
         Mutant::CopyWithoutDeleteRange => {
             let world = World { leftovers: true, sweeps_early: true, ..World::two() };
@@ -94,6 +98,16 @@ fn moves(_: u64) -> Settings {
 
 fn many_moves(seed: u64) -> Settings {
     Settings { clients: 3, exports: 40, breaks: 12, actions: 240, ..moves(seed) }
+}
+
+/// Mounts answer by themselves, and their directories move and their ranks die meanwhile.
+fn alone(_: u64) -> Settings {
+    Settings { alone: 90, actions: 400, hard_deaths: 3, exports: 20, ..moves(0) }
+}
+
+/// Everything moves all the time.
+fn alone_and_moved(_: u64) -> Settings {
+    Settings { clients: 3, exports: 60, hard_deaths: 0, ..alone(0) }
 }
 
 fn breaks(_: u64) -> Settings {

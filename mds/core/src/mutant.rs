@@ -1,8 +1,8 @@
 //! `Mutant`: ways to be wrong, each switched on by a test to see whether the checkers notice.
 //!
-//! Three of those that the design names need capabilities, and are not here before those are:
-//! `ack_passes_parked_log`, `grant_while_frozen` of a capability (of a replica it is), and
-//! `lease_counted_from_import_start`.
+//! Of those that the design names two are not here: `grant_while_frozen` of a capability (of a replica it is),
+//! which only comes with what is changed, and nothing is while frozen; and `lease_counted_from_import_start`.
+//! `ack_passes_parked_log` is [`Mutant::RecallNotAwaited`].
 //!
 //! Only builds with the feature `mutants` have any; in all others [`mutated!`] is `false`, and
 //! nothing of this is compiled.
@@ -100,6 +100,10 @@ pub enum Mutant {
     ExclusiveIgnored,
     /// Who holds something exclusively does not travel.
     ExclusiveNotCarried,
+    /// What clients say that they hold exclusively is not taken note of by a rank that begins anew.
+    ExclusiveUnclaimed,
+    /// Whoever holds something exclusively is told to let it go, and nobody waits for that.
+    RecallNotAwaited,
 }
 
 /// Whether a mistake is switched on: `mutated!(params, UndoAfterCommit)`.

@@ -64,9 +64,13 @@ pub fn choose(kernel: &Kernel, dice: &mut Dice) -> Action {
     }
 }
 
-/// What somebody does who works by himself: makes, changes and removes, in directories of his own.
+/// What somebody does who works by himself: makes, changes and removes, in directories of his own. Now and
+/// then he looks into those of others.
 pub fn choose_alone(kernel: &Kernel, dice: &mut Dice) -> Action {
     let dirs = kernel.made_dirs();
+    if dice.percent(15) {
+        return visit(kernel, &dirs, dice);
+    }
     let (dir, name) = (dice.pick(&dirs).copied(), name(dice));
     let Some(dir) = dir else {
         return Action::Operations(vec![make(Ino::ROOT, name, Make::Dir, 0o755)]);
@@ -92,6 +96,19 @@ pub fn choose_alone(kernel: &Kernel, dice: &mut Dice) -> Action {
         96..98 => dice.pick(&kernel.idle()).map_or(Action::Sync, |ino| Action::Forget(*ino)),
         _ => Action::Sync,
     }
+}
+
+fn visit(kernel: &Kernel, own: &[Ino], dice: &mut Dice) -> Action {
+    let others = kernel.of_kind(|kind| kind == FileKind::Dir).into_iter();
+    let others: Vec<Ino> = others.filter(|dir| !own.contains(dir)).collect();
+    let (dir, name) = (*dice.pick(&others).expect("the root is nobody's"), name(dice));
+    let found = Operation::Lookup { dir, name: name.clone() };
+    Action::Operations(match dice.below(10) {
+        0..4 => vec![found],
+        4..6 => vec![Operation::Readdir { dir }],
+        6..9 => vec![create(dir, name, dice)],
+        _ => vec![found, Operation::Unlink { dir, name }],
+    })
 }
 
 fn name(dice: &mut Dice) -> Name {

@@ -31,6 +31,8 @@ pub struct OperationId(pub u32);
 
 /// States above which something is wrong with the workload: it must not overlap so much.
 const STATES_MAX: usize = 65_536;
+/// Of so many changes any may be lost. Above that there are too many ways.
+const LOST_MAX: usize = 8;
 /// With more, a run says nothing of the file system.
 pub const NOT_JUDGED: &str = "the workload overlaps too much to be checked";
 
@@ -237,6 +239,7 @@ impl History {
 
     /// Any of these may be lost.
     pub fn may_lose_any(&mut self, made: &[OperationId]) {
+        assert!(made.len() <= LOST_MAX, "{NOT_JUDGED}");
         let mut after = States::default();
         for state in std::mem::take(&mut self.states) {
             for choice in 0..1_usize << made.len() {

@@ -146,7 +146,8 @@ pub fn admit(cx: &mut Cx<'_>, dir: Ino, client: Option<ClientId>) -> Step<()> {
     if let Some(holder) = cx.own.capabilities.exclusives.holder(dir)
         && Some(holder) != client
     {
-        return if recall(cx, dir) { Err(Stop::Wait(Wait::Recall(dir))) } else { Ok(()) };
+        let is_awaited = recall(cx, dir) && !mutated!(cx.params, RecallNotAwaited);
+        return if is_awaited { Err(Stop::Wait(Wait::Recall(dir))) } else { Ok(()) };
     }
     let has_come = cx.own.held.contains_key(&DirFragId::whole(dir));
     if has_come && cx.own.sessions.has_stranger_but(client) {

@@ -128,7 +128,9 @@ impl Mds {
     }
 
     pub(super) fn on_claim_exclusive(&mut self, client: ClientId, dirs: Vec<Ino>) {
-        if let Some(making) = self.clients.claims.making.get_mut(&client) {
+        if let Some(making) = self.clients.claims.making.get_mut(&client)
+            && !mutated!(self.params, ExclusiveUnclaimed)
+        {
             making.exclusive.extend(dirs);
         }
     }

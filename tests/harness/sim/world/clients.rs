@@ -24,7 +24,7 @@ use crate::sim::operation::{Operation, Outcome};
 use crate::sim::trace::Who;
 
 const THINK: Duration = Duration::from_millis(25);
-const HURRY: Duration = Duration::from_millis(2);
+const HURRY: Duration = Duration::from_micros(800);
 const CONNECT: Duration = Duration::from_millis(5);
 /// Until the kernel knows what it is told.
 const INVALIDATE: Duration = Duration::from_millis(2);
@@ -79,7 +79,7 @@ impl World {
                 self.at(at, Event::ClientTimer(client, timer, number));
             }
             Effect::StopTimer(timer) => self.clients[client].stop_timer(timer),
-            Effect::Lost { change } => self.is_lost(client, change),
+            Effect::Lost { change } => self.is_lost(client, change)?,
             Effect::Forgotten { .. } | Effect::DropName { .. } => (),
         }
         Ok(())

@@ -215,9 +215,15 @@ impl World {
         self.may_not_be_made(client, &unmade);
     }
 
-    pub(super) fn is_lost(&mut self, client: usize, change: RequestId) {
-        let change = self.clients[client].changes.get(&change).copied();
-        self.may_not_be_made(client, change.as_slice());
+    /// Whoever keeps its sessions loses nothing.
+    pub(super) fn is_lost(&mut self, client: usize, change: RequestId) -> Result<(), Violation> {
+        let lost = self.clients[client].changes.get(&change).copied();
+        if self.clients[client].standing == Standing::Lives {
+            let what = format!("client {client} has lost {change:?}, which was answered: {lost:?}");
+            return Err(Violation::Disagreement(what));
+        }
+        self.may_not_be_made(client, lost.as_slice());
+        Ok(())
     }
 
     /// If they are made, it is before the sessions end in which they may have been asked for.
