@@ -433,7 +433,8 @@ impl ClientCore {
     /// A change that was answered could not be made, or nobody knows. What we believe of it is not so.
     fn on_unmade(&mut self, finished: &Finished, now: Now, out: &mut Effects) {
         let Err(error) = &finished.result else { return };
-        tracing::error!(request = finished.id.0, %error, "a change that was answered is lost");
+        let (request, op) = (finished.id.0, &finished.op);
+        tracing::error!(request, %error, ?op, "a change that was answered is lost");
         self.calls.note_lost(1);
         self.calls.is_never_made(finished.id, out);
         self.atlas.exclusives.drop_all();

@@ -8,10 +8,10 @@ use super::{Owner, Pending, State};
 impl Pending {
     /// Whether a request can be given up without its caller being told a lie.
     pub(crate) fn is_harmless(&self, id: RequestId) -> bool {
-        let known = |id| self.order.contains(id);
-        self.requests
-            .get(&id)
-            .is_none_or(|p| (p.unanswered == 0 && !known(id)) || !p.op.is_change())
+        let Some(pended) = self.requests.get(&id) else { return true };
+        // What is made in order is made soon, and others may go by it already.
+        let in_order = pended.is_known || matches!(pended.state, State::Behind(_));
+        !pended.op.is_change() || (pended.unanswered == 0 && !in_order)
     }
 
     /// Nobody waits for it any more. What was sent is brought to its end all the same.

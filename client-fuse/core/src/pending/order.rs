@@ -49,7 +49,8 @@ impl Use {
 pub(super) struct Order {
     /// Who is in it: changes that we know the outcome of, and that no rank has made yet.
     lanes: BTreeMap<Lane, BTreeMap<RequestId, Use>>,
-    changes: BTreeMap<RequestId, Vec<Lane>>,
+    /// As things were when it was begun: what it removes has no name since.
+    changes: BTreeMap<RequestId, Vec<(Lane, Use)>>,
 }
 
 impl Order {
@@ -58,13 +59,13 @@ impl Order {
         for (lane, use_) in &lanes {
             self.lanes.entry(lane.clone()).or_default().insert(id, *use_);
         }
-        self.changes.insert(id, lanes.into_iter().map(|(lane, _)| lane).collect());
+        self.changes.insert(id, lanes);
     }
 
     /// It is made, or will not be. Tells whether it was in any lane.
     pub(super) fn leave(&mut self, id: RequestId) -> bool {
         let Some(lanes) = self.changes.remove(&id) else { return false };
-        for lane in lanes {
+        for (lane, _) in lanes {
             if let Some(uses) = self.lanes.get_mut(&lane) {
                 uses.remove(&id);
                 if uses.is_empty() {
@@ -97,10 +98,6 @@ impl Order {
         self.changes.len()
     }
 
-    pub(super) fn contains(&self, id: RequestId) -> bool {
-        self.changes.contains_key(&id)
-    }
-
     /// Whether nothing of a directory is under way.
     pub(super) fn is_done(&self, dir: Ino) -> bool {
         !self.lanes.contains_key(&Lane::Dir(dir))
@@ -119,7 +116,8 @@ impl Order {
         if self.is_empty() {
             return None;
         }
-        let lanes = if self.contains(id) { of_change(op, inodes) } else { of_other(op, inodes) };
+        let other = if self.changes.contains_key(&id) { Vec::new() } else { of_other(op, inodes) };
+        let lanes = self.changes.get(&id).unwrap_or(&other);
         lanes.iter().find_map(|(lane, use_)| {
             let mut earlier = self.lanes.get(lane)?.range(..id);
             earlier.find(|(_, it)| use_.waits_for(**it)).map(|(id, _)| *id)

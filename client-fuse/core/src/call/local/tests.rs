@@ -237,3 +237,38 @@ fn nothing_is_stored_of_a_file_before_it_is_made() {
     world.reply(R0, request.id, None, Outcome::Refused(FsError::NoSpace));
     assert_eq!(world.answer(in_vain), Err(FsError::Io));
 }
+
+/// Nobody expects `chmod` to be interrupted (stress-ng, `access`).
+#[test]
+fn what_waits_for_what_was_answered_is_not_interrupted() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    let made = entry(at_once(&mut world, create(dir.0, "f")));
+    let waits = world.call(Call::Link { ino: made.ino, dir: Ino(1), name: name("g") });
+    world.cancel(waits, Signal::Handled);
+    world.assert_waiting(waits);
+    world.cancel(waits, Signal::Fatal);
+    assert_eq!(world.answer(waits), Err(FsError::Interrupted));
+}
+
+/// Two names of it are removed before it is (pjdfstest, nested directories).
+#[test]
+fn a_directory_is_removed_after_everything_in_it() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    let sub = entry(at_once(&mut world, mkdir(dir.0, "sub"))).ino;
+    for text in ["f", "g"] {
+        entry(at_once(&mut world, create(sub.0, text)));
+        at_once(&mut world, Call::Unlink { dir: sub, name: name(text) }).unwrap();
+    }
+    at_once(&mut world, Call::Rmdir { dir, name: name("sub") }).unwrap();
+    let mut asked = Vec::new();
+    while !world.sent.is_empty() {
+        let (_, request) = world.request();
+        make(&mut world, &request);
+        asked.push(request.op);
+    }
+    assert!(matches!(asked.last(), Some(Op::Rmdir { .. })), "{asked:?}");
+    let removals = asked.iter().filter(|op| matches!(op, Op::Unlink { .. } | Op::Rmdir { .. }));
+    assert_eq!(removals.count(), 3);
+}
