@@ -49,7 +49,8 @@ pub const CAPABILITY_MARGIN: Duration = Duration::from_secs(1);
 pub const HELD_DIRS_MAX: usize = 65_536;
 pub const HELD_NAMES_MAX: usize = 1 << 20;
 /// Changes that a mount has answered and that no rank has made yet: with more, whoever changes something waits.
-pub const UNMADE_MAX: usize = 4096;
+/// Whoever looks at what they have changed waits for all of them.
+pub const UNMADE_MAX: usize = 512;
 
 /// Redirects of one request after which a client warns that routing does not settle.
 pub const REDIRECTS_BEFORE_WARNING: u32 = 32;

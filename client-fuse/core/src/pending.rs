@@ -72,6 +72,8 @@ struct Pended {
     owner: Owner,
     /// What comes of it we knew beforehand, and go by.
     is_known: bool,
+    /// Who was the authority when that was so: since then the directory may have lost its name.
+    known_at: Option<Rank>,
     caller: Caller,
     at: Timestamp,
     /// When we began to ask. What an answer says may be as old as that.
@@ -217,6 +219,7 @@ impl Pending {
         let pended = Pended {
             owner,
             is_known: false,
+            known_at: None,
             caller,
             at: cx.now.wall,
             asked: cx.now.monotonic,

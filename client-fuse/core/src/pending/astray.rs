@@ -39,6 +39,7 @@ impl Pending {
         match pended.op.dir() {
             Some(dir) => {
                 pended.forced = None;
+                pended.known_at = pended.known_at.map(|_| route.rank);
                 cx.atlas.routes.redirected(dir, route, &cx.atlas.inodes);
             }
             None => pended.forced = Some(route.rank),

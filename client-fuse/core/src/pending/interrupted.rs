@@ -11,7 +11,7 @@ impl Pending {
         let Some(pended) = self.requests.get(&id) else { return true };
         // What is made in order is made soon, and others may go by it already.
         let in_order = pended.is_known || matches!(pended.state, State::Behind(_));
-        !pended.op.is_change() || (pended.unanswered == 0 && !in_order)
+        !in_order && (pended.unanswered == 0 || !pended.op.is_change())
     }
 
     /// Nobody waits for it any more. What was sent is brought to its end all the same.

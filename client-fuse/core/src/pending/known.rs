@@ -19,6 +19,7 @@ impl Pending {
         let id = self.add(owner, caller, op, None, cx);
         if let Some(pended) = self.requests.get_mut(&id) {
             pended.is_known = true;
+            pended.known_at = pended.op.dir().map(|dir| cx.atlas.rank_of_dir(dir));
             self.order.enter(id, &pended.op, &cx.atlas.inodes);
         }
         self.dispatch(id, cx);

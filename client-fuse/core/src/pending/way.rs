@@ -123,6 +123,12 @@ impl Pended {
             // Removed since, maybe: whoever had the request knows what has become of it.
             return *rank;
         }
+        if let (Some(rank), Some(dir)) = (self.known_at, self.op.dir())
+            && !cx.atlas.leads_to(dir)
+        {
+            cov_mark::hit!(no_name_leads_to_it_any_more);
+            return rank;
+        }
         match (self.op.subject(), self.op.dir()) {
             (Some(target), _) => cx.atlas.rank_of(target, cx.atlas.inodes.is_at(target.ino)),
             (None, Some(dir)) => cx.atlas.rank_of_dir(dir),

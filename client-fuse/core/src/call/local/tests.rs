@@ -9,19 +9,36 @@ use common::wire::request::Request;
 use common::wire::session::{Notice, ToMds};
 
 use super::*;
-use crate::fixture::{Fixture, R0, create, name};
+use crate::fixture::{Fixture, R0, R1, create, name};
 use crate::input::Signal;
 use crate::timer::Timer;
 
 /// A directory that this mount holds, under the root.
 fn held(world: &mut Fixture) -> Ino {
-    let call = world.call(mkdir(1, "d"));
+    let dir = held_by(world, R0);
+    world.sent.clear();
+    dir
+}
+
+/// The same of another rank: the directory above it is there.
+fn held_by(world: &mut Fixture, rank: Rank) -> Ino {
+    let found = Found::Dir { ino: Ino(2), rank, attr: None };
+    let above = if rank == R0 { 1 } else { 2 };
+    if rank != R0 {
+        let call = world.call(Call::Lookup { dir: Ino(1), name: name("above") });
+        world.serve(R0, Outcome::Done(Answer::Found(found)));
+        let attr = Attr { nlink: 2, ..crate::fixture::attr(2, FileKind::Dir) };
+        world.serve(rank, Outcome::Done(Answer::Attr(attr)));
+        assert!(world.answer(call).is_ok());
+        world.sent.clear();
+    }
+    let call = world.call(mkdir(above, "d"));
     let (_, request) = world.request();
     let Op::Mkdir { ino, exclusive: true, .. } = request.op else { panic!("{:?}", request.op) };
     world.promise = Promise::Exclusive;
     let attr = Attr { nlink: 2, ..crate::fixture::attr(ino.0, FileKind::Dir) };
-    let found = Found::Dir { ino, rank: R0, attr: Some(attr) };
-    world.reply(R0, request.id, Some(common::id::Seq(1)), Outcome::Done(Answer::Found(found)));
+    let found = Found::Dir { ino, rank, attr: Some(attr) };
+    world.reply(rank, request.id, Some(common::id::Seq(1)), Outcome::Done(Answer::Found(found)));
     assert!(world.answer(call).is_ok());
     world.promise = Promise::Shared;
     world.sent.clear();
@@ -49,16 +66,20 @@ fn entry(done: Result<Done, FsError>) -> Attr {
 
 /// The rank does what it was asked.
 fn make(world: &mut Fixture, request: &Request) {
+    make_at(world, R0, request);
+}
+
+fn make_at(world: &mut Fixture, rank: Rank, request: &Request) {
     let answer = match &request.op {
         Op::Create(create) => Answer::Found(Found::Here(create.attr(0o644, (0, 0), request.at))),
         Op::Setattr { target, .. } | Op::Wrote { target, .. } => {
             Answer::Attr(crate::fixture::attr(target.ino.0, FileKind::File))
         }
-        Op::Mkdir { ino, .. } => Answer::Found(Found::Dir { ino: *ino, rank: R0, attr: None }),
+        Op::Mkdir { ino, .. } => Answer::Found(Found::Dir { ino: *ino, rank, attr: None }),
         _ => Answer::Done,
     };
     let applied = request.op.is_change().then_some(common::id::Seq(request.id.0 + 10));
-    world.reply(R0, request.id, applied, Outcome::Done(answer));
+    world.reply(rank, request.id, applied, Outcome::Done(answer));
 }
 
 #[test]
@@ -271,4 +292,24 @@ fn a_directory_is_removed_after_everything_in_it() {
     assert!(matches!(asked.last(), Some(Op::Rmdir { .. })), "{asked:?}");
     let removals = asked.iter().filter(|op| matches!(op, Op::Unlink { .. } | Op::Rmdir { .. }));
     assert_eq!(removals.count(), 3);
+}
+
+/// No name leads any more to the inner one of two directories that are removed one after the other
+/// (pjdfstest, nested directories of another rank).
+#[test]
+fn what_is_removed_in_a_removed_directory_goes_to_its_rank() {
+    cov_mark::check!(no_name_leads_to_it_any_more);
+    let mut world = Fixture::new();
+    let dir = held_by(&mut world, R1);
+    let sub = entry(at_once(&mut world, mkdir(dir.0, "sub"))).ino;
+    let inner = entry(at_once(&mut world, mkdir(sub.0, "inner"))).ino;
+    entry(at_once(&mut world, create(inner.0, "f")));
+    at_once(&mut world, Call::Unlink { dir: inner, name: name("f") }).unwrap();
+    at_once(&mut world, Call::Rmdir { dir: sub, name: name("inner") }).unwrap();
+    at_once(&mut world, Call::Rmdir { dir, name: name("sub") }).unwrap();
+    while !world.sent.is_empty() {
+        let (rank, request) = world.request();
+        assert_eq!(rank, R1, "{request:?}");
+        make_at(&mut world, R1, &request);
+    }
 }
