@@ -313,3 +313,28 @@ fn what_is_removed_in_a_removed_directory_goes_to_its_rank() {
         make_at(&mut world, R1, &request);
     }
 }
+
+/// And its rank has given it away meanwhile, and forgotten to whom.
+#[test]
+fn what_is_removed_in_a_removed_directory_is_sought() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    let sub = entry(at_once(&mut world, mkdir(dir.0, "sub"))).ino;
+    let (_, made) = world.request();
+    make(&mut world, &made);
+    entry(at_once(&mut world, create(sub.0, "f")));
+    let (_, made) = world.request();
+    make(&mut world, &made);
+    at_once(&mut world, Call::Unlink { dir: sub, name: name("f") }).unwrap();
+    at_once(&mut world, Call::Rmdir { dir, name: name("sub") }).unwrap();
+    world.refer(crate::input::References::Forgotten { items: vec![(sub, 1)] });
+    let gone = || Outcome::Gone { ino: sub };
+    let unlink = world.serve(R0, gone());
+    world.sent.retain(|(_, sent)| matches!(sent, ToMds::Request(_)));
+    let not_here = world.serve(R0, gone());
+    assert_eq!(not_here.op, Op::Getattr { target: Target::dir(sub) });
+    let attr = crate::fixture::attr(sub.0, FileKind::Dir);
+    world.serve(R1, Outcome::Done(Answer::Attr(attr)));
+    let (rank, again) = world.request();
+    assert_eq!((rank, again.id), (R1, unlink.id));
+}
