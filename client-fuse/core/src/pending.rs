@@ -21,6 +21,7 @@ mod file_lock;
 mod interrupted;
 mod known;
 mod order;
+mod overtaken;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -29,13 +30,14 @@ use common::error::FsError;
 use common::id::{Ino, NoticeId, Rank, RequestId, Seq};
 use common::time::{Monotonic, Timestamp};
 use common::wire::reply::{Answer, Outcome, Promise, Reply};
-use common::wire::request::{Caller, Op, Place, Target};
-use common::wire::session::{Notice, ToMds};
+use common::wire::request::{Caller, Op};
+use common::wire::session::ToMds;
 
 use crate::capability::{NEVER, Promised};
 use crate::cx::Cx;
 use crate::input::{CallId, LinkId};
 use crate::pending::order::Order;
+use crate::pending::overtaken::Overtaking;
 use crate::session::Readiness;
 
 pub(crate) use file_lock::Withdrawn;
@@ -56,15 +58,6 @@ pub(crate) struct Pending {
     answered_again: BTreeMap<RequestId, (BTreeSet<Rank>, Op)>,
     /// What became of files of which somebody may still tell us what was before.
     overtaken: BTreeMap<Ino, Overtaking>,
-}
-
-/// What we have heard of a file while answers were under way.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Overtaking {
-    rank: Rank,
-    id: NoticeId,
-    notice: Notice,
-    at: Monotonic,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -485,43 +478,6 @@ impl Pending {
     /// The ranks that have applied something of ours which is not durable.
     pub(crate) fn ranks_with_changes(&self) -> BTreeSet<Rank> {
         self.applied.iter().map(|(rank, ..)| *rank).collect()
-    }
-
-    /// Somebody else did something to a file. Answers under way may be older than that.
-    pub(crate) fn noticed(&mut self, rank: Rank, id: NoticeId, notice: &Notice, at: Monotonic) {
-        if let Notice::Moved { ino, .. } | Notice::Unlinked { ino, .. } = notice
-            && !self.requests.is_empty()
-        {
-            let notice = notice.clone();
-            self.overtaken.insert(*ino, Overtaking { rank, id, notice, at });
-        }
-    }
-
-    /// Drops what was heard before the oldest answer that is under way was asked for.
-    pub(crate) fn trim_overtaken(&mut self, oldest: Monotonic) {
-        self.overtaken.retain(|_, it| it.at >= oldest);
-    }
-
-    /// Files of which it is not known whether they were made: by which request, and where they are if so.
-    pub(crate) fn makes(&self) -> impl Iterator<Item = (RequestId, Target, Option<Rank>)> + '_ {
-        let unanswered = self.requests.iter().filter(|(_, pended)| pended.may_name());
-        unanswered.filter_map(|(id, pended)| {
-            let Op::Create(create) = &pended.op else { return None };
-            let ino = create.ino;
-            let (place, at) = match self.overtaken.get(&ino).map(|it| &it.notice) {
-                Some(Notice::Moved { place, rank, .. }) => (place.clone(), Some(*rank)),
-                Some(Notice::Unlinked { rank, .. }) => (Place::Orphan { rank: *rank }, None),
-                Some(
-                    Notice::Expect { .. }
-                    | Notice::Pinned { .. }
-                    | Notice::Changed { .. }
-                    | Notice::ChangedAtHome { .. }
-                    | Notice::Recall { .. },
-                )
-                | None => (Place::Entry { dir: create.dir, name: create.name.clone() }, None),
-            };
-            (ino != UNNUMBERED).then_some((*id, Target { ino, place }, at))
-        })
     }
 }
 

@@ -191,10 +191,11 @@ pub fn grant(cx: &mut Cx<'_>, client: ClientId, op: &Op, outcome: &Outcome) -> P
     for scope in &scopes {
         cx.own.capabilities.grant(*scope, client, cx.now.monotonic);
     }
-    match op {
-        _ if scopes.is_empty() => Promise::None,
-        Op::Mkdir { ino, .. } if is_exclusive(cx, client, *ino) => Promise::Exclusive,
-        _ => Promise::Shared,
+    let exclusive = matches!(op, Op::Mkdir { ino, .. } if is_exclusive(cx, client, *ino));
+    match (scopes.is_empty(), exclusive) {
+        (true, _) => Promise::None,
+        (false, true) => Promise::Exclusive,
+        (false, false) => Promise::Shared,
     }
 }
 
@@ -433,7 +434,6 @@ pub fn take_over(cx: &mut Cx<'_>, cached: &Cached) {
     cx.own.capabilities.suspect(cached.evicted.iter().copied(), now);
     for (dir, client) in &cached.exclusive {
         cx.own.capabilities.exclusives.grant(*dir, *client);
-        cx.own.sessions.comes_with_exclusive(*client, cx.out);
     }
     for (dir, told) in &cached.unheard {
         let told: Vec<_> = told

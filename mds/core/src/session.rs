@@ -12,10 +12,11 @@ use common::wire::session::{Notice, ToClient};
 use crate::effect::Effects;
 use crate::input::ConnId;
 use crate::message::migration::TravelSession;
-use crate::row::{Change, Holders, Key, Row, StoredSession};
+use crate::row::{Change, Key, Row, StoredSession};
 use crate::{Effect, timer::Timer};
 
 mod notices;
+mod strangers;
 
 #[derive(Clone, Debug, Hash)]
 pub struct Session {
@@ -246,69 +247,6 @@ impl SessionTable {
         {
             session.conn = None;
         }
-    }
-
-    /// Clients that may not know of their sessions here: another rank has still to tell them.
-    pub fn untold(&self) -> impl Iterator<Item = ClientId> + '_ {
-        let untold = self.sessions.iter().filter(|(_, session)| session.stored.untold);
-        untold.map(|(client, _)| *client)
-    }
-
-    #[must_use]
-    pub fn is_untold(&self, client: ClientId) -> bool {
-        self.get(client).is_some_and(|session| session.stored.untold)
-    }
-
-    /// Clients that may refer to anything here, each with a request by which it may have come.
-    #[must_use]
-    pub fn strangers(&self) -> Holders {
-        let strangers = self.sessions.iter().filter(|(_, it)| it.holds == Holds::Unknown);
-        strangers.map(|(client, it)| (*client, it.oldest)).collect()
-    }
-
-    /// Whether there are clients that may hold anything here exclusively.
-    #[must_use]
-    pub fn has_strangers(&self) -> bool {
-        self.has_stranger_but(None)
-    }
-
-    /// Whether there are any besides this one.
-    #[must_use]
-    pub fn has_stranger_but(&self, client: Option<ClientId>) -> bool {
-        let mut sessions = self.sessions.iter();
-        sessions.any(|(of, it)| {
-            it.holds == Holds::Unknown && it.stored.exclusive && Some(*of) != client
-        })
-    }
-
-    /// Something that it holds exclusively has come here before it.
-    pub fn comes_with_exclusive(&mut self, client: ClientId, out: &mut Effects) {
-        if let Some(session) = self.sessions.get_mut(&client)
-            && session.stored.untold
-            && !std::mem::replace(&mut session.stored.exclusive, true)
-        {
-            session.store(client, out);
-        }
-    }
-
-    /// What it refers to here has been forgotten, until it says.
-    pub fn holds_unknown(&mut self, client: ClientId) {
-        if let Some(session) = self.sessions.get_mut(&client) {
-            session.holds = Holds::Unknown;
-        }
-    }
-
-    /// It has said what it refers to. Tells whether that was not known.
-    pub fn has_claimed(&mut self, client: ClientId) -> bool {
-        let Some(session) = self.sessions.get_mut(&client) else { return false };
-        session.stored.exclusive = false;
-        std::mem::replace(&mut session.holds, Holds::Known) == Holds::Unknown
-    }
-
-    /// All other ranks are asked to tell it. False: they were asked before.
-    pub fn seek(&mut self, client: ClientId) -> bool {
-        let Some(session) = self.sessions.get_mut(&client) else { return false };
-        std::mem::replace(&mut session.met, Met::Sought) != Met::Sought
     }
 
     /// Its lease ends then, if its client is not heard of before.

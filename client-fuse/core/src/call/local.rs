@@ -27,7 +27,7 @@ const PRIVILEGES: u16 = 0o6000;
 enum Outcome {
     /// Nothing changes.
     Known(Result<Done, FsError>, Vec<Ino>),
-    Change(Change),
+    Change(Box<Change>),
     /// Only a rank can tell.
     Open,
 }
@@ -67,7 +67,7 @@ impl CallTable {
                 true
             }
             Outcome::Change(change) => {
-                self.change(id, (caller, call), change, is_fresh, pending, cx);
+                self.change(id, (caller, call), *change, pending, cx);
                 true
             }
             Outcome::Known(..) | Outcome::Open => {
@@ -82,12 +82,12 @@ impl CallTable {
         id: CallId,
         (caller, call): (Caller, &Call),
         change: Change,
-        is_fresh: bool,
         pending: &mut Pending,
         cx: &mut Cx<'_>,
     ) {
         let Change { op, done, answer, about } = change;
         let rank = op.dir().map_or(Rank::ROOT, |dir| cx.atlas.rank_of_dir(dir));
+        let is_fresh = cx.sessions.are_fresh(cx.now.monotonic);
         if !is_fresh || pending.unmade() >= UNMADE_MAX {
             cov_mark::hit!(what_is_known_waits_for_its_rank);
             let request = pending.begin_known(Owner::Call(id), caller, op, cx);
@@ -224,20 +224,21 @@ fn make(mut create: Create, caller: Caller, pending: &Pending, cx: &mut Cx<'_>) 
     let parent = held.attr.clone();
     let Some(ino) = number(create.dir, cx) else { return Outcome::Open };
     create.ino = ino;
-    let mode = match &create.node {
-        Node::Symlink(_) => 0o777,
-        _ => create.mode & !create.umask & PERMISSION_BITS,
+    let mode = if let Node::Symlink(_) = &create.node {
+        0o777
+    } else {
+        create.mode & !create.umask & PERMISSION_BITS
     };
     let owner = (caller.uid, group_of_new(&parent, caller));
     let attr = create.attr(mode, owner, cx.now.wall);
     let member = Member { ino, kind: attr.kind, attr: Some(Box::new(attr.clone())) };
     cx.atlas.exclusives.enter(create.dir, create.name.clone(), member, cx.now.wall);
-    Outcome::Change(Change {
+    Outcome::Change(Box::new(Change {
         about: vec![create.dir, ino],
         op: Op::Create(create),
         done: Done::Entry(attr.clone()),
         answer: Answer::Found(Found::Here(attr)),
-    })
+    }))
 }
 
 fn make_dir(
@@ -270,12 +271,12 @@ fn make_dir(
         cx.atlas.exclusives.hold(attr.clone());
     }
     let rank = cx.atlas.rank_of_dir(dir);
-    Outcome::Change(Change {
+    Outcome::Change(Box::new(Change {
         op: Op::Mkdir { dir, name: name.clone(), ino, mode, umask, exclusive },
         done: Done::Entry(attr.clone()),
         answer: Answer::Found(Found::Dir { ino, rank, attr: Some(attr) }),
         about: vec![dir, ino],
-    })
+    }))
 }
 
 fn unlink(dir: Ino, name: &Name, cx: &mut Cx<'_>) -> Outcome {
@@ -310,7 +311,7 @@ fn removed(dir: Ino, name: &Name, op: Op, cx: &mut Cx<'_>) -> Outcome {
     let ino = cx.atlas.exclusives.get(dir).and_then(|held| held.member(name)).map(|it| it.ino);
     cx.atlas.exclusives.leave(dir, name, cx.now.wall);
     let about = [dir].into_iter().chain(ino).collect();
-    Outcome::Change(Change { op, done: Done::Nothing, answer: Answer::Done, about })
+    Outcome::Change(Box::new(Change { op, done: Done::Nothing, answer: Answer::Done, about }))
 }
 
 fn setattr(ino: Ino, set: SetAttr, cx: &mut Cx<'_>) -> Outcome {
@@ -346,7 +347,7 @@ fn changed(attr: Attr, op: impl FnOnce(Target) -> Op, cx: &Cx<'_>) -> Outcome {
     let ino = attr.ino;
     let op = op(cx.atlas.target(ino));
     let answer = Answer::Done;
-    Outcome::Change(Change { op, done: Done::Attr(attr), answer, about: vec![ino] })
+    Outcome::Change(Box::new(Change { op, done: Done::Attr(attr), answer, about: vec![ino] }))
 }
 
 /// A rank is about to change something in a way that is not known beforehand, or has not done what was known.

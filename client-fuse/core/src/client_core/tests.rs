@@ -7,7 +7,7 @@ use super::*;
 use crate::effect::Done;
 use crate::fixture::{Fixture, R0, R1, R2, dir_here, file, here, name};
 use crate::input::{Call, References};
-use common::id::{DirFragId, Epoch};
+use common::id::{DirFragId, Epoch, NoticeId};
 use common::wire::reply::{Outcome, Route};
 
 #[test]

@@ -158,7 +158,22 @@ fn of_change(op: &Op, inodes: &InodeTable) -> Vec<(Lane, Use)> {
             }
             Place::Home | Place::Orphan { .. } => vec![(Lane::File(target.ino), Use::Whole)],
         },
-        _ => of_other(op, inodes),
+        // Of these only a rank knows what comes.
+        Op::Lookup { .. }
+        | Op::Getattr { .. }
+        | Op::Readdir { .. }
+        | Op::Stat { .. }
+        | Op::Link { .. }
+        | Op::Rename(_)
+        | Op::Readlink { .. }
+        | Op::GetXattr { .. }
+        | Op::SetXattr { .. }
+        | Op::ListXattr { .. }
+        | Op::RemoveXattr { .. }
+        | Op::Forget { .. }
+        | Op::Sync
+        | Op::GetLock { .. }
+        | Op::SetLock { .. } => of_other(op, inodes),
     }
 }
 

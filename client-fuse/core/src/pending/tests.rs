@@ -6,7 +6,7 @@ use common::attr::FileKind;
 use common::id::{DirFragId, Epoch, Incarnation};
 use common::wire::reply::{Answer, Found, Moved, Renamed, Route};
 use common::wire::request::{Place, Rename, RenameMode, Target};
-use common::wire::session::ToClient;
+use common::wire::session::{Notice, ToClient};
 
 use super::*;
 use crate::effect::Done;

@@ -60,6 +60,11 @@ impl Exclusives {
         self.holders.get(&dir).map(|holder| holder.client)
     }
 
+    #[must_use]
+    pub fn are_held_by(&self, client: ClientId) -> bool {
+        self.counts.contains_key(&client)
+    }
+
     /// Everything that is held, and by whom.
     pub fn iter(&self) -> impl Iterator<Item = (Ino, ClientId)> + '_ {
         self.holders.iter().map(|(dir, holder)| (*dir, holder.client))

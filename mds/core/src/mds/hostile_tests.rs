@@ -313,7 +313,8 @@ impl Words {
             let mut completed = IdSet::default();
             completed.insert(RequestId(it.number().min(9)));
             let ranges = vec![InoRange { first, last: first }];
-            TravelSession { client: it.client(), ranges, completed, oldest: RequestId(it.number()) }
+            let (client, oldest) = (it.client(), RequestId(it.number()));
+            TravelSession { client, ranges, completed, oldest, exclusive: it.chance.below(2) == 0 }
         };
         let held = |it: &mut Self| {
             let life = |it: &mut Self| Incarnation(it.number().min(3));

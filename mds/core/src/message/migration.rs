@@ -129,6 +129,8 @@ pub struct TravelSession {
     pub completed: IdSet,
     /// It has had the answers to all requests before this one.
     pub oldest: RequestId,
+    /// It holds directories exclusively, perhaps of this region.
+    pub exclusive: bool,
 }
 
 #[cfg(test)]

@@ -394,6 +394,7 @@ fn nobody_waits_for_sessions_of_an_import_in_doubt() {
         ranges: Vec::new(),
         completed: IdSet::default(),
         oldest: common::id::RequestId(0),
+        exclusive: false,
     };
     let start = ImportStart {
         id,

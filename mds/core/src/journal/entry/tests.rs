@@ -75,6 +75,7 @@ fn facts_of_an_importer() {
         ranges: Vec::new(),
         completed: [RequestId(4)].into_iter().collect(),
         oldest: RequestId(4),
+        exclusive: false,
     };
     let start = ImportStart {
         id: MIGRATION,
@@ -87,7 +88,7 @@ fn facts_of_an_importer() {
     };
     check_bytes(
         &Entry::ImportStart(start),
-        expect!["02 01 02 03 10 00 00 01 06 01 11 00 00 00 05 01 10 01 01 01 09 00 01 04 04 04"],
+        expect!["02 01 02 03 10 00 00 01 06 01 11 00 00 00 05 01 10 01 01 01 09 00 01 04 04 04 00"],
     );
     for (outcome, expected) in [
         (ImportOutcome::Owned, expect!["04 01 02 03 10 00 00 00"]),

@@ -90,6 +90,7 @@ fn deciding() {
         ranges: Vec::new(),
         completed: [RequestId(4), RequestId(5)].into_iter().collect(),
         oldest: RequestId(4),
+        exclusive: false,
     };
     let payload = Payload {
         delta: vec![Content::NoDir(base())],
@@ -108,7 +109,7 @@ fn deciding() {
     check_bytes(
         Step::Export(Box::new(payload)),
         expect![
-            "01 02 03 10 00 00 09 01 03 10 00 00 01 09 00 01 04 05 04 01 10 01 00 08 03 01 0a 01 10 01 09 00 01 10 09"
+            "01 02 03 10 00 00 09 01 03 10 00 00 01 09 00 01 04 05 04 00 01 10 01 00 08 03 01 0a 01 10 01 09 00 01 10 09"
         ],
     );
     check_bytes(Step::ExportAck, expect!["01 02 03 10 00 00 0a"]);

@@ -461,6 +461,7 @@ fn travel_sessions(cx: &Cx<'_>) -> Vec<TravelSession> {
                 session.completed().clone()
             },
             oldest: session.oldest(),
+            exclusive: cx.own.capabilities.exclusives.are_held_by(client),
         })
         .collect()
 }

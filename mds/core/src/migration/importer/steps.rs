@@ -153,6 +153,9 @@ impl Importer {
                     cx.own.sessions.holds_unknown(session.client);
                 }
             }
+            if session.exclusive {
+                cx.own.sessions.comes_with_exclusive(session.client, cx.out);
+            }
         }
         capability::take_over(cx, &payload.cached);
         ask_about_pins(unheard, cx);

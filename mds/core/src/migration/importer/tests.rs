@@ -640,3 +640,34 @@ fn what_came_with_an_import_that_was_in_doubt_may_be_held_by_whoever_came_with_i
     story.cluster.run();
     assert!(story.cluster.at(I).mds.holdings().pins.is_pinned_by(file, C), "it may have it open");
 }
+
+/// The same of a directory that it holds exclusively: nobody sees it before the client has said so, or is gone.
+#[test]
+fn what_came_with_an_import_that_was_in_doubt_may_be_held_exclusively() {
+    cov_mark::check!(who_has_not_claimed_may_hold_exclusively);
+    const C: ClientId = ClientId(77);
+    let mut story = Story::before(Neighbor::Stranger);
+    let exporter = story.cluster.at(E);
+    exporter.connect(C, conn(C, 1));
+    let (dir, ino) = (story.dir, exporter.new_ino(C));
+    let (mode, umask, exclusive) = (0o755, 0, true);
+    let op = Op::Mkdir { dir, name: name("own"), ino, mode, umask, exclusive };
+    assert!(matches!(story.cluster.ask(E, C, op), Outcome::Done(_)));
+    story.cluster.silent.insert(C);
+    story.order();
+    story.run_until(Half::Exporter, "LoggingExport");
+    story.kill(I);
+    story.revive(I);
+    let asked = story.cluster.send(I, A, Op::Lookup { dir: ino, name: name("f") }).id;
+    story.cluster.run();
+    assert_eq!(story.cluster.reply(I, A, asked), None, "it may hold it");
+    let importer = story.cluster.at(I);
+    importer.say(C, conn(C, 1), ToMds::Open { client: C, oldest: RequestId(0) });
+    importer.make_durable();
+    importer.say(C, conn(C, 1), ToMds::ClaimExclusive { dirs: vec![ino] });
+    importer.say(C, conn(C, 1), ToMds::ClaimsDone);
+    assert_eq!(importer.mds.holdings().capabilities.exclusives.holder(ino), Some(C));
+    assert_eq!(story.cluster.reply(I, A, asked), None, "it holds it");
+    story.cluster.at(I).ack_notices(C);
+    assert!(story.cluster.reply(I, A, asked).is_some());
+}

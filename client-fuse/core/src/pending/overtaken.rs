@@ -1,0 +1,56 @@
+//! What others did to files while answers were under way that say what was before.
+
+use common::id::{NoticeId, Rank, RequestId};
+use common::time::Monotonic;
+use common::wire::request::{Op, Place, Target};
+use common::wire::session::Notice;
+
+use super::{Pending, UNNUMBERED};
+
+/// What we have heard of a file while answers were under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Overtaking {
+    pub(super) rank: Rank,
+    pub(super) id: NoticeId,
+    pub(super) notice: Notice,
+    pub(super) at: Monotonic,
+}
+
+impl Pending {
+    /// Somebody else did something to a file. Answers under way may be older than that.
+    pub(crate) fn noticed(&mut self, rank: Rank, id: NoticeId, notice: &Notice, at: Monotonic) {
+        if let Notice::Moved { ino, .. } | Notice::Unlinked { ino, .. } = notice
+            && !self.requests.is_empty()
+        {
+            let notice = notice.clone();
+            self.overtaken.insert(*ino, Overtaking { rank, id, notice, at });
+        }
+    }
+
+    /// Drops what was heard before the oldest answer that is under way was asked for.
+    pub(crate) fn trim_overtaken(&mut self, oldest: Monotonic) {
+        self.overtaken.retain(|_, it| it.at >= oldest);
+    }
+
+    /// Files of which it is not known whether they were made: by which request, and where they are if so.
+    pub(crate) fn makes(&self) -> impl Iterator<Item = (RequestId, Target, Option<Rank>)> + '_ {
+        let unanswered = self.requests.iter().filter(|(_, pended)| pended.may_name());
+        unanswered.filter_map(|(id, pended)| {
+            let Op::Create(create) = &pended.op else { return None };
+            let ino = create.ino;
+            let (place, at) = match self.overtaken.get(&ino).map(|it| &it.notice) {
+                Some(Notice::Moved { place, rank, .. }) => (place.clone(), Some(*rank)),
+                Some(Notice::Unlinked { rank, .. }) => (Place::Orphan { rank: *rank }, None),
+                Some(
+                    Notice::Expect { .. }
+                    | Notice::Pinned { .. }
+                    | Notice::Changed { .. }
+                    | Notice::ChangedAtHome { .. }
+                    | Notice::Recall { .. },
+                )
+                | None => (Place::Entry { dir: create.dir, name: create.name.clone() }, None),
+            };
+            (ino != UNNUMBERED).then_some((*id, Target { ino, place }, at))
+        })
+    }
+}
