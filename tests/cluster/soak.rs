@@ -26,6 +26,10 @@ mod witness;
 const RANKS: u16 = 3;
 const STANDBYS: u16 = 2;
 const MOUNTS: [&str; 2] = ["one", "two"];
+/// How each is mounted. Only the first is killed: with it goes nothing that it has answered, while the other
+/// would lose what it has answered in the last milliseconds.
+const OPTIONS: [&[&str]; 2] = [&["-o", "wsync"], &["-o", "nowsync"]];
+const KILLED: usize = 0;
 const WORKERS: usize = 6;
 /// Directories that move, each with a directory for every worker.
 const TREES: [&str; 3] = ["a", "b", "c"];
@@ -155,7 +159,9 @@ fn start() -> anyhow::Result<(Cluster, Vec<Mount>)> {
     for text in [" WARN ", " ERROR "] {
         cluster.expect_log(text);
     }
-    let mounts = MOUNTS.iter().map(|name| cluster.mount(name)).collect::<anyhow::Result<_>>()?;
+    let mounts = MOUNTS.iter().zip(OPTIONS);
+    let mounts = mounts.map(|(name, options)| cluster.mount_with(name, options));
+    let mounts = mounts.collect::<anyhow::Result<_>>()?;
     Ok((cluster, mounts))
 }
 

@@ -9,7 +9,7 @@ use tests::cluster::mount::Mount;
 use tests::cluster::{Cluster, wait_until};
 
 use super::witness::Witness;
-use super::{MOUNTS, RANKS, STANDBYS};
+use super::{KILLED, MOUNTS, OPTIONS, RANKS, STANDBYS};
 use crate::load::{Dice, Presence};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,9 +161,9 @@ impl<'a> World<'a> {
             Fault::StopMonitor => self.stop("mon"),
             Fault::CutLink | Fault::CutOneWay | Fault::CutOff => self.cut(fault, dice)?,
             Fault::KillMount => {
-                self.presences[mount].goes();
-                self.mounts[mount].kill_process()?;
-                End::MountAgain(mount)
+                self.presences[KILLED].goes();
+                self.mounts[KILLED].kill_process()?;
+                End::MountAgain(KILLED)
             }
             Fault::StopMount => {
                 self.mounts[mount].signal(Signal::STOP).ok();
@@ -233,7 +233,8 @@ impl<'a> World<'a> {
         }
         for it in &begun {
             if let End::MountAgain(mount) = it.end {
-                self.mounts[mount] = self.cluster.mount(MOUNTS[mount])?;
+                let (name, options) = (MOUNTS[mount], OPTIONS[mount]);
+                self.mounts[mount] = self.cluster.mount_with(name, options)?;
                 self.presences[mount].is_back();
             }
         }
