@@ -273,7 +273,7 @@ fn files_are_locked() {
 /// Mounts answer most changes themselves, and everything happens to them and to the ranks meanwhile.
 #[test]
 fn mounts_work_alone() {
-    let happened = run("mounts_work_alone", Seeds::from_environment(4000), |seed| Settings {
+    let happened = run("mounts_work_alone", Seeds::from_environment(2000), |seed| Settings {
         alone: 85,
         actions: 300,
         locks: 2,

@@ -4,7 +4,8 @@
 //! [`client_core`] dispatches. Below them, [`atlas`] knows where things are ([`route`],
 //! [`inode_table`]), [`session`] keeps one conversation with each rank, [`pending`] brings a
 //! request to its answer, [`give_back`] returns pins, [`call`] makes operations out of requests.
-//! [`capability`] says what the kernel may cache, [`invalidation`] what it must not any more.
+//! [`capability`] says what the kernel may cache, [`invalidation`] what it must not any more;
+//! [`exclusive`] is what nobody else sees, and is answered without asking.
 //!
 //! ```text
 //!   Input ──▶ client_core ──▶ call ──▶ pending ──▶ session ──▶ Effect

@@ -1,9 +1,9 @@
 //! `CapabilityTable`: which clients may use what they were told of a directory, and of what is in it,
 //! without asking again.
 //!
-//! A capability is `Shared`, of one directory (its attributes, its names present and absent, and the
-//! attributes of files embedded in its entries) or of one inode at its home. It comes with an answer, and
-//! ends by itself [`CAPABILITY_TIME`] after the client had asked. Until then its holder hears of every change
+//! What a client has for itself is in [`exclusive`]. All else is `Shared`, of one directory (its attributes, its
+//! names present and absent, and the attributes of files embedded in its entries) or of one inode at its home. It
+//! comes with an answer, and ends by itself [`CAPABILITY_TIME`] after the client had asked. Until then its holder hears of every change
 //! that somebody else makes, and whoever makes it is answered when the holder has let go of what it had
 //! cached: it keeps the capability, but not what is not true any more. Until then nobody hears of the change
 //! in another way: what was asked since waits for the same acknowledgements.

@@ -16,23 +16,19 @@ impl Pending {
     pub(crate) fn on_evicted(&mut self, rank: Rank) -> usize {
         let mut doubtful = Vec::new();
         for (id, pended) in &mut self.requests {
+            // Of what is to be made in order somebody may see by now that it is not there: it is never made.
+            let is_made = matches!(pended.state, State::Applied(..) | State::Replayed(..));
+            if pended.is_known && pended.unanswered == 0 && !is_made {
+                doubtful.push(*id);
+                continue;
+            }
             match pended.state {
+                State::Applied(..) | State::Replayed(..) => {}
                 State::Sent(at) | State::Numbers(at) | State::Waiting(at) if at == rank => {
                     pended.state = State::Waiting(rank);
-                    if (pended.unanswered > 0 && pended.op.is_change()) || pended.is_known {
+                    if pended.unanswered > 0 && pended.op.is_change() {
                         doubtful.push(*id);
                     }
-                }
-                State::Sent(_)
-                | State::Numbers(_)
-                | State::Waiting(_)
-                | State::Paused
-                | State::Finding
-                | State::Behind(_)
-                    if pended.is_known && pended.unanswered == 0 =>
-                {
-                    // Somebody may see by now that it is not there: it is never made.
-                    doubtful.push(*id);
                 }
                 State::Sent(_)
                 | State::Numbers(_)
@@ -44,7 +40,6 @@ impl Pending {
                         pended.forgotten_by.insert(rank);
                     }
                 }
-                State::Applied(..) | State::Replayed(..) => {}
             }
         }
         for id in &doubtful {
