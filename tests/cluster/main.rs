@@ -22,4 +22,5 @@ mod restart;
 mod routing;
 mod smoke;
 mod soak;
+mod unmade;
 mod waiting;

@@ -345,7 +345,7 @@ impl ClientCore {
     fn on_unmade(&mut self, finished: &Finished, now: Now, out: &mut Effects) {
         let Err(error) = &finished.result else { return };
         let (request, op) = (finished.id.0, &finished.op);
-        tracing::error!(request, %error, ?op, "a change that was answered is lost");
+        tracing::error!(request, %error, ?op, "a change was answered and could not be made");
         self.calls.note_lost(1);
         self.calls.is_never_made(finished.id, out);
         self.atlas.exclusives.drop_all();

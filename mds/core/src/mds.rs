@@ -32,6 +32,7 @@ mod admin;
 mod balancer;
 mod claim;
 mod client;
+mod early_mail;
 mod file_lock;
 mod life;
 mod lost;
@@ -65,6 +66,7 @@ pub struct Mds {
     admin: admin::Questions,
     slow: slow::Slow,
     lock_waits: file_lock::LockWaits,
+    early_mail: early_mail::EarlyMail,
 }
 
 /// What a new file system's store of slot 0 begins with.
@@ -103,6 +105,7 @@ impl Mds {
             admin: admin::Questions::default(),
             slow: slow::Slow::default(),
             lock_waits: file_lock::LockWaits::default(),
+            early_mail: early_mail::EarlyMail::default(),
             params,
             own,
         }
@@ -228,7 +231,8 @@ impl Mds {
         }
     }
 
-    /// What a dead or future incarnation says is not heard: the map decides who is who.
+    /// What a dead incarnation says is not heard, and what a future one says is heard when the map shows it: that
+    /// decides who is who.
     fn on_peer(
         &mut self,
         now: Now,
@@ -236,6 +240,11 @@ impl Mds {
         msg: PeerMsg,
         out: &mut Effects,
     ) {
+        let begun = self.map.ranks.get(&from).map(|entry| entry.incarnation);
+        if begun.is_none_or(|begun| begun < incarnation) {
+            // It has its map earlier than this rank, and may not say it again.
+            return self.early_mail.keep(from, incarnation, msg);
+        }
         if self.map.incarnation(from) != Some(incarnation) {
             tracing::debug!(
                 from = from.0,
@@ -338,6 +347,9 @@ impl Mds {
             self.on_loss(now, out);
         }
         self.wake(now, &Wait::Map, out);
+        for (from, incarnation, msg) in self.early_mail.due(&self.map) {
+            self.on_peer(now, (from, incarnation), msg, out);
+        }
     }
 }
 

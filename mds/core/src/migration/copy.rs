@@ -77,6 +77,9 @@ pub struct Copy {
     walked_to: Option<EntryKey>,
     /// Directories the importer has, or is about to get.
     sent: BTreeSet<Ino>,
+    /// Something left the region: whether these went with it is not known before the way up from them is
+    /// fetched.
+    unsure: BTreeSet<Ino>,
     /// Changed since they were sent.
     dirty: BTreeSet<Key>,
     dirty_pins: BTreeSet<Ino>,
@@ -97,6 +100,7 @@ impl Copy {
             walk: VecDeque::new(),
             walked_to: None,
             sent: BTreeSet::new(),
+            unsure: BTreeSet::new(),
             dirty: BTreeSet::new(),
             dirty_pins: BTreeSet::new(),
             pins_sent: BTreeSet::new(),
@@ -131,6 +135,7 @@ impl Copy {
     /// # Errors
     /// What to wait for.
     pub fn next(&mut self, cx: &mut Cx<'_>) -> Step<Option<Vec<Content>>> {
+        self.make_sure(cx)?;
         let mut load = Load::default();
         while !load.is_full() {
             let Some(dir) = self.walk.front().copied() else { break };
@@ -236,16 +241,42 @@ impl Copy {
 
     /// Some directory left the region: finds all that went with it.
     fn leave_region(&mut self, cx: &mut Cx<'_>) {
-        let outside: Vec<Ino> =
-            self.sent.iter().copied().filter(|dir| !self.is_inside(*dir, cx)).collect();
+        self.unsure.clone_from(&self.sent);
+        // What is not cached is looked for before anything else is sent.
+        let _wait = self.make_sure(cx);
+    }
+
+    /// Finds out which directories are not in the region any more.
+    ///
+    /// # Errors
+    /// What to wait for.
+    fn make_sure(&mut self, cx: &mut Cx<'_>) -> Step<()> {
+        let (mut outside, mut unknown) = (Vec::new(), None);
+        self.unsure.retain(|dir| match cx.own.subtrees.base_of(*dir, &cx.own.namespace) {
+            Ok(base) if base == Some(self.base) => false,
+            Ok(_) => {
+                outside.push(*dir);
+                false
+            }
+            Err(fetch) => {
+                unknown = Some(fetch);
+                true
+            }
+        });
         for dir in outside {
             self.sent.remove(&dir);
+            if self.walk.front() == Some(&dir) {
+                self.walked_to = None;
+            }
             self.walk.retain(|walked| *walked != dir);
             let frag = DirFragId::whole(dir);
             self.dirty.insert(Key::Dir(frag));
             cx.out.delete(Key::Drop(self.id, frag));
         }
-        self.walked_to = None;
+        unknown.map_or(Ok(()), |fetch| {
+            cov_mark::hit!(what_left_the_region_is_looked_for);
+            Err(fetch.into())
+        })
     }
 
     /// What is left to send.
@@ -259,12 +290,19 @@ impl Copy {
     /// # Errors
     /// What to wait for; nothing is lost then.
     pub fn take_dirty(&mut self, cx: &mut Cx<'_>) -> Step<Vec<Vec<Content>>> {
+        self.make_sure(cx)?;
         let mut content = Vec::with_capacity(self.dirty.len());
         for key in &self.dirty {
             content.extend(self.value(key, cx)?);
         }
         for ino in &self.dirty_pins {
-            let inside = cx.own.pins.dir_of(*ino).filter(|dir| self.is_inside(*dir, cx));
+            let inside = match cx.own.pins.dir_of(*ino) {
+                Some(dir) => {
+                    let base = cx.own.subtrees.base_of(dir, &cx.own.namespace)?;
+                    (base == Some(self.base)).then_some(dir)
+                }
+                None => None,
+            };
             let (dir, holders, locks) = match inside {
                 Some(dir) => {
                     let pins = &cx.own.pins;

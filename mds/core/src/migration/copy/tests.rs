@@ -171,3 +171,25 @@ fn a_directory_that_is_removed_after_it_was_copied_is_none_at_the_importer() {
     story.assert_owner(I);
     assert_eq!(story.cluster.ask(I, A, getattr), Outcome::Gone { ino: sub });
 }
+
+/// Another one is removed while the way up from it is not cached: nobody may take it for something that has
+/// left the region (found by `unmade.rs`; the directory was not at the importer, and nobody's any more).
+#[test]
+fn a_directory_that_is_not_cached_has_not_left_the_region() {
+    cov_mark::check!(what_left_the_region_is_looked_for);
+    let mut story = Story::before(Neighbor::Stranger);
+    let dir = story.dir;
+    let [goes, stays] = ["goes", "stays"].map(|text| story.cluster.at(E).mkdir(A, dir, text));
+    let file = story.cluster.at(E).create(A, stays, "f");
+    story.order();
+    story.run_until(Half::Importer, "Copying");
+    while story.cluster.at(I).row(&Key::Dir(DirFragId::whole(goes))).is_none() {
+        assert!(story.cluster.step());
+    }
+    story.cluster.at(E).mds.uncache_for_test(stays);
+    story.cluster.send(E, A, Op::Rmdir { dir, name: name("goes") });
+    story.rest();
+    story.assert_owner(I);
+    assert_eq!(story.cluster.lookup(I, stays, "f").map(|(ino, _)| ino), Some(file));
+    assert_eq!(story.cluster.lookup(I, dir, "goes"), None);
+}
