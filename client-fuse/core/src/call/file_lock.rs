@@ -4,7 +4,7 @@ use common::error::FsError;
 use common::file_lock::{ByteRange, LockOwner};
 use common::id::{Ino, RequestId};
 use common::wire::reply::Answer;
-use common::wire::request::{Caller, OnConflict, Op, SetLock};
+use common::wire::request::{Caller, OnConflict, Op, SetLock, Target};
 
 use crate::call::{Active, CallTable, Step};
 use crate::cx::Cx;
@@ -28,7 +28,10 @@ pub(crate) fn on_answered(finished: &Finished, pending: &mut Pending, cx: &mut C
         Owner::Call(_) | Owner::Unlock => cx.atlas.locks.set(target.ino, set),
         Owner::Withdrawn => {
             cov_mark::hit!(a_lock_that_nobody_waits_for_is_given_back);
-            unlock(target.ino, set, Owner::Unlock, Caller::default(), pending, cx);
+            // The kernel may have forgotten the file meanwhile: it is where it was then.
+            let known = cx.atlas.inodes.get(target.ino).is_some();
+            let target = if known { cx.atlas.target(target.ino) } else { target.clone() };
+            unlock_at(target, set, Owner::Unlock, Caller::default(), pending, cx);
         }
         // The second answer to a copy: what was so then is known, and may be otherwise by now.
         Owner::Nobody => {}
@@ -50,8 +53,19 @@ fn unlock(
     pending: &mut Pending,
     cx: &mut Cx<'_>,
 ) -> RequestId {
+    unlock_at(cx.atlas.target(ino), set, owner, caller, pending, cx)
+}
+
+fn unlock_at(
+    target: Target,
+    set: &SetLock,
+    owner: Owner,
+    caller: Caller,
+    pending: &mut Pending,
+    cx: &mut Cx<'_>,
+) -> RequestId {
     let set = SetLock { kind: None, on_conflict: OnConflict::Refuse, ..*set };
-    let op = Op::SetLock { target: cx.atlas.target(ino), set, unanswered: [].into() };
+    let op = Op::SetLock { target, set, unanswered: [].into() };
     pending.begin(owner, caller, op, cx)
 }
 

@@ -119,6 +119,20 @@ fn whoever_is_killed_has_nothing_locked() {
     world.assert_nothing_sent();
 }
 
+/// The kernel forgets the file before the answer comes (simulator, `ranks_die_during_moves` 86005379).
+#[test]
+fn whoever_is_killed_has_nothing_locked_in_a_forgotten_file() {
+    let mut world = with_file();
+    let call = world.call(set(Some(LockKind::Write), OnConflict::Wait));
+    let (_, locks) = world.request();
+    world.cancel(call, Signal::Fatal);
+    world.refer(References::Forgotten { items: vec![(INO, 1)] });
+    world.serve(R0, LOCKED);
+    let unlocks = world.serve(R0, LOCKED);
+    assert_eq!(asked(&unlocks.op).kind, None);
+    assert_eq!(unlocks.op.subject(), locks.op.subject(), "where it is");
+}
+
 #[test]
 fn what_was_answered_is_claimed_and_what_may_be_gone_is_not() {
     let mut world = with_lock();
