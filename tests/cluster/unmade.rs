@@ -88,10 +88,11 @@ fn what_was_synced_survives_the_death_of_its_mount_and_of_its_rank() -> anyhow::
     let (dying, other) = (cluster.mount("dying")?, cluster.mount("other")?);
     make(&dying.path("top"))?;
     File::open(dying.path("top/d0/f1"))?.sync_all()?;
-    dying.kill()?;
+    let point = dying.kill()?;
     cluster.kill_daemon("mds-0")?;
     cluster.start_daemon("mds-0")?;
     check(&other.path("top"))?;
+    cluster.grove(&["umount", point.to_str().context("our paths are ASCII")?])?;
     other.unmount()?;
     cluster.end()
 }
