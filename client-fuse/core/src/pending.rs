@@ -63,9 +63,8 @@ pub(crate) struct Pending {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Pended {
     owner: Owner,
-    /// What comes of it we knew beforehand, and go by.
-    is_known: bool,
-    /// Who was the authority when that was so: since then the directory may have lost its name.
+    /// What comes of it we knew beforehand, and go by: who was the authority then. Since then the directory
+    /// may have lost its name.
     known_at: Option<Rank>,
     caller: Caller,
     at: Timestamp,
@@ -211,7 +210,6 @@ impl Pending {
         let id = RequestId(self.last_id);
         let pended = Pended {
             owner,
-            is_known: false,
             known_at: None,
             caller,
             at: cx.now.wall,

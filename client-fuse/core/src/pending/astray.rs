@@ -133,7 +133,7 @@ impl Pending {
         match next {
             Some(rank)
                 if place == Place::Dir
-                    && (holds_file || pended.is_known || cx.atlas.inodes.is_referred(ino))
+                    && (holds_file || pended.is_known() || cx.atlas.inodes.is_referred(ino))
                     && pended.found_again <= FOUND_AGAIN_MAX =>
             {
                 pended.state = State::Finding;
@@ -202,7 +202,7 @@ impl Pending {
             pended.sought.clear();
             pended.known_at = pended.known_at.map(|_| from);
             // Of what the kernel has removed nobody would forget the way.
-            if !pended.is_known || cx.atlas.inodes.get(ino).is_some() {
+            if !pended.is_known() || cx.atlas.inodes.get(ino).is_some() {
                 cx.atlas.routes.learn(ino, from, &cx.atlas.inodes);
             }
             self.dispatch(id, cx);

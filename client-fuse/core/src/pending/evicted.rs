@@ -18,7 +18,7 @@ impl Pending {
         for (id, pended) in &mut self.requests {
             // Of what is to be made in order somebody may see by now that it is not there: it is never made.
             let is_made = matches!(pended.state, State::Applied(..) | State::Replayed(..));
-            if pended.is_known && pended.unanswered == 0 && !is_made {
+            if pended.is_known() && pended.unanswered == 0 && !is_made {
                 doubtful.push(*id);
                 continue;
             }

@@ -1,6 +1,6 @@
 //! Changes whose outcome we know: their callers may be answered before they are made.
 
-use common::id::{Ino, RequestId};
+use common::id::{Ino, Rank, RequestId};
 use common::wire::reply::{Answer, Found};
 use common::wire::request::{Caller, Op};
 
@@ -18,8 +18,8 @@ impl Pending {
     ) -> RequestId {
         let id = self.add(owner, caller, op, None, cx);
         if let Some(pended) = self.requests.get_mut(&id) {
-            pended.is_known = true;
-            pended.known_at = pended.op.dir().map(|dir| cx.atlas.rank_of_dir(dir));
+            let rank = pended.op.dir().map(|dir| cx.atlas.rank_of_dir(dir));
+            pended.known_at = rank.or(Some(Rank::ROOT));
             self.order.enter(id, &pended.op, &cx.atlas.inodes);
         }
         self.dispatch(id, cx);
@@ -112,13 +112,17 @@ impl Pending {
 }
 
 impl Pended {
+    pub(super) fn is_known(&self) -> bool {
+        self.known_at.is_some()
+    }
+
     /// A directory was made, and is ours alone: nobody has met it before.
     pub(super) fn hold(&self, answer: &Answer, cx: &mut Cx<'_>) {
         if let (
             Op::Mkdir { exclusive: true, .. },
             Answer::Found(Found::Dir { ino, attr: Some(attr), .. }),
         ) = (&self.op, answer)
-            && !self.is_known
+            && !self.is_known()
         {
             let is_new = cx.atlas.inodes.get(*ino).is_none();
             if is_new && matches!(self.owner, Owner::Call(_)) {

@@ -141,7 +141,7 @@ impl Pended {
         let (Op::Create(Create { ino, .. }) | Op::Mkdir { ino, .. }) = &mut self.op else {
             return false;
         };
-        let is_strange = !self.is_known && !cx.numbers.accepts(rank, *ino);
+        let is_strange = self.known_at.is_none() && !cx.numbers.accepts(rank, *ino);
         if is_strange {
             *ino = UNNUMBERED;
         }
@@ -155,7 +155,7 @@ impl Pended {
         };
         // What is replayed was made once, and what was not answered may have been: somebody may refer to
         // it by its number, which is known wherever it has gone since.
-        let made = self.owner == Owner::Replay || self.is_known || self.unanswered > 0;
+        let made = self.owner == Owner::Replay || self.known_at.is_some() || self.unanswered > 0;
         if *ino != UNNUMBERED && (made || cx.numbers.accepts(rank, *ino)) {
             return true;
         }
