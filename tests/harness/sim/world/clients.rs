@@ -25,6 +25,7 @@ use crate::sim::trace::Who;
 
 const THINK: Duration = Duration::from_millis(25);
 const HURRY: Duration = Duration::from_micros(800);
+const REST: Duration = Duration::from_millis(500);
 const CONNECT: Duration = Duration::from_millis(5);
 /// Until the kernel knows what it is told.
 const INVALIDATE: Duration = Duration::from_millis(2);
@@ -264,7 +265,12 @@ impl World {
     }
 
     pub(super) fn pause(&mut self, client: usize, process: usize) {
-        let think = if self.settings.alone > 0 { HURRY } else { THINK };
+        let think = match self.settings.alone {
+            0 => THINK,
+            _ if self.dice.percent(80) => HURRY,
+            // Otherwise all would be done before the first of the faults begins.
+            _ => REST,
+        };
         self.soon(think, Event::Process { client, process });
     }
 

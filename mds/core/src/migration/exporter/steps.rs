@@ -96,7 +96,17 @@ impl Exporter {
             if cx.own.durable < self.export.stamped {
                 return State::Copying(copying);
             }
-            return self.freeze(copying.copy, cx);
+            return match self.is_enclosed_by_doubt(cx) {
+                Ok(false) => self.freeze(copying.copy, cx),
+                Ok(true) => {
+                    cov_mark::hit!(what_is_around_the_region_leaves_first);
+                    State::Copying(copying)
+                }
+                Err(stop) => {
+                    await_locally(stop, cx);
+                    State::Copying(copying)
+                }
+            };
         }
         match copying.copy.take_dirty(cx) {
             Ok(changed) => {
@@ -109,6 +119,13 @@ impl Exporter {
             Err(stop) => await_locally(stop, cx),
         }
         State::Copying(copying)
+    }
+
+    /// Whether the region around this one is leaving, as a rename may have brought it there: what it ends at
+    /// has been said.
+    fn is_enclosed_by_doubt(&self, cx: &Cx<'_>) -> Attempt<bool> {
+        let above = cx.own.subtrees.base_above(self.export.base, &cx.own.namespace)?;
+        Ok(above.is_some_and(|above| cx.own.subtrees.is_in_doubt(above)))
     }
 
     fn send_rows(&self, copy: &mut Copy, content: Vec<Content>, cx: &mut Cx<'_>) -> u32 {
@@ -203,8 +220,9 @@ impl Exporter {
         let claims = cx.own.subtrees.claims();
         let mut bounds = BTreeMap::new();
         for bound in cx.own.subtrees.bounds(base, &cx.own.namespace)? {
-            if cx.own.subtrees.is_in_doubt(bound) {
-                // The deeper migration ends first.
+            let is_live = cx.own.subtrees.get(bound).is_some_and(|it| it.freeze == Freeze::Live);
+            if !is_live || cx.own.subtrees.is_in_doubt(bound) {
+                cov_mark::hit!(what_is_in_the_region_leaves_first);
                 return Ok(None);
             }
             bounds.insert(bound, claims[&bound].clone());
@@ -389,12 +407,9 @@ impl Exporter {
             cx.own.pins.take(ino);
         }
         for bound in self.export.bounds.keys() {
-            let foreign = cx
-                .own
-                .subtrees
-                .get(*bound)
-                .is_some_and(|bound| bound.auth != DirAuth::Sole(cx.me()));
-            if foreign {
+            // If it is in doubt it may be about to be ours.
+            let is_mine = cx.own.subtrees.is_mine(*bound);
+            if !is_mine && !cx.own.subtrees.is_in_doubt(*bound) {
                 cx.own.subtrees.remove(*bound);
             }
         }

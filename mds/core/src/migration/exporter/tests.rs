@@ -35,6 +35,72 @@ fn nothing_is_pinned_after_the_last_delta() {
     assert!(matches!(story.cluster.reply(E, A, id), Some(Outcome::Redirect(_))));
 }
 
+/// A rename has brought it there. Otherwise the importer of the region would look in vain for what is frozen
+/// as well (simulator, a story of the mutants).
+#[test]
+fn a_region_with_a_bound_that_is_leaving_waits_for_it() {
+    cov_mark::check!(what_is_in_the_region_leaves_first);
+    let mut story = Story::before(Neighbor::Stranger);
+    let outer = story.dir;
+    let middle = story.cluster.at(E).mkdir(A, D1, "middle");
+    let inner = story.cluster.at(E).mkdir(A, middle, "inner");
+    let file = story.cluster.at(E).create(A, inner, "g");
+    (story.dir, story.importer) = (inner, B);
+    story.auth_pin();
+    story.order();
+    let of_inner = story.id;
+    story.cluster.run();
+    (story.dir, story.importer) = (outer, I);
+    story.order();
+    let of_outer = story.id;
+    let op = rename_op((D1, "middle"), (outer, "middle"), RenameMode::Replace);
+    let outcome = story.cluster.ask(E, A, op);
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    assert_eq!(story.exporter(), "Freezing");
+
+    (story.dir, story.id) = (inner, of_inner);
+    story.auth_unpin();
+    story.cluster.run();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+    (story.dir, story.id) = (outer, of_outer);
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+    story.rest();
+    story.assert_owner(I);
+    assert_eq!(story.cluster.lookup(B, inner, "g"), Some((file, 1)));
+}
+
+/// What it ends at has been said. It would be forgotten that the bound is in doubt.
+#[test]
+fn a_bound_of_a_region_that_is_leaving_waits_for_that() {
+    cov_mark::check!(what_is_around_the_region_leaves_first);
+    let mut story = Story::before(Neighbor::Stranger);
+    let outer = story.dir;
+    let middle = story.cluster.at(E).mkdir(A, D1, "middle");
+    let inner = story.cluster.at(E).mkdir(A, middle, "inner");
+    let file = story.cluster.at(E).create(A, inner, "g");
+    story.order();
+    let of_outer = story.id;
+    (story.dir, story.importer) = (inner, B);
+    story.order();
+    story.cluster.unsynced.insert(E);
+    let op = rename_op((D1, "middle"), (outer, "middle"), RenameMode::Replace);
+    story.cluster.send(E, A, op);
+    story.cluster.run();
+    assert_eq!(story.exporter(), "Copying");
+
+    story.cluster.unsynced.clear();
+    while story.cluster.step() {
+        story.cluster.assert_sound();
+    }
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+    (story.dir, story.id) = (outer, of_outer);
+    story.importer = I;
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+    story.rest();
+    story.assert_owner(I);
+    assert_eq!(story.cluster.lookup(B, inner, "g"), Some((file, 1)));
+}
+
 const NOT_MOVED: DirAuth = DirAuth::Sole(E);
 
 /// The importer dies where all can be undone: it never was.
