@@ -268,7 +268,13 @@ impl InodeTable {
         let Some((place, at)) = self.inodes.get(&ino).and_then(|inode| inode.before.clone()) else {
             return false;
         };
+        let holder = match &place {
+            Place::Entry { dir, name } => self.named(*dir, name).map(|it| ((*dir, name.clone()), it)),
+            Place::Dir | Place::Home | Place::Orphan { .. } => None,
+        };
         self.moved(ino, place, at.unwrap_or(Rank::ROOT));
+        // It is only a guess: what was met there since keeps the name.
+        self.names.extend(holder);
         true
     }
 

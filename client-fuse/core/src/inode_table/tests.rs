@@ -77,3 +77,15 @@ fn a_name_that_stands_for_something_else_now_is_not_taken_away() {
     assert!(inodes.take_unused(FILE).is_some());
     assert_eq!(inodes.name_of(other), Some(&(DIR, name("f"))));
 }
+
+/// It is looked for where it was before its last move (simulator, mounts_work_alone 89001018: a directory
+/// that had taken the name was removed, and still held to be ours).
+#[test]
+fn what_is_only_guessed_to_be_at_a_name_does_not_take_it() {
+    let mut inodes = with_file();
+    inodes.orphaned(FILE, R1);
+    inodes.meet(Ino(30), FileKind::Dir, Place::Dir, (DIR, name("f")), Some(R1));
+    assert!(inodes.move_back(FILE));
+    assert_eq!(inodes.place(FILE), entry("f"));
+    assert_eq!(inodes.named(DIR, &name("f")), Some(Ino(30)));
+}
