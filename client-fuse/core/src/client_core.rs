@@ -176,11 +176,8 @@ impl ClientCore {
         now: Now,
         out: &mut Effects,
     ) {
-        // It may have begun a session in place of ours, and died before it could say that it is new.
-        let ours = self.numbers.is_among(rank, &opened.ranges);
-        let age = if ours { opened.session } else { SessionAge::New };
         let first = self.sessions.is_first(rank);
-        match self.sessions.on_opened(link, age, now, out) {
+        match self.sessions.on_opened(link, opened.begun, now, out) {
             None => return,
             Some(Continuity::Kept) => {}
             Some(Continuity::Broken) => self.on_evicted(rank, now, out),
@@ -192,7 +189,7 @@ impl ClientCore {
             self.numbers.add(rank, *range);
         }
         self.atlas.inodes.forget_moves();
-        if self.sessions.is_new_life(rank) || (first && age == SessionAge::Resumed) {
+        if self.sessions.is_new_life(rank) || (first && opened.session == SessionAge::Resumed) {
             // It does not know what an earlier life has told us, nor, if it has what another rank had, what
             // that one has; and waits for this.
             self.drop_caches(now, out);

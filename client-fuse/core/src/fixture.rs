@@ -88,8 +88,7 @@ pub(crate) struct Fixture {
     pub(crate) link: BTreeMap<Rank, LinkId>,
     /// What ranks say of sessions that are opened.
     pub(crate) session_age: SessionAge,
-    /// The numbers lent to sessions that are opened, if not those of the rank.
-    pub(crate) lends: Option<InoRange>,
+    pub(crate) begun: Seq,
     /// What ranks say of when they carried something out.
     pub(crate) carried_out_after: NoticeId,
 }
@@ -127,7 +126,7 @@ impl Fixture {
             links: BTreeMap::new(),
             link: BTreeMap::new(),
             session_age: SessionAge::Resumed,
-            lends: None,
+            begun: Seq(0),
             carried_out_after: NoticeId(u64::MAX),
         };
         fixture.input(Input::Map(map));
@@ -183,8 +182,9 @@ impl Fixture {
         self.input(Input::Connected { link });
         let opened = Opened {
             session: self.session_age,
+            begun: self.begun,
             lease: common::limit::LEASE,
-            ranges: vec![self.lends.unwrap_or_else(|| lent(rank))],
+            ranges: vec![lent(rank)],
             durable: Seq(0),
             map_epoch: self.map.epoch,
         };

@@ -269,7 +269,9 @@ impl InodeTable {
             return false;
         };
         let holder = match &place {
-            Place::Entry { dir, name } => self.named(*dir, name).map(|it| ((*dir, name.clone()), it)),
+            Place::Entry { dir, name } => {
+                self.named(*dir, name).map(|it| ((*dir, name.clone()), it))
+            }
             Place::Dir | Place::Home | Place::Orphan { .. } => None,
         };
         self.moved(ino, place, at.unwrap_or(Rank::ROOT));

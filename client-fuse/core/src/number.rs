@@ -32,12 +32,6 @@ impl NumberPool {
         lent.ranks.insert(rank);
     }
 
-    /// Whether all that `rank` has lent is among these.
-    pub(crate) fn is_among(&self, rank: Rank, ranges: &[InoRange]) -> bool {
-        let mut lent = self.ranges.iter().filter(|(_, lent)| lent.ranks.contains(&rank));
-        lent.all(|(range, _)| ranges.contains(range))
-    }
-
     /// It accepts none of what it has lent any more.
     pub(crate) fn drop_rank(&mut self, rank: Rank) {
         for lent in self.ranges.values_mut() {

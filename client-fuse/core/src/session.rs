@@ -12,11 +12,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{ClientId, Incarnation, NoticeId, Rank, RequestId};
+use common::id::{ClientId, Incarnation, NoticeId, Rank, RequestId, Seq};
 use common::limit::{CAPABILITY_TIME, LEASE, LEASE_RENEW};
 use common::mds_map::{MdsMap, RankState};
 use common::time::{Monotonic, Now};
-use common::wire::session::{SessionAge, ToMds};
+use common::wire::session::ToMds;
 
 use crate::capability::NEVER;
 use crate::effect::{Effect, Effects};
@@ -43,16 +43,9 @@ struct Session {
     earlier: Option<Incarnation>,
     /// Notices that take effect when the session is open: (whom to acknowledge to, which).
     expected_by: BTreeSet<(Rank, NoticeId)>,
-    known: Known,
-}
-
-/// Whether a rank must remember us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Known {
-    /// It has never taken a session up, or it has ended it.
-    Not,
-    /// It has taken one up. It says so when that is durable: no loss of power excuses it.
-    Durably,
+    /// Which session the rank has taken up, and must remember: it says so when that is durable, and so no
+    /// loss of power excuses it. `None`: none, or it has ended it.
+    begun: Option<Seq>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,7 +113,7 @@ impl SessionTable {
             life: None,
             earlier: None,
             expected_by: BTreeSet::new(),
-            known: Known::Not,
+            begun: None,
         });
         match session.state {
             State::Open(link) => Readiness::Open(link.id),
@@ -238,7 +231,7 @@ impl SessionTable {
     pub(crate) fn on_opened(
         &mut self,
         link: LinkId,
-        age: SessionAge,
+        begun: Seq,
         now: Now,
         out: &mut Effects,
     ) -> Option<Continuity> {
@@ -250,13 +243,12 @@ impl SessionTable {
         session.renewing = None;
         session.heard = session.opening;
         session.earlier = session.life.replace(current.incarnation);
-        let known = std::mem::replace(&mut session.known, Known::Durably);
+        let ours = session.begun.replace(begun);
         out.set_timer(Timer::Renew(rank), now.monotonic.after(LEASE_RENEW));
         out.set_timer(Timer::Lease(rank), now.monotonic.after(LEASE));
-        Some(match (age, known) {
-            (SessionAge::New, Known::Durably) => Continuity::Broken,
-            (SessionAge::New, Known::Not) | (SessionAge::Resumed, _) => Continuity::Kept,
-        })
+        // Ours may have ended and another one come in its place, with something that came to the rank.
+        let is_other = ours.is_some_and(|ours| ours != begun);
+        Some(if is_other { Continuity::Broken } else { Continuity::Kept })
     }
 
     /// Returns the rank to which the connection was lost.
@@ -270,7 +262,7 @@ impl SessionTable {
         let rank = self.rank_at(link)?;
         self.stop_timers(rank, out);
         if end == LinkEnd::Evicted {
-            self.sessions.get_mut(&rank)?.known = Known::Not;
+            self.sessions.get_mut(&rank)?.begun = None;
         }
         self.reconnect_later(rank, now.monotonic, out);
         Some(rank)

@@ -122,6 +122,8 @@ pub enum ToClient {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Opened {
     pub session: SessionAge,
+    /// Which session it is, of all that this client has had with this rank.
+    pub begun: Seq,
     pub lease: Duration,
     /// Inode numbers for what the client makes.
     pub ranges: Vec<InoRange>,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use common::attr::{Attr, FileKind, Times};
 use common::id::{
-    ClientId, DirFragId, Epoch, Ino, InoRange, MigrationId, NoticeId, Rank, RequestId,
+    ClientId, DirFragId, Epoch, Ino, InoRange, MigrationId, NoticeId, Rank, RequestId, Seq,
 };
 use common::name::{Name, NameHash};
 use common::wire::request::Xattrs;
@@ -238,6 +238,8 @@ pub struct Orphan {
 /// What must be known of a session after a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StoredSession {
+    /// Where it was recorded first. A client that was told of another session has lost that one.
+    pub begun: Seq,
     /// Lent, to make inodes with.
     pub ranges: Vec<InoRange>,
     pub oldest: RequestId,

@@ -213,7 +213,7 @@ impl SessionTable {
     /// Begins a session, or takes it up on a new connection; tells whether its client had been met. That it
     /// was, if it has come from elsewhere, is recorded at `seq`.
     pub fn open(&mut self, client: ClientId, conn: ConnId, seq: Seq, out: &mut Effects) -> Met {
-        let session = self.sessions.entry(client).or_insert_with(Session::new);
+        let session = self.sessions.entry(client).or_insert_with(|| Session::begin(seq));
         let met = std::mem::replace(&mut session.met, Met::Yes);
         if std::mem::take(&mut session.stored.untold) {
             session.met_at = seq;
@@ -229,16 +229,13 @@ impl SessionTable {
         met
     }
 
-    /// Something a client refers to comes here before the client does. Tells whether it is new.
-    pub fn expect(&mut self, client: ClientId, out: &mut Effects) -> bool {
-        let new = !self.sessions.contains_key(&client);
-        if new {
-            let mut session = Session::new();
-            session.met_elsewhere();
-            session.store(client, out);
-            self.sessions.insert(client, session);
-        }
-        new
+    /// Something a client that has no session refers to comes here before the client does. Its session is
+    /// recorded at `seq`.
+    pub fn expect(&mut self, client: ClientId, seq: Seq, out: &mut Effects) {
+        let mut session = Session::begin(seq);
+        session.met_elsewhere();
+        session.store(client, out);
+        self.sessions.insert(client, session);
     }
 
     pub fn disconnect(&mut self, client: ClientId, conn: ConnId) {
@@ -280,7 +277,7 @@ impl SessionTable {
     /// Lends numbers to a client, whose session begins with that if there is none. `seq`: where that
     /// is recorded.
     pub fn lend(&mut self, client: ClientId, range: InoRange, seq: Seq, out: &mut Effects) {
-        let session = self.sessions.entry(client).or_insert_with(Session::new);
+        let session = self.sessions.entry(client).or_insert_with(|| Session::begin(seq));
         session.stored.ranges.push(range);
         session.lent = seq;
         session.untold = Some(range);
@@ -334,7 +331,7 @@ impl SessionTable {
     /// if it has none here, so that its lease begins now, and that it refers to what has come with it.
     pub fn adopt(&mut self, travel: &TravelSession, seq: Seq, out: &mut Effects) -> bool {
         let new = !self.sessions.contains_key(&travel.client);
-        let session = self.sessions.entry(travel.client).or_insert_with(Session::new);
+        let session = self.sessions.entry(travel.client).or_insert_with(|| Session::begin(seq));
         session.met_elsewhere();
         session.lent = seq;
         for range in &travel.ranges {
@@ -402,7 +399,8 @@ impl SessionTable {
     }
 
     pub fn restore(&mut self, client: ClientId, stored: StoredSession) {
-        let session = self.sessions.entry(client).or_insert_with(Session::new);
+        let begin = || Session::begin(stored.begun);
+        let session = self.sessions.entry(client).or_insert_with(begin);
         session.oldest = stored.oldest;
         if stored.untold {
             (session.met, session.holds) = (Met::Elsewhere, Holds::Unknown);
@@ -429,9 +427,10 @@ impl SessionTable {
 const COMPLETED_TRIM_STEP: u64 = 1024;
 
 impl Session {
-    fn new() -> Self {
+    /// `seq`: where that is recorded.
+    fn begin(seq: Seq) -> Self {
         Self {
-            stored: StoredSession::default(),
+            stored: StoredSession { begun: seq, ..StoredSession::default() },
             conn: None,
             completed: IdSet::default(),
             refused: BTreeMap::new(),

@@ -99,12 +99,13 @@ fn sync_is_the_last_operation() {
 fn opened_bytes() {
     let opened = Opened {
         session: SessionAge::New,
+        begun: Seq(5),
         lease: Duration::from_secs(10),
         ranges: vec![InoRange { first: Ino(0x100), last: Ino(0x1ff) }],
         durable: Seq(3),
         map_epoch: MapEpoch(4),
     };
-    check_bytes(ToClient::Opened(opened), expect!["00 00 0a 00 01 80 02 ff 03 03 04"]);
+    check_bytes(ToClient::Opened(opened), expect!["00 00 05 0a 00 01 80 02 ff 03 03 04"]);
 }
 
 #[test]

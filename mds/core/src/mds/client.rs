@@ -299,10 +299,11 @@ impl Mds {
         out: &mut Effects,
     ) {
         let Some(session) = self.own.sessions.get(client) else { return };
-        let StoredSession { ranges, .. } = session.stored();
+        let StoredSession { begun, ranges, .. } = session.stored();
         let new = met == Met::NotYet;
         let opened = Opened {
             session: if new { SessionAge::New } else { SessionAge::Resumed },
+            begun: *begun,
             lease: self.params.lease,
             ranges: ranges.clone(),
             durable: self.own.durable,

@@ -19,7 +19,9 @@ impl Migrator {
         for doubt in &in_doubt {
             if mutated!(cx.params, ImportedSessionsExpected) {
                 for session in &doubt.start.sessions {
-                    cx.own.sessions.expect(session.client, cx.out);
+                    if cx.own.sessions.get(session.client).is_none() {
+                        cx.own.sessions.expect(session.client, cx.own.seq, cx.out);
+                    }
                 }
             }
             cx.own.spine.watch.begin(doubt.start.id, doubt.start.base.ino);

@@ -109,6 +109,7 @@ fn objects() {
 #[test]
 fn clients() {
     let stored = StoredSession {
+        begun: Seq(3),
         ranges: vec![InoRange { first: Ino::new(Slot(1), 0x100), last: Ino::new(Slot(1), 0x10f) }],
         oldest: RequestId(4),
         untold: true,
@@ -116,7 +117,7 @@ fn clients() {
     };
     check_bytes(
         &Row::Session(A, stored),
-        expect!["04 09 01 80 82 80 80 80 80 20 8f 82 80 80 80 80 20 04 01 00"],
+        expect!["04 09 03 01 80 82 80 80 80 80 20 8f 82 80 80 80 80 20 04 01 00"],
         expect!["04 09"],
     );
     check_bytes(&Row::Completed(A, RequestId(5)), expect!["05 09 05"], expect!["05 09 05"]);

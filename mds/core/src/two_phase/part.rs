@@ -331,7 +331,9 @@ fn told(notice: &Notice) -> (Ino, Option<Ino>, Rank) {
 
 /// A client that holds something here has a session here, and a lease to come and take it up.
 fn expect(cx: &mut Cx<'_>, client: ClientId) {
-    if cx.own.sessions.expect(client, cx.out) {
+    if cx.own.sessions.get(client).is_none() {
+        let seq = cx.own.advance();
+        cx.own.sessions.expect(client, seq, cx.out);
         let until = cx.now.monotonic.after(cx.params.lease);
         cx.own.sessions.keep(client, until, cx.out);
     }
