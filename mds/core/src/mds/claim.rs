@@ -59,8 +59,8 @@ struct Unverified {
     ino: Ino,
     /// The directory in whose entry it is embedded, which may be elsewhere. `None`: it is at its home.
     dir: Option<Ino>,
-    /// By what answer it is claimed, and at which place: somebody may have moved the inode while this rank
-    /// knew nothing of the client, and so told it nothing.
+    /// By what answer it is claimed, and at which place: somebody may have moved the inode while this rank,
+    /// or the one that had its directory then, knew nothing of the client, and so told it nothing.
     news: Option<(RequestId, Place)>,
 }
 
@@ -281,9 +281,17 @@ impl Mds {
             cov_mark::hit!(what_was_locked_is_locked_by_another);
             self.own.sessions.tell(client, ToClient::NotLocked { ino, locks: lost }, out);
         }
+        // Its session at the rank from which the directory came may have ended before it did.
+        let has_come =
+            claimed.is_some_and(|dir| self.own.held.contains_key(&DirFragId::whole(dir)));
         if dir.is_some() || is_news {
-            let news = is_news.then_some((latest, target.place));
-            self.clients.claims.unverified.push(Unverified { client, ino, dir, news });
+            let news = (is_news || has_come).then_some((latest, target.place));
+            let claim = Unverified { client, ino, dir, news };
+            if has_come && !is_news && self.own.repeated == Repeated::NotYet {
+                self.clients.claims.unrepeated.push(claim);
+            } else {
+                self.clients.claims.unverified.push(claim);
+            }
         }
     }
 

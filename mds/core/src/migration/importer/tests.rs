@@ -5,7 +5,7 @@ use common::migration::{EndReason, MigrationOutcome};
 use common::wire::admin::{AdminError, AdminReply, AdminRequest, Settlement};
 use common::wire::reply::Outcome;
 use common::wire::request::{Op, RenameMode};
-use common::wire::session::{PinClaim, PinnedBy, ToMds};
+use common::wire::session::{PinClaim, PinnedBy, ToClient, ToMds};
 
 use crate::cluster_fixture::D1;
 use crate::fixture::{A, conn, in_entry, name, rename_op};
@@ -561,6 +561,36 @@ fn what_clients_claim_of_a_region_that_is_about_to_come_is_not_counted() {
     story.rest();
     assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
     assert!(!story.cluster.at(I).mds.holdings().pins.is_pinned(gone));
+}
+
+/// Its session with the exporter had ended when somebody gave the file another name, and nobody could tell it;
+/// with the importer it has had one all along (simulator, `mounts_work_alone` 90003030).
+#[test]
+fn what_was_not_told_where_a_region_was_is_not_held_where_it_is() {
+    const C: ClientId = ClientId(77);
+    let mut story = Story::before(Neighbor::Stranger);
+    let dir = story.dir;
+    story.cluster.at(I).connect(C, conn(C, 1));
+    story.cluster.at(E).connect(C, conn(C, 1));
+    let file = story.cluster.at(E).create(C, dir, "g");
+    story.cluster.run();
+    story.admin(E, AdminRequest::EvictSession { client: C });
+    story.cluster.send(E, A, rename_op((dir, "g"), (dir, "h"), RenameMode::Replace));
+    story.cluster.run();
+    story.order();
+    story.rest();
+    assert_eq!(story.outcome(), Some(MigrationOutcome::Moved));
+
+    let (target, latest) = (in_entry(file, dir, "g"), RequestId(1));
+    let claims = vec![PinClaim::new(target.clone(), PinnedBy::Answered(latest))];
+    let open = ToMds::Open { client: C, oldest: RequestId(0) };
+    for msg in [open, ToMds::Claim { pins: claims }, ToMds::ClaimsDone, ToMds::ReplayDone] {
+        story.cluster.at(I).say(C, conn(C, 3), msg);
+        story.cluster.run();
+    }
+    let told = story.cluster.at(I).told(conn(C, 3));
+    assert!(told.contains(&ToClient::NotHeld { target, latest }), "{told:?}");
+    assert!(!story.cluster.at(I).mds.holdings().pins.is_pinned_by(file, C));
 }
 
 /// A third rank gave it away (simulator, `take_over` 930351): the region is a bound of that.
