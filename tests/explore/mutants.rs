@@ -38,7 +38,6 @@ fn shows(mutant: Mutant) -> Shows {
         | Mutant::DeltaForgotten
         | Mutant::AnsweredBeforeHeard
         | Mutant::SeenBeforeHeard
-        | Mutant::NobodySuspected
         | Mutant::LockedTwice => return Shows::Simulated(moves),
         Mutant::CompletedTableForgotten | Mutant::PinNotCarried => {
             return Shows::Simulated(many_moves);
@@ -47,7 +46,9 @@ fn shows(mutant: Mutant) -> Shows {
         Mutant::ClaimDropped | Mutant::ClaimForGood | Mutant::ForgetTakesAll => {
             return Shows::Simulated(breaks);
         }
-        Mutant::ExclusiveNotCarried => return Shows::Simulated(alone_and_moved),
+        Mutant::NobodySuspected | Mutant::ExclusiveNotCarried => {
+            return Shows::Simulated(alone_and_moved);
+        }
         Mutant::ExclusiveIgnored | Mutant::ExclusiveUnclaimed | Mutant::RecallNotAwaited => {
             return Shows::Simulated(alone);
         }
@@ -105,9 +106,9 @@ fn alone(_: u64) -> Settings {
     Settings { alone: 90, actions: 400, hard_deaths: 3, exports: 20, ..moves(0) }
 }
 
-/// Everything moves all the time.
+/// Everything moves all the time, and what is said meanwhile comes late.
 fn alone_and_moved(_: u64) -> Settings {
-    Settings { clients: 3, exports: 60, hard_deaths: 0, ..alone(0) }
+    Settings { exports: 60, cuts: 60, breaks: 10, hard_deaths: 0, ..alone(0) }
 }
 
 fn breaks(_: u64) -> Settings {
