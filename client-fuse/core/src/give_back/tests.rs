@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::error::FsError;
+use common::id::Seq;
 use common::wire::reply::{Answer, Found, Outcome};
 use common::wire::session::{Notice, PinClaim, PinnedBy, ToClient, ToMds};
 
@@ -260,4 +261,30 @@ fn what_we_may_have_made_is_claimed_where_it_is() {
         let place = at(1, "g").place;
         world.notice(R0, 1, Notice::Moved { ino, place, rank: R0, moves: 1 });
     }
+}
+
+/// It was made, and given back, and with another rank by then (simulator, a story of the mutants: it stayed
+/// pinned there).
+#[test]
+fn what_is_only_made_once_more_is_not_claimed() {
+    let mut world = with_file();
+    world.call(create(1, "g"));
+    let (_, request) = world.request();
+    let Op::Create(op) = &request.op else { panic!("{request:?}") };
+    let made = file(op.ino.0);
+    world.reply(R0, request.id, Some(Seq(5)), Outcome::Done(Answer::Found(Found::Here(made))));
+    world.refer(References::Forgotten { items: vec![(op.ino, 1)] });
+    world.pass(SOON);
+    world.kill(R0);
+    world.restart(R0);
+    let (rank, replayed) = world.request();
+    assert_eq!((rank, replayed.id, replayed.replay), (R0, request.id, Some(Seq(5))));
+    world.sent.clear();
+    world.break_link(R1);
+    world.pass(SOON);
+    let claimed = world.sent.iter().filter_map(|(_, message)| match message {
+        ToMds::Claim { pins } => Some(pins.iter().map(|pin| pin.target.ino)),
+        _ => None,
+    });
+    assert_eq!(claimed.flatten().collect::<Vec<_>>(), [F]);
 }

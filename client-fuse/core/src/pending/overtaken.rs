@@ -5,7 +5,7 @@ use common::time::Monotonic;
 use common::wire::request::{Op, Place, Target};
 use common::wire::session::Notice;
 
-use super::{Pending, UNNUMBERED};
+use super::{Owner, Pended, Pending, State, UNNUMBERED};
 
 /// What we have heard of a file while answers were under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +34,11 @@ impl Pending {
 
     /// Files of which it is not known whether they were made: by which request, and where they are if so.
     pub(crate) fn makes(&self) -> impl Iterator<Item = (RequestId, Target, Option<Rank>)> + '_ {
-        let unanswered = self.requests.iter().filter(|(_, pended)| pended.may_name());
+        // What is repeated was answered: the kernel refers to it, and it is held by that, or does not.
+        let is_first =
+            |it: &Pended| it.owner != Owner::Replay && !matches!(it.state, State::Replayed(..));
+        let unanswered =
+            self.requests.iter().filter(move |(_, pended)| pended.may_name() && is_first(pended));
         unanswered.filter_map(|(id, pended)| {
             let Op::Create(create) = &pended.op else { return None };
             let ino = create.ino;
