@@ -31,6 +31,8 @@ pub struct OperationId(pub u32);
 
 /// States above which something is wrong with the workload: it must not overlap so much.
 const STATES_MAX: usize = 65_536;
+/// States made in one run: a workload may also overlap a little all the time.
+const MADE_MAX: usize = 400_000;
 /// Of so many changes any may be lost. Above that there are too many ways.
 const LOST_MAX: usize = 8;
 /// With more, a run says nothing of the file system.
@@ -47,6 +49,7 @@ pub struct History {
     /// Of those that are open: changes of which nobody will ever tell.
     abandoned: BTreeSet<OperationId>,
     states: States,
+    made: usize,
 }
 
 /// One possible present.
@@ -104,6 +107,7 @@ impl Default for History {
             open: BTreeSet::new(),
             abandoned: BTreeSet::new(),
             states: States::from_iter([state]),
+            made: 0,
         }
     }
 }
@@ -145,7 +149,7 @@ impl History {
                         if !self.is_repeated(id, &verdict) {
                             explained.order.retain(|done| *done != id);
                         }
-                        add(&mut after, explained);
+                        add(&mut self.made, &mut after, explained);
                     }
                     None if possible.contains(&verdict) => (),
                     None => possible.push(verdict),
@@ -230,7 +234,7 @@ impl History {
                     let lost = lost.iter().chain(too.map(|(_, id)| id)).copied().collect();
                     let mut state = state.without(&lost, &self.asked);
                     state.spared.extend(&made[..kept]);
-                    add(&mut after, state);
+                    add(&mut self.made, &mut after, state);
                 }
             }
         }
@@ -247,7 +251,7 @@ impl History {
                 let lost: BTreeSet<OperationId> = lost.map(|(_, id)| *id).collect();
                 let mut state = state.without(&lost, &self.asked);
                 state.spared.extend(made.iter().filter(|id| !lost.contains(id)));
-                add(&mut after, state);
+                add(&mut self.made, &mut after, state);
             }
         }
         self.states = after;
@@ -258,7 +262,7 @@ impl History {
         let mut after = States::default();
         for mut state in std::mem::take(&mut self.states) {
             change(&mut state);
-            add(&mut after, state);
+            add(&mut self.made, &mut after, state);
         }
         self.states = after;
     }
@@ -271,14 +275,15 @@ impl History {
             for choice in 0..1_usize << ahead.len() {
                 let undone = ahead.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1);
                 let undone: BTreeSet<OperationId> = undone.map(|(_, id)| *id).collect();
-                add(&mut after, state.without(&undone, &self.asked));
+                let state = state.without(&undone, &self.asked);
+                add(&mut self.made, &mut after, state);
             }
         }
         self.states = after;
     }
 
     /// The states, and all that can become of them by changes under way.
-    fn possible_presents(&self) -> States {
+    fn possible_presents(&mut self) -> States {
         let mut all = self.states.clone();
         let mut next = 0;
         let changes: Vec<OperationId> =
@@ -291,7 +296,7 @@ impl History {
                 state.carry_out(*id, &self.asked);
                 // What nobody will hear of and changes nothing is as if it had never been.
                 if state.ahead[id].is_ok() || !self.abandoned.contains(id) {
-                    add(&mut all, state);
+                    add(&mut self.made, &mut all, state);
                 }
             }
             next += 1;
@@ -327,9 +332,10 @@ fn index(id: OperationId) -> usize {
 }
 
 /// Adds a state unless one like it is there: how they came to be does not matter.
-fn add(states: &mut States, state: State) {
+fn add(made: &mut usize, states: &mut States, state: State) {
     states.insert(state);
-    assert!(states.len() <= STATES_MAX, "{NOT_JUDGED}");
+    *made += 1;
+    assert!(states.len() <= STATES_MAX && *made <= MADE_MAX, "{NOT_JUDGED}");
 }
 
 impl State {

@@ -9,7 +9,7 @@ use super::trace::Trace;
 use super::world::{Settings, Violation, World};
 
 /// Of so many seeds one may overlap too much to be judged.
-const NOT_JUDGED_ONE_IN: u64 = 1000;
+const NOT_JUDGED_ONE_IN: u64 = 500;
 /// Lines of the story that are printed; the whole is in a file.
 const TAIL_LINES: usize = 60;
 
