@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::attr::{Attr, FileKind};
-use common::id::{Ino, NoticeId};
+use common::id::{Ino, NoticeId, Rank};
 use common::limit::{HELD_DIRS_MAX, HELD_NAMES_MAX};
 use common::name::Name;
 use common::time::Timestamp;
@@ -34,6 +34,9 @@ pub(crate) struct Exclusives {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HeldDir {
     pub(crate) attr: Attr,
+    /// The rank that it was last certain to be with. Where routes lead may be wrong, once somebody has renamed
+    /// a directory above.
+    pub(crate) rank: Rank,
     members: BTreeMap<Name, Member>,
 }
 
@@ -93,9 +96,16 @@ impl Exclusives {
     }
 
     /// A directory was just made, for us.
-    pub(crate) fn hold(&mut self, attr: Attr) {
+    pub(crate) fn hold(&mut self, attr: Attr, rank: Rank) {
         self.unheld.remove(&attr.ino);
-        self.dirs.insert(attr.ino, HeldDir { attr, members: BTreeMap::new() });
+        self.dirs.insert(attr.ino, HeldDir { attr, rank, members: BTreeMap::new() });
+    }
+
+    /// A rank has answered something about it.
+    pub(crate) fn is_at(&mut self, dir: Ino, rank: Rank) {
+        if let Some(held) = self.dirs.get_mut(&dir) {
+            held.rank = rank;
+        }
     }
 
     /// Its rank is told when there is time.

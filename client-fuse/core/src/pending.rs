@@ -380,6 +380,9 @@ impl Pending {
         if promised.promise == Promise::Exclusive {
             pended.hold(&answer, cx);
         }
+        if let Some(dir) = pended.op.dir() {
+            cx.atlas.exclusives.is_at(dir, rank);
+        }
         if !matches!(pended.owner, Owner::Replay | Owner::Unmade) {
             // What was answered before says nothing about where things are by now.
             cx.atlas.learn(&pended.op, &answer, rank);

@@ -192,9 +192,9 @@ fn look_up(dir: Ino, name: &Name, pending: &Pending, cx: &mut Cx<'_>) -> Outcome
     }
 }
 
-/// A number for what is made in a directory, from its rank.
-fn number(dir: Ino, cx: &mut Cx<'_>) -> Option<Ino> {
-    let rank = cx.atlas.rank_of_dir(dir);
+/// A number for what is made in a directory, from its rank: none other takes it, and it cannot be another one
+/// once the kernel knows it.
+fn number(rank: Rank, cx: &mut Cx<'_>) -> Option<Ino> {
     let ino = cx.numbers.take(rank);
     let left = cx.numbers.left(rank);
     if left < INO_RANGE_LOW {
@@ -221,8 +221,8 @@ fn make(mut create: Create, caller: Caller, pending: &Pending, cx: &mut Cx<'_>) 
     if matches!(&create.node, Node::Symlink(target) if target.len() > SYMLINK_BYTES_MAX) {
         return Outcome::Open;
     }
-    let parent = held.attr.clone();
-    let Some(ino) = number(create.dir, cx) else { return Outcome::Open };
+    let (parent, rank) = (held.attr.clone(), held.rank);
+    let Some(ino) = number(rank, cx) else { return Outcome::Open };
     create.ino = ino;
     let mode = if let Node::Symlink(_) = &create.node {
         0o777
@@ -251,8 +251,8 @@ fn make_dir(
     if held.member(name).is_some() {
         return Outcome::Known(Err(FsError::Exists), vec![dir]);
     }
-    let parent = held.attr.clone();
-    let Some(ino) = number(dir, cx) else { return Outcome::Open };
+    let (parent, rank) = (held.attr.clone(), held.rank);
+    let Some(ino) = number(rank, cx) else { return Outcome::Open };
     let attr = Attr {
         ino,
         kind: FileKind::Dir,
@@ -268,9 +268,8 @@ fn make_dir(
     cx.atlas.exclusives.enter(dir, name.clone(), member, cx.now.wall);
     let exclusive = cx.atlas.exclusives.has_room();
     if exclusive {
-        cx.atlas.exclusives.hold(attr.clone());
+        cx.atlas.exclusives.hold(attr.clone(), rank);
     }
-    let rank = cx.atlas.rank_of_dir(dir);
     Outcome::Change(Box::new(Change {
         op: Op::Mkdir { dir, name: name.clone(), ino, mode, umask, exclusive },
         done: Done::Entry(attr.clone()),

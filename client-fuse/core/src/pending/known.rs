@@ -120,13 +120,13 @@ impl Pended {
     pub(super) fn hold(&self, answer: &Answer, cx: &mut Cx<'_>) {
         if let (
             Op::Mkdir { exclusive: true, .. },
-            Answer::Found(Found::Dir { ino, attr: Some(attr), .. }),
+            Answer::Found(Found::Dir { ino, rank, attr: Some(attr) }),
         ) = (&self.op, answer)
             && !self.is_known()
         {
             let is_new = cx.atlas.inodes.get(*ino).is_none();
             if is_new && matches!(self.owner, Owner::Call(_)) {
-                cx.atlas.exclusives.hold(attr.clone());
+                cx.atlas.exclusives.hold(attr.clone(), *rank);
             } else {
                 cx.atlas.exclusives.is_not_wanted(*ino);
             }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use common::id::{NoticeId, RequestId};
+use common::id::{DirFragId, Epoch, NoticeId, RequestId};
 use common::limit::CAPABILITY_TIME;
-use common::wire::reply::{Outcome, Promise};
+use common::wire::reply::{Outcome, Promise, Route};
 use common::wire::request::Request;
-use common::wire::session::{Notice, ToMds};
+use common::wire::session::{Notice, ToClient, ToMds};
 
 use super::*;
-use crate::fixture::{Fixture, R0, R1, create, name};
+use crate::fixture::{Fixture, R0, R1, create, lent, name};
 use crate::input::Signal;
 use crate::timer::Timer;
 
@@ -110,6 +110,19 @@ fn whatever_happens_in_a_held_directory_is_answered_at_once() {
 }
 
 /// Each goes to the rank when what it rests on has been made.
+/// Somebody has renamed a directory above, and it did not go along with what it was in: where we look for it
+/// is not where it is (simulator, a story with more renames).
+#[test]
+fn what_is_made_has_a_number_of_the_rank_where_it_is() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    let base = DirFragId::whole(Ino::ROOT);
+    let route = Route { base, rank: R1, epoch: Epoch(9) };
+    world.tell(R0, ToClient::Route(route));
+    let made = entry(at_once(&mut world, create(dir.0, "f"))).ino;
+    assert!(lent(R0).contains(made), "{made}");
+}
+
 #[test]
 fn what_rests_on_a_change_is_sent_after_it() {
     let mut world = Fixture::new();
