@@ -205,6 +205,7 @@ impl ClientCore {
             out.send(link, ToMds::ClaimExclusive { dirs: dirs.to_vec() });
         }
         out.send(link, ToMds::ClaimsDone);
+        self.pending.has_claimed(rank);
         self.pending.replay(rank, link, cx!(self, now, out));
         out.send(link, ToMds::ReplayDone);
         self.pending.on_open(rank, cx!(self, now, out));

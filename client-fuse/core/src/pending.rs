@@ -81,6 +81,8 @@ struct Pended {
     /// A change that was sent over a connection that is gone. It is sent again as it was: what has moved its
     /// inode since may be lost with the rank, and may even have been this.
     as_it_was: bool,
+    /// It asks for a lock, and since it was sent another rank has heard what we have locked.
+    is_unclaimed: bool,
     /// If it was sent more than once: to whom. Each of them may still answer.
     copies: BTreeSet<Rank>,
     /// Ranks that have ended our session since it was sent to another.
@@ -227,6 +229,7 @@ impl Pending {
             first: None,
             sought: BTreeSet::new(),
             as_it_was: false,
+            is_unclaimed: false,
         };
         if pended.asks_for_lock() {
             self.locks.insert(id);
@@ -334,6 +337,10 @@ impl Pending {
         let (asked, now) = (pended.asked, cx.now.monotonic);
         let promised = Promised { promise: reply.promise, asked, now, lease };
         match reply.outcome {
+            Outcome::Done(Answer::Locked(_)) if std::mem::take(&mut pended.is_unclaimed) => {
+                cov_mark::hit!(a_lock_is_asked_for_where_its_file_has_gone);
+                self.dispatch(reply.id, cx);
+            }
             Outcome::Done(answer) => {
                 let from = (rank, promised, reply.after);
                 self.on_done(reply.id, from, answer, reply.applied, cx);

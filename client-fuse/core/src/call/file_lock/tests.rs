@@ -1,11 +1,12 @@
 use std::time::Duration;
 
+use common::attr::FileKind;
 use common::file_lock::{FileLocks, LockKind};
 use common::wire::reply::{Answer, Outcome};
 use common::wire::session::ToMds;
 
 use super::*;
-use crate::fixture::{Fixture, R0, here};
+use crate::fixture::{Fixture, R0, R1, attr, dir_here, here};
 use crate::input::References;
 
 const INO: Ino = Ino(20);
@@ -56,6 +57,29 @@ fn claimed(world: &mut Fixture) -> FileLocks {
     });
     let pin = claims.flatten().find(|pin| pin.target.ino == INO);
     pin.expect("it is pinned").locks.clone()
+}
+
+/// The file went to another rank with what was locked. That rank heard what we have locked before we had the
+/// answer, and so forgot it (simulator, mounts_work_alone 96000297: two had it).
+#[test]
+fn what_another_rank_has_been_told_of_too_early_is_asked_for_once_more() {
+    cov_mark::check!(a_lock_is_asked_for_where_its_file_has_gone);
+    let mut world = with_file();
+    world.look_up(1, "d", R0, dir_here(10, R1));
+    let call = world.call(set(Some(LockKind::Read), OnConflict::Wait));
+    let (_, request) = world.request();
+    let opens = world.call(Call::Getattr { ino: Ino(10) });
+    let (rank, about_dir) = world.request();
+    assert_eq!(rank, R1);
+    world.reply(R0, request.id, None, LOCKED);
+    world.assert_waiting(call);
+    let (_, again) = world.request();
+    assert_eq!((again.id, asked(&again.op)), (request.id, asked(&request.op)));
+    world.reply(R0, request.id, None, LOCKED);
+    assert_eq!(world.answer(call), Ok(Done::Nothing));
+    world.assert_waiting(opens);
+    let attr = attr(10, FileKind::Dir);
+    world.reply(R1, about_dir.id, None, Outcome::Done(Answer::Attr(attr)));
 }
 
 #[test]
