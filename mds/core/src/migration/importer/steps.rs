@@ -65,6 +65,14 @@ impl Importer {
         }
         let auth = DirAuth::Ambiguous { first: cx.me(), second: self.import.exporter };
         self.set_base(auth, Freeze::Frozen, cx);
+        // By what claim this rank has what the exporter says is its, the exporter may know from a migration
+        // that was undone.
+        let own = cx.own.subtrees.claims();
+        for (bound, claim) in &mut self.import.bounds {
+            if let Some(known) = own.get(bound).filter(|known| known.auth == cx.me()) {
+                *claim = known.clone();
+            }
+        }
         let entry = Entry::ImportStart(ImportStart {
             id: self.import.id,
             base: self.import.base,

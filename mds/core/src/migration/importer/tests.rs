@@ -541,6 +541,29 @@ fn what_is_known_of_a_bound_is_not_overwritten_by_what_was() {
     assert_eq!(known.map(|it| (it.auth, it.epoch)), Some((DirAuth::Sole(E), Epoch(99))));
 }
 
+/// A migration of the bound was undone when the exporter had been warned of a higher claim (simulator,
+/// `take_over` 97000373).
+#[test]
+fn by_what_claim_the_importer_has_a_bound_it_knows_best() {
+    let mut story = Story::before(Neighbor::BoundOwner);
+    let bound = story.bound();
+    let base = DirFragId::whole(bound);
+    story.give_from(B, bound, I);
+    let mine = story.cluster.at(I).mds.holdings().subtrees.claims()[&base].clone();
+    let told = SubtreeClaim { auth: I, epoch: Epoch(mine.epoch.0 + 1), ..mine.clone() };
+    story.cluster.at(E).mds.holdings_for_test().subtrees.restore(base, &told);
+    story.order();
+    let id = story.id;
+    story.run_until(Half::Importer, "Acking");
+    let start = story.cluster.at(I).journal().find_map(|entry| match entry {
+        Entry::ImportStart(start) if start.id == id => Some(start.bounds[&base].clone()),
+        _ => None,
+    });
+    assert_eq!(start, Some(mine), "or what comes later would contradict it");
+    story.rest();
+    story.assert_owner(I);
+}
+
 /// Its name is another by now, of which the client has not heard (simulator, `links_are_cut_during_moves`
 /// 80): the exporter's count is the one that holds.
 #[test]
