@@ -35,7 +35,7 @@ use crate::message::migration::Cached;
 use crate::mutant::mutated;
 use crate::row::{Key, Linkage};
 use crate::session::Tell;
-use crate::subtree::Intent;
+use crate::subtree::{Access, Intent};
 
 pub mod exclusive;
 
@@ -203,11 +203,17 @@ fn is_exclusive(cx: &Cx<'_>, client: ClientId, dir: Ino) -> bool {
     cx.own.capabilities.exclusives.holder(dir) == Some(client)
 }
 
-/// What was promised with an answer may have been taken back while that was withheld.
+fn is_here(cx: &Cx<'_>, dir: Ino) -> bool {
+    let access = cx.own.subtrees.access(dir, Intent::Read, &cx.own.namespace);
+    matches!(access, Ok(Access::Granted { .. }))
+}
+
+/// What was promised with an answer may have been taken back while that was withheld; by another rank, if
+/// the directory has gone there.
 pub fn keep_promise(cx: &Cx<'_>, client: ClientId, reply: &mut Reply) {
     if let (Promise::Exclusive, Outcome::Done(Answer::Found(found))) =
         (reply.promise, &reply.outcome)
-        && !is_exclusive(cx, client, found.ino())
+        && !(is_exclusive(cx, client, found.ino()) && is_here(cx, found.ino()))
     {
         cov_mark::hit!(recalled_before_it_was_told);
         reply.promise = Promise::Shared;

@@ -37,9 +37,16 @@ impl Pending {
         })
     }
 
-    /// A rank has heard what we have locked. What another one may just have granted was not among that, and
-    /// may have come to it: then it is nobody's any more.
+    /// A rank has heard what we have locked, and hold. What another one may just have granted was not among
+    /// that, and may have come to it: then it is nobody's any more.
     pub(crate) fn has_claimed(&mut self, rank: Rank) {
+        for pended in self.requests.values_mut() {
+            if let (State::Sent(at), Op::Mkdir { exclusive, .. }) = (&pended.state, &mut pended.op)
+                && pended.known_at.is_none()
+            {
+                *exclusive &= *at == rank;
+            }
+        }
         for id in &self.locks {
             if let Some(pended) = self.requests.get_mut(id)
                 && let Op::SetLock { set, .. } = &pended.op

@@ -123,6 +123,24 @@ fn what_is_made_has_a_number_of_the_rank_where_it_is() {
     assert!(lent(R0).contains(made), "{made}");
 }
 
+/// It went to another rank with its directory, which heard what we hold before we had the answer.
+#[test]
+fn what_another_rank_was_not_told_of_is_not_held() {
+    let mut world = Fixture::new();
+    world.look_up(1, "other", R0, crate::fixture::dir_here(10, R1));
+    let call = world.call(mkdir(1, "d"));
+    let (_, request) = world.request();
+    let Op::Mkdir { ino, .. } = request.op else { panic!("{:?}", request.op) };
+    world.call(Call::Getattr { ino: Ino(10) });
+    world.promise = Promise::Exclusive;
+    let attr = Attr { nlink: 2, ..crate::fixture::attr(ino.0, FileKind::Dir) };
+    let found = Found::Dir { ino, rank: R0, attr: Some(attr) };
+    world.reply(R0, request.id, None, Outcome::Done(Answer::Found(found)));
+    assert!(world.answer(call).is_ok());
+    let call = world.call(create(ino.0, "f"));
+    world.assert_waiting(call);
+}
+
 #[test]
 fn what_rests_on_a_change_is_sent_after_it() {
     let mut world = Fixture::new();

@@ -7,6 +7,7 @@ use common::wire::request::{Op, Target};
 use common::wire::session::{Notice, ToMds};
 
 use super::*;
+use crate::cluster_fixture::{Cluster, D1, R1};
 use crate::fixture::{A, B, Fixture, conn, in_entry, name};
 use crate::input::{AdminId, Input};
 use crate::timer::Timer;
@@ -160,5 +161,23 @@ fn what_is_recalled_before_it_is_told_is_not_promised() {
     assert!(mds.reply(B, asked).is_some());
     mds.ack_notices(B);
     let reply = mds.reply(A, made).expect("everybody knows");
+    assert_eq!(reply.promise, Promise::Shared);
+}
+
+/// It leaves meanwhile: its next rank may have taken it back by then, from a session of which A knows nothing
+/// (simulator, a story with more renames).
+#[test]
+fn what_leaves_before_it_is_told_is_not_promised() {
+    let mut cluster = Cluster::new();
+    cluster.ask(R1, B, look_up(D1, "d"));
+    cluster.silent.insert(B);
+    let ino = cluster.at(R1).new_ino(A);
+    let op = Op::Mkdir { dir: D1, name: name("d"), ino, mode: 0o755, umask: 0, exclusive: true };
+    let made = cluster.send(R1, A, op).id;
+    cluster.run();
+    cluster.freeze(R1, D1);
+    cluster.at(R1).ack_notices(B);
+    cluster.run();
+    let reply = cluster.at(R1).reply(A, made).expect("everybody knows");
     assert_eq!(reply.promise, Promise::Shared);
 }
