@@ -82,6 +82,8 @@ enum Holds {
 #[derive(Clone, Debug, Default, Hash)]
 pub struct SessionTable {
     sessions: BTreeMap<ClientId, Session>,
+    /// Of these, the clients that may hold anything here exclusively: every request looks.
+    strangers: BTreeSet<ClientId>,
     last_notice: u64,
     /// Notices of what is not durable yet, by the position at which it is.
     undurable: BTreeSet<(Seq, ClientId, NoticeId)>,
@@ -180,7 +182,12 @@ impl SessionTable {
     #[must_use]
     pub fn new(first: Seq) -> Self {
         let last_notice = first.0;
-        Self { sessions: BTreeMap::new(), last_notice, undurable: BTreeSet::new() }
+        Self {
+            sessions: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            last_notice,
+            undurable: BTreeSet::new(),
+        }
     }
 
     #[must_use]
@@ -263,6 +270,7 @@ impl SessionTable {
     /// Ends a session: nothing of it remains.
     pub fn remove(&mut self, client: ClientId, out: &mut Effects) -> Option<Session> {
         let session = self.sessions.remove(&client)?;
+        self.strangers.remove(&client);
         for (id, notice) in &session.notices {
             if notices::outlives(notice) {
                 out.delete(Key::Notice(client, *id));
@@ -408,6 +416,7 @@ impl SessionTable {
             session.met = Met::Yes;
         }
         session.stored = stored;
+        self.note_stranger(client);
     }
 
     pub fn restore_notice(&mut self, client: ClientId, id: NoticeId, notice: Notice) {

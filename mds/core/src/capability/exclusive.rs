@@ -126,8 +126,7 @@ impl Exclusives {
 /// What to wait for; whoever holds it has been recalled.
 pub fn admit_request(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<()> {
     let nobody = cx.own.capabilities.exclusives.all_of(Some(client));
-    // Strangers matter only to what has come from elsewhere.
-    let no_strangers = cx.own.held.is_empty() || !cx.own.sessions.has_strangers();
+    let no_strangers = !cx.own.sessions.has_strangers();
     if (nobody && no_strangers) || request.replay.is_some() || mutated!(cx.params, ExclusiveIgnored)
     {
         // What is replayed was admitted once.

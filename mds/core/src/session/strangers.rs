@@ -2,7 +2,7 @@
 
 use common::id::ClientId;
 
-use super::{Holds, Met, SessionTable};
+use super::{Holds, Met, Session, SessionTable};
 use crate::effect::Effects;
 use crate::row::Holders;
 
@@ -34,10 +34,17 @@ impl SessionTable {
     /// Whether there are any besides this one.
     #[must_use]
     pub fn has_stranger_but(&self, client: Option<ClientId>) -> bool {
-        let mut sessions = self.sessions.iter();
-        sessions.any(|(of, it)| {
-            it.holds == Holds::Unknown && it.stored.exclusive && Some(*of) != client
-        })
+        self.strangers.iter().any(|of| Some(*of) != client)
+    }
+
+    /// Whether it is one may have changed.
+    pub(super) fn note_stranger(&mut self, client: ClientId) {
+        let is_one = |it: &Session| it.holds == Holds::Unknown && it.stored.exclusive;
+        if self.sessions.get(&client).is_some_and(is_one) {
+            self.strangers.insert(client);
+        } else {
+            self.strangers.remove(&client);
+        }
     }
 
     /// Something that it holds exclusively has come here before it.
@@ -48,6 +55,7 @@ impl SessionTable {
         {
             session.store(client, out);
         }
+        self.note_stranger(client);
     }
 
     /// What it refers to here has been forgotten, until it says.
@@ -55,12 +63,14 @@ impl SessionTable {
         if let Some(session) = self.sessions.get_mut(&client) {
             session.holds = Holds::Unknown;
         }
+        self.note_stranger(client);
     }
 
     /// It has said what it refers to. Tells whether that was not known.
     pub fn has_claimed(&mut self, client: ClientId) -> bool {
         let Some(session) = self.sessions.get_mut(&client) else { return false };
         session.stored.exclusive = false;
+        self.strangers.remove(&client);
         std::mem::replace(&mut session.holds, Holds::Known) == Holds::Unknown
     }
 
