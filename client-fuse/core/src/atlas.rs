@@ -161,6 +161,12 @@ impl Atlas {
         }
     }
 
+    /// We gave a file another name, and its rank does not know yet.
+    pub(crate) fn has_moved(&mut self, ino: Ino, rename: &Rename, rank: Rank) {
+        let place = Place::Entry { dir: rename.to_dir, name: rename.to.clone() };
+        self.inodes.moved(ino, place, rank);
+    }
+
     /// The same again: we have been told meanwhile what was before.
     pub(crate) fn overtaken(&mut self, notice: &Notice) {
         if let Notice::Moved { ino, .. } = notice {

@@ -153,6 +153,18 @@ impl Exclusives {
         }
     }
 
+    /// A file in a held directory was given a name in another one, or in the same.
+    pub(crate) fn rename(&mut self, from: (Ino, &Name), to: (Ino, &Name), at: Timestamp) {
+        self.leave(to.0, to.1, at);
+        let Some(held) = self.dirs.get(&from.0) else { return };
+        let Some(mut member) = held.member(from.1).cloned() else { return };
+        self.leave(from.0, from.1, at);
+        if let Some(attr) = &mut member.attr {
+            attr.times.ctime = at;
+        }
+        self.enter(to.0, to.1.clone(), member, at);
+    }
+
     /// The attributes of a file in a held directory, to be changed.
     pub(crate) fn file_mut(&mut self, (dir, name): (Ino, &Name), ino: Ino) -> Option<&mut Attr> {
         let member = self.dirs.get_mut(&dir)?.members.get_mut(name)?;

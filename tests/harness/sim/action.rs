@@ -88,11 +88,11 @@ pub fn choose_alone(kernel: &Kernel, dice: &mut Dice) -> Action {
         60..70 => after(Operation::Unlink { dir, name }),
         70..75 => after(Operation::Rmdir { dir, name }),
         75..85 => file_or(kernel, dice, found),
-        85..93 => {
+        85..90 => {
             let node = dice.pick(&files).copied().filter(|_| dice.percent(70)).unwrap_or(dir);
             one(Operation::Setattr { node, set: set(dice) })
         }
-        93..96 => rename(dir, name, &dirs, dice),
+        90..96 => rename(dir, name, &dirs, dice),
         96..98 => dice.pick(&kernel.idle()).map_or(Action::Sync, |ino| Action::Forget(*ino)),
         _ => Action::Sync,
     }

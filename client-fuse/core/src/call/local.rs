@@ -9,8 +9,10 @@ use common::error::FsError;
 use common::id::{Ino, Rank};
 use common::limit::{FILE_BYTES_MAX, INO_RANGE_LOW, SYMLINK_BYTES_MAX, UNMADE_MAX};
 use common::name::Name;
-use common::wire::reply::{Answer, Found};
-use common::wire::request::{Caller, Create, IfExists, Node, Op, Place, Target};
+use common::wire::reply::{Answer, Found, Moved, Renamed};
+use common::wire::request::{
+    Caller, Create, IfExists, Node, Op, Place, Rename, RenameMode, Target,
+};
 
 use crate::call::{Active, CallTable, Step};
 use crate::capability::NEVER;
@@ -97,6 +99,9 @@ impl CallTable {
         }
         let request = pending.begin_known(Owner::Unmade, caller, op.clone(), cx);
         cx.atlas.learn(&op, &answer, rank);
+        if let (Op::Rename(rename), Answer::Renamed(renamed)) = (&op, &answer) {
+            cx.atlas.has_moved(renamed.moved.ino, rename, rank);
+        }
         if let Done::Entry(attr) = &done {
             cx.atlas.inodes.looked_up(attr.ino);
         }
@@ -137,6 +142,7 @@ fn decide(call: &Call, caller: Caller, pending: &Pending, cx: &mut Cx<'_>) -> Ou
         }
         Call::Unlink { dir, name } => unlink(*dir, name, cx),
         Call::Rmdir { dir, name } => rmdir(*dir, name, cx),
+        Call::Rename(rename) => rename_file(rename, cx),
         Call::Setattr { ino, set } => setattr(*ino, *set, cx),
         Call::Wrote { ino, end, kill_privileges } => wrote(*ino, *end, *kill_privileges, cx),
         // Whoever removes its name waits until it is made and pinned.
@@ -146,7 +152,6 @@ fn decide(call: &Call, caller: Caller, pending: &Pending, cx: &mut Cx<'_>) -> Ou
         }
         Call::Open { .. }
         | Call::Link { .. }
-        | Call::Rename(_)
         | Call::Readlink { .. }
         | Call::Readdir { .. }
         | Call::GetXattr { .. }
@@ -311,6 +316,41 @@ fn removed(dir: Ino, name: &Name, op: Op, cx: &mut Cx<'_>) -> Outcome {
     cx.atlas.exclusives.leave(dir, name, cx.now.wall);
     let about = [dir].into_iter().chain(ino).collect();
     Outcome::Change(Box::new(Change { op, done: Done::Nothing, answer: Answer::Done, about }))
+}
+
+/// Of what is renamed only files are known well enough: where a directory may go only ranks can tell.
+fn rename_file(rename: &Rename, cx: &mut Cx<'_>) -> Outcome {
+    let Rename { from_dir, from, to_dir, to, mode, .. } = rename;
+    let exclusives = &cx.atlas.exclusives;
+    let (Some(source), Some(target)) = (exclusives.get(*from_dir), exclusives.get(*to_dir)) else {
+        return Outcome::Open;
+    };
+    let Some(Member { ino, kind, .. }) = source.member(from).cloned() else {
+        return Outcome::Known(Err(FsError::NotFound), vec![*from_dir]);
+    };
+    let replaced = target.member(to).map(|there| (there.ino, there.kind));
+    let rank = cx.atlas.rank_of_dir(*to_dir);
+    let place = Place::Entry { dir: *from_dir, name: from.clone() };
+    let is_here = cx.atlas.inodes.get(ino).is_none_or(|inode| inode.place == place);
+    let is_simple = kind != FileKind::Dir
+        && replaced.is_none_or(|(other, kind)| other != ino && kind != FileKind::Dir);
+    match mode {
+        RenameMode::NoReplace if replaced.is_some() => {
+            return Outcome::Known(Err(FsError::Exists), vec![*to_dir]);
+        }
+        RenameMode::Replace | RenameMode::NoReplace
+            if is_simple && is_here && rank == cx.atlas.rank_of_dir(*from_dir) => {}
+        RenameMode::Replace | RenameMode::NoReplace | RenameMode::Exchange => return Outcome::Open,
+    }
+    cx.atlas.exclusives.rename((*from_dir, from), (*to_dir, to), cx.now.wall);
+    let moved = Moved { ino, kind, rank };
+    let about = [*from_dir, *to_dir, ino].into_iter().chain(replaced.map(|(ino, _)| ino));
+    Outcome::Change(Box::new(Change {
+        op: Op::Rename(Rename { from_rank: rank, ..rename.clone() }),
+        done: Done::Nothing,
+        answer: Answer::Renamed(Renamed { moved, exchanged: None }),
+        about: about.collect(),
+    }))
 }
 
 fn setattr(ino: Ino, set: SetAttr, cx: &mut Cx<'_>) -> Outcome {

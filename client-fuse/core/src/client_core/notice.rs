@@ -21,6 +21,14 @@ impl ClientCore {
         now: Now,
         out: &mut Effects,
     ) {
+        if let Notice::Moved { ino, place, rank, moves } = notice
+            && self.pending.is_renamed(*ino)
+        {
+            // By that, or by one before: where it is by now we know, and nobody else has moved it.
+            self.atlas.inodes.heard(*ino, *moves);
+            self.is_held(*ino, (place.embedded_in(), *rank), now, out);
+            return out.send(link, ToMds::Acked(id));
+        }
         if let Notice::Moved { ino, .. } | Notice::Unlinked { ino, .. } = notice
             && let Some((dir, name)) = self.atlas.inodes.name_of(*ino).cloned()
         {

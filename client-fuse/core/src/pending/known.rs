@@ -63,6 +63,12 @@ impl Pending {
         self.made_by(ino).is_some()
     }
 
+    /// Whether we have said that a file has another name, and have not heard that its rank knows.
+    pub(crate) fn is_renamed(&self, ino: Ino) -> bool {
+        let mut unmade = self.order.of_file(ino).filter_map(|id| self.requests.get(&id));
+        unmade.any(|it| it.owner == Owner::Unmade && matches!(it.op, Op::Rename(_)))
+    }
+
     pub(crate) fn made_by(&self, ino: Ino) -> Option<RequestId> {
         self.order.maker(ino)
     }

@@ -94,6 +94,11 @@ impl Order {
         uses.iter().find(|(_, it)| **it == Use::Make).map(|(id, _)| *id)
     }
 
+    /// Changes of a file.
+    pub(super) fn of_file(&self, ino: Ino) -> impl Iterator<Item = RequestId> + '_ {
+        self.lanes.get(&Lane::File(ino)).into_iter().flatten().map(|(id, _)| *id)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.changes.len()
     }
@@ -158,13 +163,20 @@ fn of_change(op: &Op, inodes: &InodeTable) -> Vec<(Lane, Use)> {
             }
             Place::Home | Place::Orphan { .. } => vec![(Lane::File(target.ino), Use::Whole)],
         },
+        Op::Rename(Rename { from_dir, from, to_dir, to, .. }) => {
+            let named = [(*from_dir, from), (*to_dir, to)].into_iter();
+            let lanes = named.flat_map(|(dir, name)| {
+                let file = inodes.named(dir, name).map(|ino| (Lane::File(ino), Use::Whole));
+                part(dir, name).into_iter().chain(file)
+            });
+            lanes.collect()
+        }
         // Of these only a rank knows what comes.
         Op::Lookup { .. }
         | Op::Getattr { .. }
         | Op::Readdir { .. }
         | Op::Stat { .. }
         | Op::Link { .. }
-        | Op::Rename(_)
         | Op::Readlink { .. }
         | Op::GetXattr { .. }
         | Op::SetXattr { .. }

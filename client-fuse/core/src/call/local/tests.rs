@@ -141,6 +141,78 @@ fn what_another_rank_was_not_told_of_is_not_held() {
     world.assert_waiting(call);
 }
 
+fn rename(from: (Ino, &str), to: (Ino, &str), mode: RenameMode) -> Call {
+    let (from_dir, to_dir, from_rank) = (from.0, to.0, R0);
+    let (from, to) = (name(from.1), name(to.1));
+    Call::Rename(Rename { from_dir, from, to_dir, to, mode, from_rank })
+}
+
+#[test]
+fn a_file_gets_another_name_at_once() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    let sub = entry(at_once(&mut world, mkdir(dir.0, "sub"))).ino;
+    let look_up = |dir, text| Call::Lookup { dir, name: name(text) };
+    let [moved, replaced] = ["f", "g"].map(|text| entry(at_once(&mut world, create(dir.0, text))));
+    let over = |mode| rename((dir, "f"), (dir, "g"), mode);
+    assert_eq!(at_once(&mut world, over(RenameMode::NoReplace)), Err(FsError::Exists));
+    assert_eq!(at_once(&mut world, over(RenameMode::Replace)), Ok(Done::Nothing));
+    let away = rename((dir, "g"), (sub, "h"), RenameMode::Replace);
+    assert_eq!(at_once(&mut world, away.clone()), Ok(Done::Nothing));
+    assert_eq!(at_once(&mut world, away), Err(FsError::NotFound));
+    for text in ["f", "g"] {
+        assert_eq!(at_once(&mut world, look_up(dir, text)), Err(FsError::NotFound));
+    }
+    assert_eq!(entry(at_once(&mut world, look_up(sub, "h"))).ino, moved.ino);
+    let of_dir = at_once(&mut world, Call::Getattr { ino: dir });
+    assert!(matches!(of_dir, Ok(Done::Attr(attr)) if attr.size == 1));
+    assert_ne!(moved.ino, replaced.ino);
+}
+
+/// Its rank tells of each name, and the file has the next one by then.
+#[test]
+fn what_a_rank_says_of_an_earlier_name_is_old() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    let made = entry(at_once(&mut world, create(dir.0, "f")));
+    let (_, request) = world.request();
+    make(&mut world, &request);
+    for (from, to) in [("f", "g"), ("g", "h")] {
+        let call = rename((dir, from), (dir, to), RenameMode::Replace);
+        assert_eq!(at_once(&mut world, call), Ok(Done::Nothing));
+    }
+    let place = Place::Entry { dir, name: name("g") };
+    world.notice(R0, 1, Notice::Moved { ino: made.ino, place, rank: R0, moves: 1 });
+    let (_, first) = world.request();
+    assert!(matches!(&first.op, Op::Rename(it) if it.to == name("g")), "{first:?}");
+    make(&mut world, &first);
+    let (_, second) = world.request();
+    assert!(matches!(&second.op, Op::Rename(it) if it.to == name("h")), "the other comes after it");
+    let wrote = Call::Wrote { ino: made.ino, end: 7, kill_privileges: false };
+    assert!(at_once(&mut world, wrote).is_ok());
+    make(&mut world, &second);
+    let (_, third) = world.request();
+    let Op::Wrote { target, .. } = &third.op else { panic!("{third:?}") };
+    assert_eq!(target.place, Place::Entry { dir, name: name("h") });
+}
+
+#[test]
+fn where_a_directory_goes_its_rank_is_asked() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    let sub = entry(at_once(&mut world, mkdir(dir.0, "sub"))).ino;
+    let call = world.call(rename((dir, "sub"), (dir, "other"), RenameMode::Replace));
+    world.assert_waiting(call);
+    let (_, made) = world.request();
+    make(&mut world, &made);
+    let (_, asked) = world.request();
+    assert!(matches!(&asked.op, Op::Rename(_)), "{asked:?}");
+    let moved = Moved { ino: sub, kind: FileKind::Dir, rank: R0 };
+    let answer = Answer::Renamed(Renamed { moved, exchanged: None });
+    world.reply(R0, asked.id, None, Outcome::Done(answer));
+    assert_eq!(world.answer(call), Ok(Done::Nothing));
+}
+
 #[test]
 fn what_rests_on_a_change_is_sent_after_it() {
     let mut world = Fixture::new();
