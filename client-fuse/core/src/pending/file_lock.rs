@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use common::id::{Ino, Rank, RequestId};
+use common::id::{Ino, RequestId};
 use common::wire::request::{OnConflict, Op, SetLock};
 
 use super::{Owner, Pended, Pending, State};
@@ -35,26 +35,6 @@ impl Pending {
             let Op::SetLock { target, set, .. } = &self.requests.get(id)?.op else { return None };
             (target.ino == of).then_some((*id, set))
         })
-    }
-
-    /// A rank has heard what we have locked, and hold. What another one may just have granted was not among
-    /// that, and may have come to it: then it is nobody's any more.
-    pub(crate) fn has_claimed(&mut self, rank: Rank) {
-        for pended in self.requests.values_mut() {
-            if let (State::Sent(at), Op::Mkdir { exclusive, .. }) = (&pended.state, &mut pended.op)
-                && pended.known_at.is_none()
-            {
-                *exclusive &= *at == rank;
-            }
-        }
-        for id in &self.locks {
-            if let Some(pended) = self.requests.get_mut(id)
-                && let Op::SetLock { set, .. } = &pended.op
-                && let State::Sent(at) = pended.state
-            {
-                pended.is_unclaimed |= set.kind.is_some() && at != rank;
-            }
-        }
     }
 
     /// A rank need not remember what has become of others.

@@ -1,4 +1,4 @@
-//! What others did to files while answers were under way that say what was before.
+//! What others did, and what we have claimed, while answers were under way that say what was before.
 
 use common::id::{NoticeId, Rank, RequestId};
 use common::time::Monotonic;
@@ -30,6 +30,26 @@ impl Pending {
     /// Drops what was heard before the oldest answer that is under way was asked for.
     pub(crate) fn trim_overtaken(&mut self, oldest: Monotonic) {
         self.overtaken.retain(|_, it| it.at >= oldest);
+    }
+
+    /// A rank has heard what we have locked, and hold. What another one may just have granted was not among
+    /// that, and may have come to it: then it is nobody's any more.
+    pub(crate) fn has_claimed(&mut self, rank: Rank) {
+        for pended in self.requests.values_mut() {
+            if let (State::Sent(at), Op::Mkdir { exclusive, .. }) = (&pended.state, &mut pended.op)
+                && pended.known_at.is_none()
+            {
+                *exclusive &= *at == rank;
+            }
+        }
+        for id in &self.locks {
+            if let Some(pended) = self.requests.get_mut(id)
+                && let Op::SetLock { set, .. } = &pended.op
+                && let State::Sent(at) = pended.state
+            {
+                pended.is_unclaimed |= set.kind.is_some() && at != rank;
+            }
+        }
     }
 
     /// Files of which it is not known whether they were made: by which request, and where they are if so.

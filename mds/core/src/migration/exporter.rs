@@ -86,9 +86,11 @@ pub enum State {
     Locking,
     /// Waiting for the importer to know the base's path.
     Discovering,
-    /// Waiting for rows to be written at the importer, until few are left.
+    /// Waiting for rows to be written at the importer, until few are left; and for the region around this one,
+    /// if that is leaving.
     Copying(Copying),
-    /// Waiting for operations of several turns inside the region to end.
+    /// Waiting for operations of several turns inside the region to end, and for regions in it to leave that
+    /// are leaving.
     Freezing(Copy),
     /// Frozen. Waiting for the importer to open the bounds.
     Prepping(Copy),

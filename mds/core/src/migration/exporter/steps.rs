@@ -220,8 +220,8 @@ impl Exporter {
         let claims = cx.own.subtrees.claims();
         let mut bounds = BTreeMap::new();
         for bound in cx.own.subtrees.bounds(base, &cx.own.namespace)? {
-            let is_live = cx.own.subtrees.get(bound).is_some_and(|it| it.freeze == Freeze::Live);
-            if !is_live || cx.own.subtrees.is_in_doubt(bound) {
+            // Also what is in doubt: that is frozen.
+            if cx.own.subtrees.get(bound).is_some_and(|it| it.freeze != Freeze::Live) {
                 cov_mark::hit!(what_is_in_the_region_leaves_first);
                 return Ok(None);
             }
