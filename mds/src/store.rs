@@ -26,7 +26,7 @@ pub mod superblock;
 use key::{Family, MalformedKey};
 
 /// Raised with every change of [`key`] or of what is encoded as a value.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 pub const FORMAT_NAME: &str = "grovefs-mds-store";
 
 const BLOCK_CACHE_BYTES: usize = 256 * 1024 * 1024;

@@ -8,7 +8,7 @@
 //! cached: it keeps the capability, but not what is not true any more. Until then nobody hears of the change
 //! in another way: what was asked since waits for the same acknowledgements.
 //!
-//! Nothing of this is stored, and holders do not travel:
+//! Nothing of this is stored (but who was evicted: [`evicted`]), and holders do not travel:
 //! * a rank that begins anew serves when its clients have dropped what its earlier life told them, or
 //!   have not come back for longer than a capability lasts;
 //! * with a region come the exporter's sessions: for the time of a capability each of them may hold any
@@ -37,8 +37,10 @@ use crate::row::{Key, Linkage};
 use crate::session::Tell;
 use crate::subtree::{Access, Intent};
 
+pub mod evicted;
 pub mod exclusive;
 
+use evicted::Evicted;
 use exclusive::Exclusives;
 
 /// What a capability is about.
@@ -60,6 +62,7 @@ pub struct CapabilityTable {
     newcomers: BTreeSet<ClientId>,
     /// When those who were told have nothing cached any more, whether they have heard or not.
     told: BTreeMap<(ClientId, NoticeId), Monotonic>,
+    pub evicted: Evicted,
     pub exclusives: Exclusives,
 }
 
@@ -153,7 +156,7 @@ impl CapabilityTable {
 
     fn clients(&self) -> impl Iterator<Item = ClientId> + '_ {
         let holders = self.holders.values().flat_map(BTreeMap::keys);
-        self.suspects.keys().chain(holders).copied()
+        self.suspects.keys().chain(holders).copied().chain(self.evicted.clients())
     }
 
     /// Drops what has ended. Whom nobody needs to wait for any more: they have nothing cached.
@@ -440,6 +443,12 @@ pub fn take_over(cx: &mut Cx<'_>, cached: &Cached) {
     cx.own.capabilities.suspect(cached.evicted.iter().copied(), now);
     for (dir, client) in &cached.exclusive {
         cx.own.capabilities.exclusives.grant(*dir, *client);
+    }
+    for client in &cached.evicted {
+        if cx.own.sessions.get(*client).is_none() {
+            cx.own.capabilities.evicted.note(*client, now, cx.out);
+            exclusive::end_session(cx, *client, true);
+        }
     }
     for (dir, told) in &cached.unheard {
         let told: Vec<_> = told

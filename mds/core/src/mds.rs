@@ -83,7 +83,7 @@ impl Mds {
     #[must_use]
     pub fn new(params: Params, restored: Restored, now: Now, out: &mut Effects) -> Self {
         let journal = restored.journal.clone();
-        let replay::Replayed { mut own, migrations } = replay::replay(&params, restored);
+        let replay::Replayed { mut own, migrations, evicted } = replay::replay(&params, restored);
         let map = no_map(params.cluster, &params);
         let mut cx = Cx { now, params: &params, map: &map, own: &mut own, out };
         let two_phase = TwoPhase::restore(&mut cx, &journal);
@@ -92,7 +92,11 @@ impl Mds {
         own.inos.reserve(seq, out);
         let all = mutated!(params, ImportedSessionsExpected);
         let known = own.sessions.iter().filter(|(_, session)| all || !session.stored().untold);
-        let expected = known.map(|(client, _)| client).collect();
+        let expected = known.map(|(client, _)| client).chain(evicted.iter().copied()).collect();
+        for client in &evicted {
+            own.capabilities.evicted.restore(*client, now.monotonic);
+        }
+        own.capabilities.suspect(evicted, now.monotonic);
         Self {
             map,
             two_phase,
@@ -306,12 +310,17 @@ impl Mds {
                 self.own.capabilities.forget_client(client);
                 BTreeSet::new()
             }
-            Caches::Last => self.own.capabilities.told_to(client),
+            Caches::Last => {
+                self.own.capabilities.evicted.note(client, now.monotonic, out);
+                self.own.capabilities.told_to(client)
+            }
         };
         let (mut cx, requests) = self.split(now, out);
         requests.forget_client(client, &awaited, &mut cx);
         self.two_phase_acked(now, client, |notice| !awaited.contains(&notice), out);
-        self.on_client_returned(now, client, out);
+        if caches == Caches::Gone {
+            self.on_client_returned(now, client, out);
+        }
     }
 
     fn on_map(&mut self, now: Now, map: MdsMap, out: &mut Effects) {

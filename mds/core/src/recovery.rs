@@ -23,7 +23,8 @@ pub mod replay;
 #[derive(Clone, Debug, Hash)]
 pub struct Recovery {
     state: RankState,
-    /// Clients known from before the restart that have not claimed yet.
+    /// Clients known from before the restart that have not claimed yet, and those that may go on though
+    /// their sessions were ended.
     expected: BTreeSet<ClientId>,
     pub claims: claims::Claims,
 }

@@ -43,6 +43,8 @@ pub enum Row {
     /// What became of an inode the client refers to. Until the client has acknowledged it, nobody else
     /// may know: it must outlive this process.
     Notice(ClientId, NoticeId, Notice),
+    /// An operator has ended its session, and it may not know yet.
+    Evicted(ClientId),
 }
 
 /// The key of a [`Row`].
@@ -60,6 +62,7 @@ pub enum Key {
     InoReserved,
     Clock,
     Notice(ClientId, NoticeId),
+    Evicted(ClientId),
 }
 
 impl Key {
@@ -78,7 +81,8 @@ impl Key {
             | Self::Drop(..)
             | Self::InoReserved
             | Self::Clock
-            | Self::Notice(..) => None,
+            | Self::Notice(..)
+            | Self::Evicted(_) => None,
         }
     }
 }
@@ -99,6 +103,7 @@ impl Row {
             Self::InoReserved(_) => Key::InoReserved,
             Self::Clock(_) => Key::Clock,
             Self::Notice(client, id, _) => Key::Notice(*client, *id),
+            Self::Evicted(client) => Key::Evicted(*client),
         }
     }
 
@@ -115,7 +120,8 @@ impl Row {
             | Self::Drop(..)
             | Self::InoReserved(_)
             | Self::Clock(_)
-            | Self::Notice(..) => true,
+            | Self::Notice(..)
+            | Self::Evicted(_) => true,
         }
     }
 }

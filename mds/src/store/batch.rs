@@ -116,6 +116,7 @@ impl BatchBuilder {
             Row::Notice(client, id, notice) => {
                 put(Family::Notices, &key::notice(*client, *id), &wire::encode(notice));
             }
+            Row::Evicted(client) => put(Family::Evicted, &key::client(*client), &[]),
         }
     }
 
@@ -140,6 +141,7 @@ impl BatchBuilder {
             Key::InoReserved => delete(Family::Meta, superblock::INO_RESERVED),
             Key::Clock => delete(Family::Meta, superblock::CLOCK),
             Key::Notice(client, id) => delete(Family::Notices, &key::notice(*client, *id)),
+            Key::Evicted(client) => delete(Family::Evicted, &key::client(*client)),
         }
     }
 

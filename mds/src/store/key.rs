@@ -35,6 +35,7 @@ pub enum Family {
     Sessions,
     Completed,
     Notices,
+    Evicted,
     Held,
     Copied,
     Drop,
@@ -43,7 +44,7 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Dentries,
         Self::Dirs,
         Self::Inodes,
@@ -51,6 +52,7 @@ impl Family {
         Self::Sessions,
         Self::Completed,
         Self::Notices,
+        Self::Evicted,
         Self::Held,
         Self::Copied,
         Self::Drop,
@@ -68,6 +70,7 @@ impl Family {
             Self::Sessions => "sessions",
             Self::Completed => "completed",
             Self::Notices => "notices",
+            Self::Evicted => "evicted",
             Self::Held => "held",
             Self::Copied => "copied",
             Self::Drop => "drop",

@@ -18,6 +18,7 @@ impl Store {
             Family::Sessions,
             Family::Completed,
             Family::Notices,
+            Family::Evicted,
             Family::Orphans,
             Family::Held,
             Family::Copied,
@@ -51,6 +52,7 @@ fn row(family: Family, key: &[u8], value: &[u8]) -> Result<Option<Row>, StoreErr
             let (client, id) = key::parse_notice(key)?;
             Some(Row::Notice(client, id, notice))
         }
+        Family::Evicted => Some(Row::Evicted(key::parse_client(key)?)),
         Family::Orphans => {
             let orphan = wire::decode(value).map_err(damaged)?;
             Some(Row::Orphan(key::parse_ino(key)?, orphan))

@@ -203,6 +203,7 @@ fn small_tables_and_the_journal_are_restored() {
         Row::Session(ClientId(8), StoredSession::default()),
         Row::Completed(ClientId(8), RequestId(1)),
         Row::Notice(ClientId(8), NoticeId(3), Notice::Unlinked { ino: Ino(4), rank: Rank(0) }),
+        Row::Evicted(ClientId(9)),
         Row::Orphan(Ino(4), Orphan { inode: inode(4), holders: [].into() }),
         Row::Held(frag, MIGRATION),
         Row::Copied(MIGRATION, frag),

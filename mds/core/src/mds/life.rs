@@ -98,11 +98,14 @@ impl Mds {
     /// Clients that did not come back in time have lost their sessions.
     pub(super) fn on_reconnect_window(&mut self, now: Now, out: &mut Effects) {
         for client in self.recovery.take_expected() {
-            tracing::info!(
-                client = client.0,
-                "session ended: the client did not reconnect in time"
-            );
-            self.evict(now, client, Caches::Gone, out);
+            // Not of whom an operator has evicted, unless it has begun another one.
+            if self.own.sessions.get(client).is_some() {
+                tracing::info!(
+                    client = client.0,
+                    "session ended: the client did not reconnect in time"
+                );
+                self.evict(now, client, Caches::Gone, out);
+            }
         }
         if self.recovery.state() == RankState::Reconnect {
             out.push(Effect::WantState(RankState::Rejoin));

@@ -96,6 +96,7 @@ impl Mds {
         replica::trim::trim(&mut cx, relied);
         self.look_after_lost(now, out);
         exclusive::trim(&mut self.split(now, out).0);
+        self.own.capabilities.evicted.trim(now.monotonic, out);
         for (client, notice) in self.own.capabilities.trim(now.monotonic) {
             self.heard(now, client, notice, out);
         }

@@ -344,7 +344,8 @@ impl Copy {
             | Key::Drop(..)
             | Key::InoReserved
             | Key::Clock
-            | Key::Notice(..) => None,
+            | Key::Notice(..)
+            | Key::Evicted(_) => None,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::id::{DirFragId, Epoch, Ino, MigrationId, Rank, Seq};
+use common::id::{ClientId, DirFragId, Epoch, Ino, MigrationId, Rank, Seq};
 use common::migration::MigrationRecord;
 
 use crate::capability::CapabilityTable;
@@ -29,6 +29,8 @@ use crate::sweep::SweepList;
 pub struct Replayed {
     pub own: Holdings,
     pub migrations: Unsettled,
+    /// They may go on by themselves.
+    pub evicted: BTreeSet<ClientId>,
 }
 
 /// Rows of the small tables, and the facts of the journal in order.
@@ -64,6 +66,7 @@ pub fn replay(params: &Params, restored: Restored) -> Replayed {
         imported: Vec::new(),
         lists: Lists::default(),
         records: BTreeMap::new(),
+        evicted: BTreeSet::new(),
         began: false,
     };
     replay.rows(params, restored.rows);
@@ -87,6 +90,7 @@ struct Replay {
     imported: Vec<(MigrationId, DirFragId)>,
     lists: Lists,
     records: BTreeMap<Seq, MigrationRecord>,
+    evicted: BTreeSet<ClientId>,
     /// A `SubtreeMap` was found: from there on what is known is complete.
     began: bool,
 }
@@ -108,6 +112,9 @@ impl Replay {
                 Row::Session(client, stored) => own.sessions.restore(client, stored),
                 Row::Completed(client, id) => completed.push((client, id)),
                 Row::Notice(client, id, notice) => notices.push((client, id, notice)),
+                Row::Evicted(client) => {
+                    self.evicted.insert(client);
+                }
                 Row::Orphan(ino, orphan) => orphans.push((ino, orphan)),
                 Row::Held(frag, id) => {
                     own.held.insert(frag, id);
@@ -241,7 +248,7 @@ impl Replay {
         });
         let recalled = recalled.collect();
         let migrations = Unsettled { in_doubt, imported: self.imported, recalled };
-        Replayed { own: self.own, migrations }
+        Replayed { own: self.own, migrations, evicted: self.evicted }
     }
 }
 

@@ -497,3 +497,38 @@ fn what_is_locked_in_a_directory_that_is_still_to_be_repeated_stays_locked() {
         outcome => panic!("{outcome:?}"),
     }
 }
+
+/// It may go on by itself for as long as its capabilities last, and the rank that ended its session has
+/// lost power since (simulator, `mounts_work_alone` 98001454).
+#[test]
+fn whoever_was_evicted_is_waited_for_after_a_loss_of_power() {
+    let mut fixture = Fixture::new();
+    let request = AdminRequest::EvictSession { client: B };
+    fixture.input(Input::Admin { id: AdminId(1), request });
+    let mut fixture = reconnecting(fixture);
+    fixture.connect(A, conn(A, 1));
+    go_on(&mut fixture);
+    assert_eq!(fixture.mds.state(), RankState::Reconnect);
+    fixture.input(Input::Timer(Timer::ReconnectWindow));
+    go_on(&mut fixture);
+    assert_eq!(fixture.mds.state(), RankState::Active);
+    fixture.now.monotonic = fixture.now.monotonic.after(common::limit::RECONNECT_WINDOW);
+    fixture.input(Input::Timer(Timer::Spine));
+    assert_eq!(fixture.row(&crate::row::Key::Evicted(B)), None, "and after that forgotten");
+}
+
+/// Before it comes again it has dropped everything.
+#[test]
+fn whoever_was_evicted_and_comes_again_is_not_waited_for() {
+    let mut fixture = Fixture::new();
+    let request = AdminRequest::EvictSession { client: B };
+    fixture.input(Input::Admin { id: AdminId(1), request });
+    let mut fixture = reconnecting(fixture);
+    fixture.connect(A, conn(A, 1));
+    open(&mut fixture, B);
+    for msg in [ToMds::ClaimsDone, ToMds::ReplayDone] {
+        fixture.say(B, conn(B, 1), msg);
+    }
+    go_on(&mut fixture);
+    assert_eq!(fixture.mds.state(), RankState::Active);
+}

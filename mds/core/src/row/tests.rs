@@ -127,6 +127,7 @@ fn clients() {
         expect!["0b 09 05 01 07 01"],
         expect!["0b 09 05"],
     );
+    check_bytes(&Row::Evicted(A), expect!["0c 09"], expect!["0c 09"]);
 }
 
 #[test]

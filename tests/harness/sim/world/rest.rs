@@ -233,7 +233,8 @@ impl World {
                 | Row::Drop(..)
                 | Row::InoReserved(_)
                 | Row::Clock(_)
-                | Row::Notice(..) => (),
+                | Row::Notice(..)
+                | Row::Evicted(_) => (),
             }
         }
         let expected = self.history.totals();

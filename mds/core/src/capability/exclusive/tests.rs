@@ -7,7 +7,7 @@ use common::wire::request::{Op, Target};
 use common::wire::session::{Notice, ToMds};
 
 use super::*;
-use crate::cluster_fixture::{Cluster, D1, R1};
+use crate::cluster_fixture::{Cluster, D1, R1, R2};
 use crate::fixture::{A, B, Fixture, conn, in_entry, name};
 use crate::input::{AdminId, Input};
 use crate::timer::Timer;
@@ -180,4 +180,31 @@ fn what_leaves_before_it_is_told_is_not_promised() {
     cluster.run();
     let reply = cluster.at(R1).reply(A, made).expect("everybody knows");
     assert_eq!(reply.promise, Promise::Shared);
+}
+
+/// What it holds leaves before that has ended: the next rank has nobody to ask.
+#[test]
+fn what_an_operator_ends_may_be_cached_for_a_while_at_the_next_rank() {
+    const C: ClientId = ClientId(77);
+    let mut cluster = Cluster::new();
+    cluster.at(R1).connect(C, conn(C, 1));
+    let op = |ino| {
+        let name = name("d");
+        Op::Mkdir { dir: D1, name, ino, mode: 0o755, umask: 0, exclusive: true }
+    };
+    let dir = cluster.at(R1).new_ino(C);
+    cluster.ask(R1, C, op(dir));
+    let evict = AdminRequest::EvictSession { client: C };
+    cluster.at(R1).input(Input::Admin { id: AdminId(1), request: evict });
+    let export = AdminRequest::Export { dir: D1, to: R2 };
+    cluster.at(R1).input(Input::Admin { id: AdminId(2), request: export });
+    cluster.run();
+    let asked = cluster.send(R2, A, look_up(dir, "f")).id;
+    cluster.run();
+    assert_eq!(cluster.at(R2).reply(A, asked), None);
+    let next = cluster.at(R2);
+    assert!(next.row(&crate::row::Key::Evicted(C)).is_some(), "also if it loses power");
+    next.now.monotonic = end(next.now.monotonic);
+    next.input(Input::Timer(Timer::Spine));
+    assert!(next.reply(A, asked).is_some());
 }
