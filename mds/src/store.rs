@@ -202,6 +202,7 @@ fn family_options(family: Family, cache: &Cache) -> Options {
         | Family::Sessions
         | Family::Completed
         | Family::Notices
+        | Family::Evicted
         | Family::Held
         | Family::Copied
         | Family::Drop
