@@ -70,6 +70,8 @@ pub struct Parked {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Held {
     reply: Reply,
+    /// It would have changed something.
+    is_change: bool,
     awaited: Told,
 }
 
@@ -123,9 +125,9 @@ impl Requests {
         }
         let parked = Parked { client, request };
         // Sent once more before its client had the answer, or while another rank was asked.
-        if let Some(error) = cx.own.sessions.refusal(client, parked.request.id) {
-            cov_mark::hit!(a_copy_of_what_was_refused);
-            self.reply(&parked, Outcome::Refused(error), cx);
+        if let Some(outcome) = cx.own.sessions.answered(client, parked.request.id).cloned() {
+            cov_mark::hit!(a_copy_of_what_came_to_nothing);
+            self.reply(&parked, outcome, cx);
             return Verdict::Kept;
         }
         if let Some(applied) = retry::undurable(&parked, cx) {
@@ -294,30 +296,36 @@ impl Requests {
         };
         let (id, map_epoch, after) = (request.id, cx.map.epoch, cx.own.sessions.last_notice());
         let reply = Reply { id, applied, map_epoch, outcome, promise, after };
-        if awaited.is_empty() {
-            self.send(*client, reply, cx);
+        let held = Held { reply, is_change: request.op.is_change(), awaited };
+        if held.awaited.is_empty() {
+            self.send(*client, held, cx);
         } else {
-            self.held.insert((*client, request.id), Held { reply, awaited });
+            self.held.insert((*client, request.id), held);
         }
     }
 
-    /// Says where to ask instead.
+    /// Says where to ask instead, or once more what was said.
     fn reply(&mut self, parked: &Parked, outcome: Outcome, cx: &mut Cx<'_>) {
         let (id, map_epoch, promise) = (parked.request.id, cx.map.epoch, Promise::None);
         let after = cx.own.sessions.last_notice();
         let reply = Reply { id, applied: None, map_epoch, outcome, promise, after };
-        self.send(parked.client, reply, cx);
+        let is_change = parked.request.op.is_change();
+        self.send(parked.client, Held { reply, is_change, awaited: Told::new() }, cx);
     }
 
-    fn send(&mut self, client: ClientId, mut reply: Reply, cx: &mut Cx<'_>) {
+    fn send(&mut self, client: ClientId, held: Held, cx: &mut Cx<'_>) {
+        let Held { mut reply, is_change, awaited: _ } = held;
         capability::keep_promise(cx, client, &mut reply);
         self.answered += 1;
         self.hopeless.remove(&(client, reply.id));
-        match reply.outcome {
+        let came_to_nothing = match reply.outcome {
             // With another number it may be asked for again.
-            Outcome::Refused(FsError::Stale) => {}
-            Outcome::Refused(error) => cx.own.sessions.refuse(client, reply.id, error),
-            Outcome::Done(_) | Outcome::Redirect(_) | Outcome::Gone { .. } => {}
+            Outcome::Refused(FsError::Stale) | Outcome::Redirect(_) | Outcome::Gone { .. } => false,
+            Outcome::Refused(_) => true,
+            Outcome::Done(_) => is_change && reply.applied.is_none(),
+        };
+        if came_to_nothing {
+            cx.own.sessions.answer(client, reply.id, reply.outcome.clone());
         }
         tracing::trace!(client = client.0, id = reply.id.0, outcome = ?reply.outcome, "reply");
         cx.own.sessions.tell(client, ToClient::Reply(reply), cx.out);
@@ -395,7 +403,7 @@ impl Requests {
             .collect();
         for (client, id) in due {
             if let Some(held) = self.held.remove(&(client, id)) {
-                self.send(client, held.reply, cx);
+                self.send(client, held, cx);
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::error::FsError;
 use common::id::{ClientId, Ino, InoRange, MapEpoch, NoticeId, RequestId, Seq};
 use common::id_set::IdSet;
 use common::limit::LEASE_RENEW;
 use common::time::Monotonic;
+use common::wire::reply::Outcome;
 use common::wire::session::{Notice, ToClient};
 
 use crate::effect::Effects;
@@ -25,8 +25,9 @@ pub struct Session {
     conn: Option<ConnId>,
     /// Requests that were applied, exactly. Never a watermark: ids complete in any order.
     completed: IdSet,
-    /// Refused over the present connection: what still comes of these are copies.
-    refused: BTreeMap<RequestId, FsError>,
+    /// How changes were answered over the present connection that came to nothing: what still comes of these
+    /// are copies.
+    answered: BTreeMap<RequestId, Outcome>,
     /// The client asks about nothing below: what still comes of that are copies it has done with.
     oldest: RequestId,
     /// It has sent none after this here: whatever an answer names, the client refers to by this one at
@@ -227,7 +228,7 @@ impl SessionTable {
             session.store(client, out);
         }
         session.untold = None;
-        session.refused.clear();
+        session.answered.clear();
         if let Some(old) = session.conn.replace(conn)
             && old != conn
         {
@@ -320,19 +321,19 @@ impl SessionTable {
         }
     }
 
-    /// The request was refused, and its client is told so.
-    pub fn refuse(&mut self, client: ClientId, id: RequestId, error: FsError) {
+    /// The request has changed nothing, and its client is told so: it never will.
+    pub fn answer(&mut self, client: ClientId, id: RequestId, outcome: Outcome) {
         if let Some(session) = self.sessions.get_mut(&client)
             && session.conn.is_some()
         {
-            session.refused.insert(id, error);
+            session.answered.insert(id, outcome);
         }
     }
 
-    /// What the client has been told over this connection, or is about to be, if that was refused.
+    /// What the client has been told over this connection, if it was that.
     #[must_use]
-    pub fn refusal(&self, client: ClientId, id: RequestId) -> Option<FsError> {
-        self.get(client)?.refused.get(&id).copied()
+    pub fn answered(&self, client: ClientId, id: RequestId) -> Option<&Outcome> {
+        self.get(client)?.answered.get(&id)
     }
 
     /// A client's standing at another rank, from which something of it comes; recorded at `seq`. True
@@ -377,7 +378,7 @@ impl SessionTable {
         let Some(session) = self.sessions.get_mut(&client) else { return };
         session.latest = session.latest.max(id);
         session.completed.trim_below(oldest);
-        session.refused.extract_if(..oldest, |_, _| true).for_each(drop);
+        session.answered.extract_if(..oldest, |_, _| true).for_each(drop);
         session.oldest = session.oldest.max(oldest);
         // A deletion by range for each request would cost more than the rows it removes.
         if oldest.0 >= session.stored.oldest.0 + COMPLETED_TRIM_STEP {
@@ -442,7 +443,7 @@ impl Session {
             stored: StoredSession { begun: seq, ..StoredSession::default() },
             conn: None,
             completed: IdSet::default(),
-            refused: BTreeMap::new(),
+            answered: BTreeMap::new(),
             oldest: RequestId(0),
             latest: RequestId(0),
             notices: BTreeMap::new(),

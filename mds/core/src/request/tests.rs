@@ -589,11 +589,33 @@ fn what_was_claimed_by_mistake_is_not_given_back_here() {
     assert_eq!(answers, [&Outcome::Done(Answer::NotHere(vec![file]))]);
 }
 
+/// The same of what has only opened a file: nobody waits for another one (simulator,
+/// `links_are_cut_during_moves` 99101675).
+#[test]
+fn what_has_opened_a_file_does_not_make_one_when_it_comes_again() {
+    cov_mark::check!(a_copy_of_what_came_to_nothing);
+    let mut mds = Fixture::new();
+    let there = mds.create(B, ROOT, "f");
+    let (ino, node, existing) = (mds.new_ino(A), Node::File, IfExists::Open);
+    let create = Create { dir: ROOT, name: name("f"), ino, node, mode: 0o644, umask: 0, existing };
+    let request = mds.request(Op::Create(create));
+    mds.say(A, conn(A, 1), ToMds::Request(request.clone()));
+    let opened = mds.reply(A, request.id).expect("an answer at once");
+    assert!(matches!(&opened.outcome, Outcome::Done(Answer::Found(found)) if found.ino() == there));
+    let unlink = mds.request(Op::Unlink { dir: ROOT, name: name("f") });
+    mds.say(B, conn(B, 1), ToMds::Request(unlink));
+    mds.ack_notices(A);
+    mds.say(A, conn(A, 1), ToMds::Request(request.clone()));
+    let again = mds.reply(A, request.id).expect("its client may have asked another rank meanwhile");
+    assert_eq!(again.outcome, opened.outcome);
+    assert_eq!(mds.entries(ROOT), []);
+}
+
 /// What it waited for came when its connection was new, and its client had sent it once more (simulator,
 /// `take_over` 51000389).
 #[test]
 fn what_was_refused_is_not_carried_out_when_it_comes_again() {
-    cov_mark::check!(a_copy_of_what_was_refused);
+    cov_mark::check!(a_copy_of_what_came_to_nothing);
     let mut mds = Fixture::new();
     mds.mkdir(B, ROOT, "d");
     let ino = mds.new_ino(A);
