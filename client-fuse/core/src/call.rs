@@ -56,6 +56,7 @@ struct Active {
     change: Option<RequestId>,
     /// The directories and inodes of which it says something.
     about: Vec<Ino>,
+    counts_links: bool,
     asked: Monotonic,
 }
 
@@ -96,6 +97,7 @@ impl CallTable {
         active.requests.remove(&finished.id);
         active.until = active.until.min(finished.until);
         active.about.extend(capability::about(&finished.op, &finished.result));
+        active.counts_links |= capability::counts_links(&finished.op, &finished.result);
         if finished.op.is_change() && finished.result.is_ok() {
             active.change = Some(finished.id);
         }
@@ -175,8 +177,9 @@ enum Next {
 impl Active {
     /// Until when the kernel may use the answer. Something may have changed between two requests.
     fn until(&self, cx: &Cx<'_>) -> Monotonic {
-        let Self { about, asked, .. } = self;
-        let told = Told { about, asked: *asked, is_change: self.change.is_some() };
+        let Self { about, asked, counts_links, .. } = self;
+        let (asked, counts_links, is_change) = (*asked, *counts_links, self.change.is_some());
+        let told = Told { about, counts_links, asked, is_change };
         if cx.atlas.capabilities.is_old(told) { NEVER } else { self.until }
     }
 

@@ -14,8 +14,8 @@ use common::error::FsError;
 use common::id::Ino;
 use common::limit::CAPABILITY_TIME;
 use common::time::Monotonic;
-use common::wire::reply::{Answer, Promise};
-use common::wire::request::{Op, Rename};
+use common::wire::reply::{Answer, Found, Promise};
+use common::wire::request::{Op, Place, Rename, Target};
 
 /// Nothing lasts so long: each use asks anew.
 pub(crate) const NEVER: Monotonic = Monotonic(0);
@@ -32,6 +32,8 @@ pub(crate) struct Capabilities {
     changed: BTreeMap<Ino, Monotonic>,
     /// The same of what we have changed ourselves: the kernel knows, but what was asked for before may come.
     ours: BTreeMap<Ino, Monotonic>,
+    /// When we have removed a name last. Which file has one link less only its rank knows.
+    unlinked: Monotonic,
     /// Directories, and files at their homes, of which the kernel may have something cached.
     held: BTreeMap<Ino, Monotonic>,
     /// Files that the kernel may believe to give privileges to who executes them.
@@ -54,6 +56,8 @@ pub(crate) struct Promised {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told<'a> {
     pub(crate) about: &'a [Ino],
+    /// Whether it says of a file how many of several names it has.
+    pub(crate) counts_links: bool,
     pub(crate) asked: Monotonic,
     pub(crate) is_change: bool,
 }
@@ -74,10 +78,15 @@ impl Capabilities {
         if op.is_change() && result.is_ok() {
             self.ours.extend(about.iter().map(|ino| (*ino, promised.now)));
         }
+        if let (Op::Unlink { .. } | Op::Rename(_), Ok(_)) = (op, result) {
+            self.unlinked = promised.now;
+        }
         if let (Op::Rename(rename), Ok(_)) = (op, result) {
             self.renamed(rename, promised);
         }
-        let told = Told { about: &about, asked: promised.asked, is_change: op.is_change() };
+        let (asked, is_change) = (promised.asked, op.is_change());
+        let counts_links = counts_links(op, result);
+        let told = Told { about: &about, counts_links, asked, is_change };
         if promised.promise == Promise::None || self.is_old(told) {
             return NEVER;
         }
@@ -108,7 +117,10 @@ impl Capabilities {
 
     /// Whether something of it may have changed since, or will soon.
     pub(crate) fn is_old(&self, told: Told<'_>) -> bool {
-        let Told { about, asked, is_change } = told;
+        let Told { about, counts_links, asked, is_change } = told;
+        if counts_links && !is_change && self.unlinked >= asked {
+            return true;
+        }
         about.iter().any(|ino| {
             let changed = self.changed.get(ino);
             changed.is_some_and(|changed| changed.after(UNSETTLED) >= asked)
@@ -202,6 +214,19 @@ pub(crate) fn about(op: &Op, result: &Result<Answer, FsError>) -> Vec<Ino> {
     about
 }
 
+/// Whether an answer has attributes of a file that may have several names.
+pub(crate) fn counts_links(op: &Op, result: &Result<Answer, FsError>) -> bool {
+    let is_remote = |found: &Found| matches!(found, Found::Remote { attr: Some(_), .. });
+    let is_home = |target: &Target| target.place == Place::Home;
+    match (op, result) {
+        (_, Ok(Answer::Found(found))) => is_remote(found),
+        (_, Ok(Answer::Page(page))) => page.entries.iter().any(|entry| is_remote(&entry.found)),
+        (Op::Stat { targets }, Ok(_)) => targets.iter().any(is_home),
+        (op, Ok(Answer::Attr(_))) => op.subject().is_some_and(is_home),
+        (_, Ok(_) | Err(_)) => false,
+    }
+}
+
 fn attrs(result: &Result<Answer, FsError>) -> impl Iterator<Item = &Attr> {
     let (one, some, page) = match result {
         Ok(Answer::Found(found)) => (found.attr(), [].as_slice(), [].as_slice()),
@@ -219,7 +244,6 @@ mod tests {
     use common::attr::{FileKind, Times};
     use common::id::Rank;
     use common::name::Name;
-    use common::wire::reply::Found;
     use common::wire::request::RenameMode;
 
     use super::*;
@@ -280,6 +304,27 @@ mod tests {
         capabilities.until(&unlink, &Ok(Answer::Done), change);
         assert_eq!(capabilities.until(&op, &result, promised(101, 200)), NEVER);
         assert!(capabilities.until(&op, &result, promised(102, 200)) > at(102));
+    }
+
+    /// Which file that was is not known here: the name that we have removed may be one of several
+    /// (simulator, `links_are_cut_during_moves` 1795955570689849).
+    #[test]
+    fn what_counts_links_may_be_older_than_a_name_that_we_have_removed() {
+        let mut capabilities = Capabilities::default();
+        let (look_up, found) = look_up();
+        let Ok(Answer::Found(Found::Here(attr))) = &found else { panic!("{found:?}") };
+        let attr = Some(Attr { nlink: 3, ..attr.clone() });
+        let (kind, rank) = (FileKind::File, Rank(0));
+        let linked = Ok(Answer::Found(Found::Remote { ino: FILE, kind, rank, attr }));
+        let unlink = Op::Unlink { dir: Ino(0x11), name: Name::new(b"e").unwrap() };
+        let done = Promised { now: at(101), ..promised(100, 200) };
+        capabilities.until(&unlink, &Ok(Answer::Done), done);
+        assert_eq!(capabilities.until(&look_up, &linked, promised(101, 200)), NEVER);
+        assert!(capabilities.until(&look_up, &linked, promised(102, 200)) > at(102));
+        assert!(
+            capabilities.until(&look_up, &found, promised(101, 200)) > at(101),
+            "it has one name"
+        );
     }
 
     fn rename() -> (Op, Result<Answer, FsError>) {

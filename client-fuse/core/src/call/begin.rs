@@ -112,7 +112,8 @@ impl Active {
     ) -> Self {
         let (about, asked) = (Vec::new(), cx.now.monotonic);
         let (lookups, until, change) = (0, FOREVER, None);
-        Self { caller, call, step, requests, lookups, until, change, about, asked }
+        let counts_links = false;
+        Self { caller, call, step, requests, lookups, until, change, about, counts_links, asked }
     }
 }
 
