@@ -125,6 +125,11 @@ impl SessionTable {
         }
     }
 
+    /// Ranks that have something to say to us, now or when they can.
+    pub(crate) fn ranks(&self) -> impl Iterator<Item = Rank> + '_ {
+        self.sessions.keys().copied()
+    }
+
     /// The open connection to a rank.
     pub(crate) fn open_link(&self, rank: Rank) -> Option<LinkId> {
         match self.sessions.get(&rank)?.state {

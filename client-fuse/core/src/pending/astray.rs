@@ -126,24 +126,22 @@ impl Pending {
             .target()
             .cloned()
             .filter(|target| matches!(&target.place, Place::Entry { dir, .. } if *dir == ino));
-        let holds_file =
-            file.as_ref().is_some_and(|target| cx.atlas.inodes.is_referred(target.ino));
-        let ranks = cx.atlas.map.iter().flat_map(|map| map.ranks.keys());
-        let next = ranks.copied().find(|rank| !pended.sought.contains(rank));
-        match next {
-            Some(rank)
-                if place == Place::Dir
-                    && (holds_file || pended.is_known() || cx.atlas.inodes.is_referred(ino))
-                    && pended.found_again <= FOUND_AGAIN_MAX =>
-            {
+        let next = match place {
+            Place::Dir => pended.next_with_dir(ino, file.as_ref(), cx),
+            Place::Entry { .. } | Place::Home | Place::Orphan { .. } => None,
+        };
+        if next.is_none() && (self.we_move(ino, id, cx) || self.move_back(id, ino, cx)) {
+            return self.pause(id, cx);
+        }
+        let Some(pended) = self.requests.get_mut(&id) else { return };
+        match next.or_else(|| pended.next_to_tell(ino, cx)) {
+            Some((rank, target)) => {
                 pended.state = State::Finding;
                 pended.sought.insert(rank);
-                let owner = Owner::Seeker { request: id, ino };
-                self.begin_at(rank, owner, Op::Getattr { target: Target::dir(ino) }, cx);
+                self.begin_at(rank, Owner::Seeker { request: id, ino }, Op::Getattr { target }, cx);
             }
-            Some(_) | None if self.we_move(ino, id, cx) => self.pause(id, cx),
-            Some(_) | None if self.move_back(id, ino, cx) => self.pause(id, cx),
-            Some(_) | None => {
+            None if was_moved(pended, cx.atlas) => self.dispatch(id, cx),
+            None => {
                 let place = file.map_or(place, |target| target.place);
                 self.finish(id, from, Err(gone(&place)), NEVER);
             }
@@ -201,8 +199,9 @@ impl Pending {
         if let Ok(Answer::Attr(_)) = result {
             pended.sought.clear();
             pended.known_at = pended.known_at.map(|_| from);
+            let is_dir = cx.atlas.inodes.place(ino) == Place::Dir;
             // Of what the kernel has removed nobody would forget the way.
-            if !pended.is_known() || cx.atlas.inodes.get(ino).is_some() {
+            if is_dir && (!pended.is_known() || cx.atlas.inodes.get(ino).is_some()) {
                 cx.atlas.routes.learn(ino, from, &cx.atlas.inodes);
             }
             self.dispatch(id, cx);
@@ -239,6 +238,36 @@ impl Pending {
         } else {
             self.pause(id, cx);
         }
+    }
+}
+
+impl Pended {
+    /// The next rank that may have a directory.
+    fn next_with_dir(
+        &self,
+        ino: Ino,
+        file: Option<&Target>,
+        cx: &Cx<'_>,
+    ) -> Option<(Rank, Target)> {
+        let inodes = &cx.atlas.inodes;
+        let holds_file = file.is_some_and(|target| inodes.is_referred(target.ino));
+        let is_wanted = holds_file || self.is_known() || inodes.is_referred(ino);
+        let ranks = cx.atlas.map.iter().flat_map(|map| map.ranks.keys().copied());
+        let next = self.next_of(ranks).filter(|_| is_wanted)?;
+        Some((next, Target::dir(ino)))
+    }
+
+    /// The next rank that may have told us what has become of a file, or would have if it could: that comes
+    /// before its answer.
+    fn next_to_tell(&self, ino: Ino, cx: &Cx<'_>) -> Option<(Rank, Target)> {
+        let is_ours = cx.atlas.inodes.is_pinned(ino);
+        let rank = self.next_of(cx.sessions.ranks()).filter(|_| is_ours)?;
+        Some((rank, Target { ino, place: Place::Orphan { rank } }))
+    }
+
+    fn next_of(&self, mut ranks: impl Iterator<Item = Rank>) -> Option<Rank> {
+        let next = ranks.find(|rank| !self.sought.contains(rank));
+        next.filter(|_| self.found_again <= FOUND_AGAIN_MAX)
     }
 }
 

@@ -273,7 +273,38 @@ fn a_file_that_is_nowhere_is_stale() {
     let call = world.call(Call::Getattr { ino: Ino(20) });
     world.serve(R0, gone(20));
     world.serve(R0, Outcome::Refused(FsError::NotFound));
+    let asked = world.serve(R0, gone(20));
+    let target = Target { ino: Ino(20), place: Place::Orphan { rank: R0 } };
+    assert_eq!(asked.op, Op::Getattr { target });
     assert_eq!(world.answer(call), Err(FsError::Stale));
+}
+
+/// It was moved to a rank that we cannot reach, lost its name there, and its directory came back (simulator,
+/// `mounts_work_alone` 1795957369894021).
+#[test]
+fn a_file_is_not_given_up_before_every_rank_was_heard() {
+    let mut world = Fixture::new();
+    world.look_up(1, "other", R0, dir_here(10, R1));
+    world.look_up(1, "f", R0, here(20));
+    world.call(Call::Getattr { ino: Ino(10) });
+    world.serve(R1, Outcome::Done(Answer::Attr(attr(10, FileKind::Dir))));
+    world.sent.clear();
+    world.break_link(R1);
+    let call = world.call(Call::Getattr { ino: Ino(20) });
+    world.serve(R0, gone(20));
+    world.serve(R0, Outcome::Refused(FsError::NotFound));
+    world.serve(R0, gone(20));
+    world.assert_waiting(call);
+    world.pass(SOON);
+    world.notice(R1, 7, Notice::Unlinked { ino: Ino(20), rank: R1 });
+    let mut orphan = file(20);
+    orphan.nlink = 0;
+    for _asked_whether_it_knows_and_then_for_the_file in 0..2 {
+        let request = world.serve(R1, Outcome::Done(Answer::Attr(orphan.clone())));
+        let target = Target { ino: Ino(20), place: Place::Orphan { rank: R1 } };
+        assert_eq!(request.op, Op::Getattr { target });
+    }
+    assert_eq!(world.answer(call), Ok(Done::Attr(orphan)));
 }
 
 #[test]
@@ -388,6 +419,7 @@ fn a_link_to_what_is_gone_does_not_wait_for_itself() {
     world.pass(SOON);
     world.serve(R0, gone(20));
     world.serve(R0, Outcome::Refused(FsError::NotFound));
+    world.serve(R0, gone(20));
     assert_eq!(world.answer(link), Err(FsError::Stale));
 }
 

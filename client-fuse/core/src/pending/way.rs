@@ -42,7 +42,8 @@ impl Pended {
 
     /// Names the inode, and where other ranks' parts are, as is known by now.
     pub(super) fn refresh(&mut self, cx: &Cx<'_>) {
-        if !self.as_it_was {
+        // Whoever is sought may be where we do not believe it to be.
+        if !self.as_it_was && !matches!(self.owner, Owner::Seeker { .. }) {
             self.refresh_place(cx);
         }
         match &mut self.op {
