@@ -21,12 +21,14 @@ use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::Effect;
 use crate::mutant::mutated;
 use crate::replica;
+use crate::request::held::Held;
 
 pub mod create;
 pub mod deadlock;
 pub mod file_lock;
 pub mod forget;
 pub mod getattr;
+mod held;
 pub mod link;
 pub mod lookup;
 pub mod mkdir;
@@ -64,15 +66,6 @@ pub struct Requests {
 pub struct Parked {
     pub client: ClientId,
     pub request: Request,
-}
-
-/// Carried out; answered once these have acknowledged what that, or a change it tells of, did to them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Held {
-    reply: Reply,
-    /// It would have changed something.
-    is_change: bool,
-    awaited: Told,
 }
 
 /// What an operation has come to.
@@ -296,7 +289,8 @@ impl Requests {
         };
         let (id, map_epoch, after) = (request.id, cx.map.epoch, cx.own.sessions.last_notice());
         let reply = Reply { id, applied, map_epoch, outcome, promise, after };
-        let held = Held { reply, is_change: request.op.is_change(), awaited };
+        let (is_change, dir) = (request.op.is_change(), request.op.dir());
+        let held = Held { reply, is_change, dir, awaited };
         if held.awaited.is_empty() {
             self.send(*client, held, cx);
         } else {
@@ -310,11 +304,11 @@ impl Requests {
         let after = cx.own.sessions.last_notice();
         let reply = Reply { id, applied: None, map_epoch, outcome, promise, after };
         let is_change = parked.request.op.is_change();
-        self.send(parked.client, Held { reply, is_change, awaited: Told::new() }, cx);
+        self.send(parked.client, Held { reply, is_change, dir: None, awaited: Told::new() }, cx);
     }
 
     fn send(&mut self, client: ClientId, held: Held, cx: &mut Cx<'_>) {
-        let Held { mut reply, is_change, awaited: _ } = held;
+        let Held { mut reply, is_change, dir: _, awaited: _ } = held;
         capability::keep_promise(cx, client, &mut reply);
         self.answered += 1;
         self.hopeless.remove(&(client, reply.id));
@@ -389,23 +383,6 @@ impl Requests {
         self.hopeless.retain(|(owner, _)| *owner != client);
         self.held.retain(|(holder, _), _| *holder != client);
         self.release_held(|(of, notice)| *of == client && !awaited.contains(notice), cx);
-    }
-
-    fn release_held(&mut self, matches: impl Fn(&(ClientId, NoticeId)) -> bool, cx: &mut Cx<'_>) {
-        for held in self.held.values_mut() {
-            held.awaited.retain(|awaited| !matches(awaited));
-        }
-        let due: Vec<(ClientId, RequestId)> = self
-            .held
-            .iter()
-            .filter(|(_, held)| held.awaited.is_empty())
-            .map(|(key, _)| *key)
-            .collect();
-        for (client, id) in due {
-            if let Some(held) = self.held.remove(&(client, id)) {
-                self.send(client, held, cx);
-            }
-        }
     }
 
     /// What answers will pin for a client that are not sent yet, once for each.

@@ -3,7 +3,7 @@
 use common::id::RequestId;
 use common::wire::admin::AdminRequest;
 use common::wire::reply::Reply;
-use common::wire::request::Request;
+use common::wire::request::{Create, IfExists, Node, Request};
 use common::wire::session::ToMds;
 
 use super::*;
@@ -185,6 +185,33 @@ fn what_was_not_acknowledged_travels() {
     assert!(told.contains(&changed(dir, &[("f", None)])), "{told:?}");
     cluster.run();
     assert_eq!(cluster.reply(R2, A, sought.id), Some(Outcome::Refused(FsError::NotFound)));
+}
+
+/// The next rank may begin anew meanwhile, and whoever has not had the answer cannot say there that it refers to
+/// the file (simulator, `mounts_work_alone` 99301480).
+#[test]
+fn what_was_withheld_is_asked_for_where_its_directory_has_gone() {
+    cov_mark::check!(what_was_withheld_is_asked_for_elsewhere);
+    const C: ClientId = ClientId(77);
+    let mut cluster = Cluster::new();
+    cluster.at(R1).connect(C, conn(C, 1));
+    let dir = cluster.at(R1).mkdir(A, D1, "a");
+    let look = Op::Lookup { dir, name: name("f") };
+    assert_eq!(reply(cluster.at(R1), B, look.clone()).promise, Promise::Shared);
+    cluster.silent.insert(B);
+    let ino = cluster.at(R1).new_ino(A);
+    let (node, existing) = (Node::File, IfExists::Refuse);
+    let create = Create { dir, name: name("f"), ino, node, mode: 0o644, umask: 0, existing };
+    cluster.send(R1, A, Op::Create(create));
+    let sought = cluster.send(R1, C, look);
+    cluster.run();
+    assert_eq!(cluster.reply(R1, C, sought.id), None, "B does not know");
+    let request = AdminRequest::Export { dir, to: R2 };
+    cluster.at(R1).input(Input::Admin { id: AdminId(1), request });
+    cluster.run();
+    cluster.at(R1).ack_notices(B);
+    let answer = cluster.reply(R1, C, sought.id);
+    assert!(matches!(answer, Some(Outcome::Redirect(route)) if route.rank == R2), "{answer:?}");
 }
 
 /// It came by itself, and was not asked to drop anything; then what it has cached came after it.
