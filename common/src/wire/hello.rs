@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{ClientId, ClusterId, Incarnation, MapEpoch, Rank};
 
 /// Raised with every change of the wire. There is no negotiation: both sides must be equal.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 /// The ALPN protocol of every connection.
 pub const ALPN: &[u8] = b"grovefs/1";
 /// Begins every hello, so that a stranger is recognized.

@@ -263,6 +263,9 @@ impl Mds {
             PeerMsg::Load(msg) => self.on_load(now, from, msg, out),
             PeerMsg::Lost(msg) => self.on_lost_msg(now, from, msg, out),
             PeerMsg::Session(SessionMsg::Untold { client }) => self.on_untold(from, client, out),
+            PeerMsg::Session(SessionMsg::Unknown { client }) => {
+                self.on_unknown(now, from, client, out)
+            }
             PeerMsg::Deadlock(msg) => self.on_deadlock_msg(now, msg, out),
             PeerMsg::Claims(msg) => self.on_claims_msg(now, (from, incarnation), msg, out),
             PeerMsg::Migration(msg) => self.on_migration_msg(now, from, msg, out),

@@ -46,7 +46,7 @@ fn request(op: Op) -> ToMds {
 fn hello_bytes() {
     check_bytes(
         Hello::new(ClusterId(5), Identity::Client(ClientId(9)), None),
-        expect!["47 72 6f 76 65 46 53 00 03 05 00 09 00"],
+        expect!["47 72 6f 76 65 46 53 00 04 05 00 09 00"],
     );
 }
 

@@ -1,6 +1,6 @@
 //! The conversation with a client: opening, claims, requests, acknowledgements.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::id::{ClientId, NoticeId, Rank, RequestId, Seq};
 use common::limit::{INO_RANGE_LOW, LEASE_RENEW};
@@ -37,6 +37,8 @@ pub(super) struct Clients {
     unanswered: VecDeque<Parked>,
     /// To be told that their sessions are over, each when that is durable.
     leaving: BTreeMap<ConnId, Seq>,
+    /// Who was asked to tell a client of its session here, and has not said that it cannot.
+    sought: BTreeMap<ClientId, BTreeSet<Rank>>,
 }
 
 /// Carrying out what an earlier life had applied and lost. One at a time: each finds what those before
@@ -62,6 +64,7 @@ impl Clients {
     /// Its session is over. Who waits to be let in begins another one.
     pub(super) fn forget(&mut self, client: ClientId) {
         self.claims.forget(client);
+        self.sought.remove(&client);
         self.replays.retain(|parked| parked.client != client);
         self.early.retain(|parked| parked.client != client);
         self.unanswered.retain(|parked| parked.client != client);
@@ -370,15 +373,33 @@ impl Mds {
 
     /// Whoever hears from a client tells it of its session here.
     fn have_told(&mut self, now: Now, client: ClientId, out: &mut Effects) {
-        for rank in self.map.ranks.keys().filter(|rank| **rank != self.params.me) {
+        let others = self.map.ranks.keys().filter(|rank| **rank != self.params.me);
+        let others: BTreeSet<Rank> = others.copied().collect();
+        for rank in &others {
             out.send(*rank, SessionMsg::Untold { client });
         }
+        self.clients.sought.insert(client, others);
         self.set_lease(now, client, out);
     }
 
     pub(super) fn on_untold(&mut self, from: Rank, client: ClientId, out: &mut Effects) {
         let notice = Notice::Expect { rank: from };
-        let _none_if_it_is_not_ours = self.own.sessions.notify(client, notice, Tell::Now, out);
+        if self.own.sessions.notify(client, notice, Tell::Now, out).is_none() {
+            out.send(from, SessionMsg::Unknown { client });
+        }
+    }
+
+    /// If no rank can tell a client of its session here, it is not there any more.
+    pub(super) fn on_unknown(&mut self, now: Now, from: Rank, client: ClientId, out: &mut Effects) {
+        let Some(sought) = self.clients.sought.get_mut(&client) else { return };
+        sought.remove(&from);
+        if sought.is_empty() {
+            self.clients.sought.remove(&client);
+            if self.own.sessions.is_untold(client) {
+                cov_mark::hit!(whom_nobody_knows_is_not_waited_for);
+                self.evict(now, client, Caches::Gone, out);
+            }
+        }
     }
 
     fn on_request(&mut self, now: Now, parked: Parked, out: &mut Effects) {

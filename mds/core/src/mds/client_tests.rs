@@ -76,6 +76,21 @@ fn who_may_never_be_told_of_its_session_is_told_by_everybody() {
     assert!(!has_session(&mut cluster, R2), "it had a whole lease to come");
 }
 
+/// It has died, and its sessions elsewhere are over: others do not wait for another lease (simulator,
+/// `clients_die` 99301117).
+#[test]
+fn whom_no_rank_knows_is_not_waited_for() {
+    cov_mark::check!(whom_nobody_knows_is_not_waited_for);
+    let mut cluster = known_from_elsewhere();
+    let request = AdminRequest::EvictSession { client: C };
+    cluster.at(R1).input(Input::Admin { id: AdminId(1), request });
+    cluster.run();
+    assert!(has_session(&mut cluster, R2));
+    a_lease_passes(&mut cluster, R2);
+    cluster.run();
+    assert!(!has_session(&mut cluster, R2));
+}
+
 #[test]
 fn who_was_not_told_of_its_session_is_not_expected_back_in_time() {
     let mut cluster = known_from_elsewhere();

@@ -423,6 +423,7 @@ impl Words {
 
     fn message(&mut self) -> PeerMsg {
         match self.chance.below(12) {
+            11 if self.client() == A => SessionMsg::Unknown { client: self.client() }.into(),
             11 => SessionMsg::Untold { client: self.client() }.into(),
             10 => self.claims().into(),
             0 => self.replica().into(),

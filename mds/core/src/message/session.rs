@@ -9,6 +9,8 @@ pub enum SessionMsg {
     /// a rank → all others. This client holds something here, and whoever was to tell it may not know
     /// that any more: tell it.
     Untold { client: ClientId },
+    /// The answer of who has no session with it: if all say so, nobody can tell it.
+    Unknown { client: ClientId },
 }
 
 #[cfg(test)]
