@@ -280,6 +280,13 @@ impl InodeTable {
         true
     }
 
+    /// The directory in which it is, or was before it was moved last, if a rank has told us so.
+    pub(crate) fn told_in(&self, ino: Ino) -> Option<Ino> {
+        let inode = self.inodes.get(&ino).filter(|inode| inode.told.is_some())?;
+        let before = inode.before.as_ref().and_then(|(place, _)| place.embedded_in());
+        inode.place.embedded_in().or(before)
+    }
+
     /// Somebody, or we, moved it.
     pub(crate) fn moved(&mut self, ino: Ino, place: Place, at: Rank) {
         if !self.inodes.contains_key(&ino) {

@@ -78,8 +78,7 @@ struct Pended {
     unanswered: u32,
     /// To whom it was sent last.
     sent_to: Option<Rank>,
-    /// A change that was sent over a connection that is gone. It is sent again as it was: what has moved its
-    /// inode since may be lost with the rank, and may even have been this.
+    /// A change whose connection is gone is sent again as it was: what has moved its inode since may be lost.
     as_it_was: bool,
     /// It asks for a lock, and since it was sent another rank has heard what we have locked.
     is_unclaimed: bool,
@@ -97,6 +96,8 @@ struct Pended {
     first: Option<(Rank, Seq)>,
     /// Ranks that were asked for a directory to which no name leads any more.
     sought: BTreeSet<Rank>,
+    /// The directory in which it was last was looked through.
+    looked_through: bool,
 }
 
 /// Who wants the answer.
@@ -143,7 +144,7 @@ enum State {
     Paused,
     /// Waits for a lookup to say where its inode is.
     Finding,
-    /// Waits for an earlier change of ours to be made.
+    /// Waits for an earlier change of ours.
     Behind(RequestId),
     /// Answered. Waits for the rank to say that it is durable.
     Applied(Rank, Seq),
@@ -228,6 +229,7 @@ impl Pending {
             moved_back: 0,
             first: None,
             sought: BTreeSet::new(),
+            looked_through: false,
             as_it_was: false,
             is_unclaimed: false,
         };

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use common::error::FsError;
 use common::id::{Ino, Rank, RequestId};
-use common::limit::REDIRECTS_BEFORE_WARNING;
+use common::limit::{PAGE_ENTRIES_MAX, REDIRECTS_BEFORE_WARNING};
 use common::name::Name;
-use common::wire::reply::{Answer, Found, Route};
+use common::wire::reply::{Answer, Found, Page, PageEnd, PageEntry, Route};
 use common::wire::request::{Caller, Op, Place, Target};
 
 use crate::atlas::Atlas;
@@ -141,11 +141,55 @@ impl Pending {
                 self.begin_at(rank, Owner::Seeker { request: id, ino }, Op::Getattr { target }, cx);
             }
             None if was_moved(pended, cx.atlas) => self.dispatch(id, cx),
+            None if self.look_through(id, ino, 0, cx) => {}
             None => {
                 let place = file.map_or(place, |target| target.place);
                 self.finish(id, from, Err(gone(&place)), NEVER);
             }
         }
+    }
+
+    /// What gave a file the name by which we know it was lost with a rank's power, and with whoever had done
+    /// that: if it was made again by nobody, the file is in the same directory under another name.
+    fn look_through(&mut self, id: RequestId, ino: Ino, after: u64, cx: &mut Cx<'_>) -> bool {
+        let Some(pended) = self.requests.get_mut(&id) else { return false };
+        let is_next = after > 0 || !std::mem::replace(&mut pended.looked_through, true);
+        let Some(dir) = cx.atlas.inodes.told_in(ino).filter(|_| is_next) else { return false };
+        if !cx.atlas.inodes.is_referred(ino) {
+            return false;
+        }
+        pended.state = State::Finding;
+        let owner = Owner::Seeker { request: id, ino };
+        let entries_max = u32::try_from(PAGE_ENTRIES_MAX).unwrap_or(u32::MAX);
+        let op = Op::Readdir { dir, cookie: after, entries_max };
+        self.begin(owner, Caller::default(), op, cx);
+        true
+    }
+
+    /// One page of that directory. Tells whether the file is there, or may be in the next one.
+    fn is_in_page(
+        &mut self,
+        id: RequestId,
+        ino: Ino,
+        page: &Page,
+        from: Rank,
+        cx: &mut Cx<'_>,
+    ) -> bool {
+        let entry = page.entries.iter().find(|entry| entry.found.ino() == ino);
+        let Some(dir) = cx.atlas.inodes.told_in(ino) else { return false };
+        if let Some(PageEntry { name, found, .. }) = entry {
+            cov_mark::hit!(it_is_found_under_another_name);
+            let (place, at) = match found {
+                Found::Here(_) => (Place::Entry { dir, name: name.clone() }, from),
+                Found::Remote { rank, .. } => (Place::Home, *rank),
+                Found::Dir { .. } => return false,
+            };
+            cx.atlas.inodes.moved(ino, place, at);
+            self.dispatch(id, cx);
+            return true;
+        }
+        let last = page.entries.last().filter(|_| page.end == PageEnd::More);
+        last.is_some_and(|last| self.look_through(id, ino, last.cookie, cx))
     }
 
     /// A rank that did not have what is sought may have it now.
@@ -196,6 +240,12 @@ impl Pending {
         if pended.state != State::Finding {
             return;
         }
+        if let Ok(Answer::Page(page)) = result
+            && self.is_in_page(id, ino, page, from, cx)
+        {
+            return;
+        }
+        let Some(pended) = self.requests.get_mut(&id) else { return };
         if let Ok(Answer::Attr(_)) = result {
             pended.sought.clear();
             pended.known_at = pended.known_at.map(|_| from);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::attr::FileKind;
 use common::id::{DirFragId, Epoch, Incarnation};
-use common::wire::reply::{Answer, Found, Moved, Renamed, Route};
+use common::wire::reply::{Answer, Found, Moved, Page, PageEnd, PageEntry, Renamed, Route};
 use common::wire::request::{Place, Rename, RenameMode, Target};
 use common::wire::session::{Notice, ToClient};
 
@@ -277,6 +277,35 @@ fn a_file_that_is_nowhere_is_stale() {
     let target = Target { ino: Ino(20), place: Place::Orphan { rank: R0 } };
     assert_eq!(asked.op, Op::Getattr { target });
     assert_eq!(world.answer(call), Err(FsError::Stale));
+}
+
+/// Somebody has moved and removed it, and has died; its rank has lost that with its power (simulator,
+/// `everything_goes_wrong` 99306836).
+#[test]
+fn what_was_moved_by_nobody_after_all_is_found_where_it_was() {
+    cov_mark::check!(it_is_found_under_another_name);
+    let mut world = Fixture::new();
+    world.look_up(1, "b", R0, here(20));
+    world.notice(R0, 7, Notice::Unlinked { ino: Ino(20), rank: R0 });
+    world.sent.clear();
+    let call = world.call(Call::Getattr { ino: Ino(20) });
+    let page = loop {
+        let (_, request) = world.request();
+        if let Op::Readdir { dir: Ino(1), cookie: 0, .. } = request.op {
+            break request;
+        }
+        let is_named = matches!(request.op, Op::Lookup { .. });
+        let outcome = if is_named { Outcome::Refused(FsError::NotFound) } else { gone(20) };
+        world.reply(R0, request.id, None, outcome);
+        world.pass(SOON);
+    };
+    let entry = PageEntry { name: name("c"), cookie: 1, found: Found::Here(file(20)) };
+    let contents = Page { entries: vec![entry], end: PageEnd::Last };
+    world.reply(R0, page.id, None, Outcome::Done(Answer::Page(contents)));
+    let request = world.serve(R0, Outcome::Done(Answer::Attr(file(20))));
+    let place = Place::Entry { dir: Ino(1), name: name("c") };
+    assert_eq!(request.op, Op::Getattr { target: Target { ino: Ino(20), place } });
+    assert_eq!(world.answer(call), Ok(Done::Attr(file(20))));
 }
 
 /// It was moved to a rank that we cannot reach, lost its name there, and its directory came back (simulator,

@@ -200,7 +200,9 @@ impl Mds {
                 |found| matches!(found, Some(Linkage::Primary(inode)) if inode.attr.ino == *ino),
             ),
             Place::Home => self.own.namespace.inode(*ino).map(|found| found.is_some()),
-            Place::Dir | Place::Orphan { .. } => Ok(true),
+            // Whoever removed its last name may have died, and nobody has done so again.
+            Place::Orphan { .. } => Ok(false),
+            Place::Dir => Ok(true),
         };
         match is_there {
             Ok(true) => {}
@@ -284,10 +286,13 @@ impl Mds {
         // Its session at the rank from which the directory came may have ended before it did.
         let has_come =
             claimed.is_some_and(|dir| self.own.held.contains_key(&DirFragId::whole(dir)));
-        if dir.is_some() || is_news {
-            let news = (is_news || has_come).then_some((latest, target.place));
+        let is_orphaned = matches!(target.place, Place::Orphan { .. });
+        let is_none = is_orphaned && !is_orphan;
+        if dir.is_some() || is_news || is_none {
+            let news = (is_news || has_come || is_none).then_some((latest, target.place));
             let claim = Unverified { client, ino, dir, news };
-            if has_come && !is_news && self.own.repeated == Repeated::NotYet {
+            let may_be_repeated = is_none || (has_come && !is_news);
+            if may_be_repeated && self.own.repeated == Repeated::NotYet {
                 self.clients.claims.unrepeated.push(claim);
             } else {
                 self.clients.claims.unverified.push(claim);
