@@ -30,6 +30,9 @@ pub(super) struct Claims {
     unfetched: BTreeMap<Fetch, Vec<Unverified>>,
     /// Those in directories that were lost with power, maybe, and that clients are about to make once more.
     unrepeated: Vec<Unverified>,
+    /// Those of files without a name that there are not: what takes the last name may not have been answered,
+    /// and be carried out when all that was answered is repeated.
+    unnamed: Vec<Unverified>,
     /// Claims in a region that may be ours or not: they end with the doubt if it is not.
     in_doubt: BTreeMap<DirFragId, Vec<Unverified>>,
 }
@@ -145,12 +148,16 @@ impl Mds {
 
     /// Looks again at claims: the directory may not have been cached, or have moved since.
     pub(super) fn verify_claims(&mut self, out: &mut Effects) {
+        let is_over = self.clients.replay_is_over();
         let (claims, subtrees) = (&mut self.clients.claims, &self.own.subtrees);
         for (_, settled) in claims.in_doubt.extract_if(.., |base, _| !subtrees.is_in_doubt(*base)) {
             claims.unverified.extend(settled);
         }
         if self.own.repeated == Repeated::Yes {
             claims.unverified.append(&mut claims.unrepeated);
+        }
+        if is_over {
+            claims.unverified.append(&mut claims.unnamed);
         }
         for claim in std::mem::take(&mut self.clients.claims.unverified) {
             let Some(dir) = claim.dir else {
@@ -291,8 +298,9 @@ impl Mds {
         if dir.is_some() || is_news || is_none {
             let news = (is_news || has_come || is_none).then_some((latest, target.place));
             let claim = Unverified { client, ino, dir, news };
-            let may_be_repeated = is_none || (has_come && !is_news);
-            if may_be_repeated && self.own.repeated == Repeated::NotYet {
+            if is_none {
+                self.clients.claims.unnamed.push(claim);
+            } else if has_come && !is_news && self.own.repeated == Repeated::NotYet {
                 self.clients.claims.unrepeated.push(claim);
             } else {
                 self.clients.claims.unverified.push(claim);
