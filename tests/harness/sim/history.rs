@@ -341,10 +341,15 @@ fn add(made: &mut usize, states: &mut States, state: State) {
 impl State {
     /// One change takes effect.
     fn carry_out(&mut self, id: OperationId, asked: &[Operation<Ino>]) {
-        let verdict = self.apply(id, &asked[index(id)]);
+        let operation = &asked[index(id)];
+        let names = matches!(operation, Operation::Rename { .. }).then(|| self.model.clone());
+        let verdict = self.apply(id, operation);
         let changed = verdict.is_ok();
         self.ahead.insert(id, verdict);
-        self.order.push(id);
+        // Of two names of one file neither goes, and nobody does that again (rename(2)).
+        if names.is_none_or(|before| before != self.model) {
+            self.order.push(id);
+        }
         if changed {
             let questions: Vec<OperationId> = self.seen.keys().copied().collect();
             for question in questions {
