@@ -306,6 +306,31 @@ fn nothing_is_answered_when_no_rank_has_heard_of_us_lately() {
     world.assert_waiting(made);
 }
 
+/// Its directory has gone to a rank where our session has ended, and with it the numbers that others lent us
+/// (simulator, `mounts_work_alone` 99505905).
+#[test]
+fn what_nobody_was_told_of_gets_another_number() {
+    cov_mark::check!(nothing_was_made_by_that_number);
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    world.look_up(1, "other", R0, crate::fixture::dir_here(10, R1));
+    let other = world.call(Call::Getattr { ino: Ino(10) });
+    world.serve(R1, Outcome::Done(Answer::Attr(crate::fixture::attr(10, FileKind::Dir))));
+    assert!(world.answer(other).is_ok());
+    world.timers.remove(&Timer::Lease(R0));
+    world.pass(CAPABILITY_TIME + Duration::from_millis(1));
+    let made = world.call(create(dir.0, "f"));
+    world.serve(R0, crate::fixture::redirect(dir.0, R1, 9));
+    world.serve(R1, Outcome::Refused(FsError::Stale));
+    let (rank, request) = world.request();
+    let Op::Create(create) = &request.op else { panic!("{:?}", request.op) };
+    assert!(rank == R1 && lent(R1).contains(create.ino), "{:?}", request.op);
+    let attr = create.attr(0o644, (0, 0), request.at);
+    let found = Outcome::Done(Answer::Found(Found::Here(attr.clone())));
+    world.reply(R1, request.id, Some(common::id::Seq(9)), found);
+    assert_eq!(entry(world.answer(made)), attr);
+}
+
 #[test]
 fn what_is_held_is_claimed() {
     let mut world = Fixture::new();
