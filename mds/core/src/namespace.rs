@@ -302,8 +302,7 @@ impl Namespace {
         entries: Vec<(EntryKey, Linkage)>,
         end: FetchEnd,
     ) {
-        let listing = &mut self.dirs.entry(frag.ino).or_default().listing;
-        let expected = match listing {
+        let expected = match &self.dirs.entry(frag.ino).or_default().listing {
             Listing::Nothing => after.is_none(),
             Listing::Until(key) => after.as_ref() == Some(key),
             Listing::Complete => false,
@@ -311,21 +310,25 @@ impl Namespace {
         if !expected {
             return;
         }
-        match (end, entries.last()) {
-            (FetchEnd::More, Some((last, _))) => *listing = Listing::Until(last.clone()),
-            (FetchEnd::More, None) => {}
-            (FetchEnd::Last, _) => *listing = Listing::Complete,
-        }
+        let seen = match (end, entries.last()) {
+            (FetchEnd::More, Some((last, _))) => Some(Listing::Until(last.clone())),
+            (FetchEnd::More, None) => None,
+            (FetchEnd::Last, _) => Some(Listing::Complete),
+        };
         for (key, linkage) in entries {
             self.cache_if_unknown(&key, Some(linkage));
         }
+        if let Some(seen) = seen {
+            self.dirs.entry(frag.ino).or_default().listing = seen;
+        }
     }
 
+    /// A name that a complete listing does not have is known to be absent.
     fn cache_if_unknown(&mut self, key: &EntryKey, linkage: Option<Linkage>) {
-        let known = self
-            .dirs
-            .get(&key.dir)
-            .is_some_and(|cached| cached.entries.contains_key(&(key.hash, key.name.clone())));
+        let known = self.dirs.get(&key.dir).is_some_and(|cached| {
+            cached.listing == Listing::Complete
+                || cached.entries.contains_key(&(key.hash, key.name.clone()))
+        });
         if !known {
             self.cache_entry(key, linkage);
         }

@@ -52,6 +52,23 @@ fn what_is_fetched_does_not_overwrite_what_is_newer() {
     assert_eq!(namespace.entry(DIR, &name("a")), Ok(None));
 }
 
+/// The listing was read while somebody asked for the name, which was removed then (simulator,
+/// `mounts_work_alone` 99601295).
+#[test]
+fn what_is_fetched_is_not_there_if_a_complete_listing_does_not_have_it() {
+    let (mut namespace, mut out) = (namespace(), Effects::default());
+    let (frag, key) = (DirFragId::whole(DIR), namespace.key(DIR, &name("a")));
+    namespace.fetch(Fetch::Entry(key.clone()), &mut out);
+    let (entries, end) = (vec![(key.clone(), linkage(7))], FetchEnd::Last);
+    namespace.on_fetched(Fetched::Entries { frag, after: None, entries, end });
+    namespace.remove_entry(DIR, &name("a"), &mut out);
+
+    namespace.on_fetched(Fetched::Entry(key, Some(linkage(7))));
+
+    assert_eq!(namespace.entry(DIR, &name("a")), Ok(None));
+    assert_eq!(namespace.entries_from(DIR, NameHash(0)).unwrap().count(), 0);
+}
+
 #[test]
 fn a_directory_of_which_something_is_fetched_is_not_trimmed() {
     let (mut namespace, mut out) = (namespace(), Effects::default());
