@@ -48,6 +48,10 @@ pub const CAPABILITY_MARGIN: Duration = Duration::from_secs(1);
 /// Directories that a mount holds exclusively, and names in all of them: what is beyond is asked for.
 pub const HELD_DIRS_MAX: usize = 65_536;
 pub const HELD_NAMES_MAX: usize = 1 << 20;
+/// Changes of one directory by which a mount begins to ask for it exclusively.
+pub const HOLD_CHANGES: u32 = 2;
+/// How long a mount does not ask for a directory that it was refused, or that somebody else has asked for.
+pub const HOLD_REST: Duration = Duration::from_secs(2);
 /// Changes that a mount has answered and that no rank has made yet: with more, whoever changes something waits.
 /// Whoever looks at what they have changed waits for all of them.
 pub const UNMADE_MAX: usize = 512;

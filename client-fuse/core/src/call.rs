@@ -5,6 +5,7 @@
 
 mod begin;
 pub(crate) mod file_lock;
+mod hold;
 mod listing;
 mod local;
 
@@ -39,6 +40,8 @@ pub(crate) struct CallTable {
     lost: bool,
     /// Who waits for a file to be made, and by which request it is.
     makers: BTreeMap<(RequestId, CallId), Ino>,
+    /// They concern a directory that we are asking for: what comes of them may be known when that is answered.
+    early: BTreeMap<CallId, (Caller, Call)>,
     /// Who waits for changes up to there to be made before they can be durable.
     syncs: BTreeMap<(RequestId, CallId), Caller>,
 }
@@ -146,7 +149,8 @@ impl CallTable {
         cx: &mut Cx<'_>,
     ) {
         let syncs = self.syncs.extract_if(.., |(_, it), _| *it == id).count();
-        if syncs + self.makers.extract_if(.., |(_, it), _| *it == id).count() > 0 {
+        let makers = self.makers.extract_if(.., |(_, it), _| *it == id).count();
+        if syncs + makers > 0 || self.early.remove(&id).is_some() {
             return cx.out.answer(id, Err(FsError::Interrupted));
         }
         let Some(active) = self.calls.get(&id) else { return };
@@ -211,7 +215,9 @@ impl Active {
             Answer::InTheWay(in_the_way) => Next::Answer(Ok(Done::InTheWay(in_the_way))),
             Answer::Locked(ino) => Next::Answer(Ok(self.on_locked(ino, cx))),
             Answer::NotLocked(error) => Next::Answer(Err(self.not_locked(error))),
-            Answer::Stats(_) | Answer::NotHere(_) => Next::Answer(Err(FsError::Io)),
+            Answer::Stats(_) | Answer::NotHere(_) | Answer::Held(_) | Answer::NotHeld => {
+                Next::Answer(Err(FsError::Io))
+            }
         }
     }
 

@@ -204,7 +204,8 @@ pub(crate) fn about(op: &Op, result: &Result<Answer, FsError>) -> Vec<Ino> {
         | Op::Forget { .. }
         | Op::Sync
         | Op::GetLock { .. }
-        | Op::SetLock { .. } => return Vec::new(),
+        | Op::SetLock { .. }
+        | Op::Hold { .. } => return Vec::new(),
     };
     match result {
         Ok(Answer::Found(found)) => about.push(found.ino()),

@@ -289,6 +289,7 @@ impl ClientCore {
                 let oldest = self.pending.oldest_asked().unwrap_or(now.monotonic);
                 self.atlas.capabilities.trim(now.monotonic, oldest);
                 self.pending.trim_overtaken(oldest);
+                self.atlas.exclusives.trim_wishes(now.monotonic);
                 let left = self.numbers.left(rank);
                 self.sessions.renew(rank, left, now, out);
                 self.let_go(rank, out);
@@ -313,6 +314,7 @@ impl ClientCore {
             self.pending.go_on(cx!(self, now, out));
             self.finish_answered(now, out);
             self.calls.on_made(&self.pending, cx!(self, now, out));
+            self.calls.let_early_go(&mut self.pending, cx!(self, now, out));
             self.calls.let_syncs_go(&mut self.pending, cx!(self, now, out));
             if self.pending.is_settled() {
                 break;
@@ -367,8 +369,22 @@ impl ClientCore {
             let cx = cx!(self, now, out);
             match finished.owner {
                 Owner::Call(id) => {
+                    let changed = finished.result.is_ok() && finished.op.is_change();
+                    let dir = finished.op.dir().filter(|_| changed);
                     let (pending, give_back) = (&mut self.pending, &mut self.give_back);
                     self.calls.on_finished(id, finished, pending, give_back, cx);
+                    if let Some(dir) = dir
+                        && self.atlas.exclusives.wants(dir, now.monotonic)
+                    {
+                        self.pending.begin_hold(dir, cx!(self, now, out));
+                    }
+                }
+                Owner::Hold => {
+                    if let Op::Hold { dir } = finished.op
+                        && self.atlas.exclusives.get(dir).is_none()
+                    {
+                        self.atlas.exclusives.rests(dir, now.monotonic);
+                    }
                 }
                 Owner::Finder { request, ino } => {
                     self.pending.on_found(request, ino, &finished.result, finished.rank, cx);

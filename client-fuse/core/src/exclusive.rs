@@ -1,12 +1,14 @@
 //! `Exclusives`: directories that this mount has for itself, and what is in them.
 //!
-//! A directory that we make is ours alone until its rank recalls it: nobody else sees or changes it, its
-//! names, or the files embedded in its entries. So what is in it is known here whole ([`HeldDir`]), the kernel
+//! A directory that we make, or that we ask for because we make changes there ([`wish`]), is ours alone until its
+//! rank recalls it: nobody else sees or changes it, its names, or the files embedded in its entries. So what is in it is known here whole ([`HeldDir`]), the kernel
 //! is answered from that, and the rank hears afterwards ([`crate::call::local`]).
 //!
 //! All of it hangs on our sessions: it is used only while every rank has heard of us lately
 //! ([`SessionTable::are_fresh`](crate::session::SessionTable::are_fresh)), and forgotten when one has ended
 //! ours.
+
+mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +16,10 @@ use common::attr::{Attr, FileKind};
 use common::id::{Ino, NoticeId, Rank};
 use common::limit::{HELD_DIRS_MAX, HELD_NAMES_MAX};
 use common::name::Name;
-use common::time::Timestamp;
+use common::time::{Monotonic, Timestamp};
+use common::wire::reply::{Contents, Found};
 
+use crate::exclusive::wish::Wishes;
 use crate::input::LinkId;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -29,6 +33,7 @@ pub(crate) struct Exclusives {
     recalls: Vec<Recall>,
     /// Not held any more, and no rank has been told.
     unheld: BTreeSet<Ino>,
+    wishes: Wishes,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,8 +50,32 @@ pub(crate) struct HeldDir {
 pub(crate) struct Member {
     pub(crate) ino: Ino,
     pub(crate) kind: FileKind,
+    /// It has several names, and lies elsewhere: what becomes of it only ranks know.
+    pub(crate) is_remote: bool,
     /// Of a file, as far as they are known.
     pub(crate) attr: Option<Box<Attr>>,
+}
+
+impl Member {
+    /// What a rank says of an entry. Attributes that do not lie in it are not ours.
+    fn found(found: &Found) -> Self {
+        match found {
+            Found::Here(attr) => Self::file(attr.clone()),
+            Found::Dir { ino, .. } => Self::dir(*ino),
+            Found::Remote { ino, kind, .. } => {
+                Self { ino: *ino, kind: *kind, is_remote: true, attr: None }
+            }
+        }
+    }
+
+    /// A non-directory that lies in the entry.
+    pub(crate) fn file(attr: Attr) -> Self {
+        Self { ino: attr.ino, kind: attr.kind, is_remote: false, attr: Some(Box::new(attr)) }
+    }
+
+    pub(crate) fn dir(ino: Ino) -> Self {
+        Self { ino, kind: FileKind::Dir, is_remote: false, attr: None }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,8 +126,36 @@ impl Exclusives {
 
     /// A directory was just made, for us.
     pub(crate) fn hold(&mut self, attr: Attr, rank: Rank) {
+        self.drop(attr.ino);
         self.unheld.remove(&attr.ino);
         self.dirs.insert(attr.ino, HeldDir { attr, rank, members: BTreeMap::new() });
+    }
+
+    /// A directory was found, and given to us.
+    pub(crate) fn hold_found(&mut self, contents: &Contents, rank: Rank) {
+        let Contents { attr, entries } = contents;
+        let members = entries.iter().map(|it| (it.name.clone(), Member::found(&it.found)));
+        self.hold(attr.clone(), rank);
+        if let Some(held) = self.dirs.get_mut(&attr.ino) {
+            held.members = members.collect();
+            self.names += held.members.len();
+        }
+    }
+
+    /// A rank has changed something in a directory for us. Tells whether we would have it for ourselves.
+    pub(crate) fn wants(&mut self, dir: Ino, now: Monotonic) -> bool {
+        let is_recalled = self.recalls.iter().any(|recall| recall.dir == dir);
+        let may_be = self.has_room() && !is_recalled && !self.dirs.contains_key(&dir);
+        may_be && self.wishes.changed(dir, now)
+    }
+
+    /// It is somebody else's as well.
+    pub(crate) fn rests(&mut self, dir: Ino, now: Monotonic) {
+        self.wishes.rests(dir, now);
+    }
+
+    pub(crate) fn trim_wishes(&mut self, now: Monotonic) {
+        self.wishes.trim(now);
     }
 
     /// A rank has answered something about it.

@@ -14,7 +14,7 @@ use common::mds_map::{MdsMap, RankEntry, RankState, Switch};
 use common::name::{Name, NameHashKey};
 use common::time::{Monotonic, Now, Timestamp};
 use common::wire::reply::{Answer, Found, Outcome, Promise, Reply, Route};
-use common::wire::request::{Caller, Request};
+use common::wire::request::{Caller, Op, Request};
 use common::wire::session::{Notice, Opened, SessionAge, ToClient, ToMds};
 
 use crate::client_core::{ClientCore, Params};
@@ -340,12 +340,17 @@ impl Fixture {
         self.sent.clear();
     }
 
-    /// Makes a file; the change is not durable.
+    /// Makes a file in a directory that others use as well; the change is not durable.
     #[track_caller]
     pub(crate) fn make(&mut self, text: &str, ino: u64, seq: u64) -> Request {
         let call = self.call(create(1, text));
         let request = self.apply(R0, seq, here(ino));
         assert!(matches!(self.answer(call), Ok(Done::Entry(_))));
+        if self.sent.iter().any(|(_, message)| matches!(message, ToMds::Request(_))) {
+            let (_, asked) = self.request();
+            assert!(matches!(asked.op, Op::Hold { .. }), "{:?}", asked.op);
+            self.reply(R0, asked.id, None, Outcome::Done(Answer::NotHeld));
+        }
         self.sent.clear();
         request
     }

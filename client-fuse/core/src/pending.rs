@@ -18,6 +18,7 @@ mod astray;
 mod broken;
 mod evicted;
 mod file_lock;
+mod hold;
 mod interrupted;
 mod known;
 mod order;
@@ -36,6 +37,7 @@ use common::wire::session::ToMds;
 use crate::capability::{NEVER, Promised};
 use crate::cx::Cx;
 use crate::input::{CallId, LinkId};
+use crate::pending::hold::Asked;
 use crate::pending::order::Order;
 use crate::pending::overtaken::Overtaking;
 use crate::session::Readiness;
@@ -48,6 +50,8 @@ pub(crate) struct Pending {
     /// Those in state `Applied` or `Replayed`, in the order in which their rank applied them.
     applied: BTreeSet<(Rank, Seq, RequestId)>,
     order: Order,
+    /// Directories that we are asking for.
+    holds: BTreeMap<Ino, Asked>,
     /// Changes that were made, or will not be, and for which others have waited.
     made: Vec<RequestId>,
     /// Those that ask for locks: looked through at each close, so not among all.
@@ -130,6 +134,8 @@ pub(crate) enum Owner {
     Unlock,
     /// Its caller was answered: what comes of it was known. It is to be made.
     Unmade,
+    /// A directory is asked for because we make changes there.
+    Hold,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -361,22 +367,6 @@ impl Pending {
         }
     }
 
-    /// A rank that had a request before the connection broke may answer it on the new one, and then
-    /// answer the copy that is sent on that. The second answer says nothing new, but it pins.
-    fn on_second_reply(&mut self, rank: Rank, reply: Reply) {
-        let Outcome::Done(answer) = reply.outcome else { return };
-        let op = match self.requests.get(&reply.id) {
-            Some(pended) => pended.op.clone(),
-            None => match self.answered_again.get(&reply.id) {
-                Some((copies, op)) if copies.contains(&rank) => op.clone(),
-                Some(_) | None => return,
-            },
-        };
-        cov_mark::hit!(a_second_answer_pins);
-        let (id, owner, result, until) = (reply.id, Owner::Nobody, Ok(answer), NEVER);
-        self.finished.push_back(Finished { id, owner, op, result, rank, until });
-    }
-
     fn on_done(
         &mut self,
         id: RequestId,
@@ -389,6 +379,10 @@ impl Pending {
         if promised.promise == Promise::Exclusive {
             pended.hold(&answer, cx);
         }
+        if let Answer::Held(contents) = &answer {
+            self.on_held(id, (rank, promised.promise), contents, cx);
+        }
+        let Some(pended) = self.requests.get_mut(&id) else { return };
         if let Some(dir) = pended.op.dir() {
             cx.atlas.exclusives.is_at(dir, rank);
         }
@@ -442,6 +436,7 @@ impl Pending {
         let pended = self.requests.remove(&id)?;
         self.is_made_now(id);
         self.locks.remove(&id);
+        self.ends_asking(&pended.op);
         if pended.unanswered > 0 && !pended.copies.is_empty() {
             self.answered_again.insert(id, (pended.copies.clone(), pended.op.clone()));
         }

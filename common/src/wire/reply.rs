@@ -29,7 +29,7 @@ pub enum Promise {
     /// For [`crate::limit::CAPABILITY_TIME`] from when it was asked for, and not beyond the lease: who
     /// changes it is answered when the client has been told, and has let go of it.
     Shared,
-    /// That, and the directory that was made is the client's alone, until it is recalled: nobody else sees
+    /// That, and the directory that was made or asked for is the client's alone, until it is recalled: nobody else sees
     /// or changes it or what is in it before the client has said that it has done with it.
     Exclusive,
 }
@@ -78,6 +78,17 @@ pub enum Answer {
     Locked(Ino),
     /// It is not, and as it was before.
     NotLocked(FsError),
+    /// The directory that was asked for is the client's alone, if that is promised as well.
+    Held(Contents),
+    /// It is not: others use it, or it is too large.
+    NotHeld,
+}
+
+/// A directory, and what is in it. Pins nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Contents {
+    pub attr: Attr,
+    pub entries: Vec<PageEntry>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -114,7 +125,9 @@ impl Answer {
             | Self::Renamed(_)
             | Self::NotHere(_)
             | Self::InTheWay(_)
-            | Self::NotLocked(_) => return None,
+            | Self::NotLocked(_)
+            | Self::Held(_)
+            | Self::NotHeld => return None,
         };
         (attr.kind != FileKind::Dir).then_some(attr.ino)
     }

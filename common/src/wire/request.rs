@@ -190,6 +190,10 @@ pub enum Op {
         /// those that are not named and not later it asks for none again.
         unanswered: BTreeSet<RequestId>,
     },
+    /// The client would have a directory for itself, with the inodes embedded in its entries.
+    Hold {
+        dir: Ino,
+    },
 }
 
 /// `F_SETLK`, `F_SETLKW`. That it was done, or refused, is known with the file's pins, as long as these are:
@@ -319,6 +323,7 @@ impl Op {
         match self {
             Self::Lookup { dir, .. }
             | Self::Readdir { dir, .. }
+            | Self::Hold { dir }
             | Self::Mkdir { dir, .. }
             | Self::Unlink { dir, .. }
             | Self::Rmdir { dir, .. }
@@ -366,7 +371,8 @@ impl Op {
             | Self::Link { .. }
             | Self::Rename(_)
             | Self::Forget { .. }
-            | Self::Sync => None,
+            | Self::Sync
+            | Self::Hold { .. } => None,
         }
     }
 
@@ -395,7 +401,8 @@ impl Op {
             | Self::Forget { .. }
             | Self::Sync
             | Self::GetLock { .. }
-            | Self::SetLock { .. } => false,
+            | Self::SetLock { .. }
+            | Self::Hold { .. } => false,
         }
     }
 }

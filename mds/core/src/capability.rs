@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::error::FsError;
-use common::id::{ClientId, Ino, NoticeId};
+use common::id::{ClientId, Ino, NoticeId, Seq};
 use common::limit::{CAPABILITY_MARGIN, CAPABILITY_TIME};
 use common::name::Name;
 use common::time::Monotonic;
@@ -62,6 +62,9 @@ pub struct CapabilityTable {
     newcomers: BTreeSet<ClientId>,
     /// When those who were told have nothing cached any more, whether they have heard or not.
     told: BTreeMap<(ClientId, NoticeId), Monotonic>,
+    /// Directories in which something was changed that is not durable yet: where that is recorded, and whose it
+    /// all is, if it is one client's.
+    undurable: BTreeMap<Ino, (Seq, Option<ClientId>)>,
     pub evicted: Evicted,
     pub exclusives: Exclusives,
 }
@@ -154,6 +157,21 @@ impl CapabilityTable {
         self.told.range(of_client).map(|((_, id), _)| *id).collect()
     }
 
+    fn note_undurable(&mut self, dir: Ino, seq: Seq, client: ClientId) {
+        let known = self.undurable.entry(dir).or_insert((seq, Some(client)));
+        *known = (seq, known.1.filter(|of| *of == client));
+    }
+
+    /// Up to where what others than this client have changed in a directory is still to become durable.
+    #[must_use]
+    pub fn undurable(&self, dir: Ino, client: ClientId) -> Option<Seq> {
+        self.undurable.get(&dir).filter(|(_, of)| *of != Some(client)).map(|(seq, _)| *seq)
+    }
+
+    pub fn on_durable(&mut self, through: Seq) {
+        self.undurable.retain(|_, (seq, _)| *seq > through);
+    }
+
     fn clients(&self) -> impl Iterator<Item = ClientId> + '_ {
         let holders = self.holders.values().flat_map(BTreeMap::keys);
         self.suspects.keys().chain(holders).copied().chain(self.evicted.clients())
@@ -194,7 +212,7 @@ pub fn grant(cx: &mut Cx<'_>, client: ClientId, op: &Op, outcome: &Outcome) -> P
     for scope in &scopes {
         cx.own.capabilities.grant(*scope, client, cx.now.monotonic);
     }
-    let exclusive = matches!(op, Op::Mkdir { ino, .. } if is_exclusive(cx, client, *ino));
+    let exclusive = matches!(op, Op::Mkdir { ino, .. } | Op::Hold { dir: ino } if is_exclusive(cx, client, *ino));
     match (scopes.is_empty(), exclusive) {
         (true, _) => Promise::None,
         (false, true) => Promise::Exclusive,
@@ -206,6 +224,22 @@ fn is_exclusive(cx: &Cx<'_>, client: ClientId, dir: Ino) -> bool {
     cx.own.capabilities.exclusives.holder(dir) == Some(client)
 }
 
+/// Whether nobody else has anything of a directory, knows something of it that others are still to hear, or has
+/// asked for it.
+#[must_use]
+pub fn is_alone(cx: &Cx<'_>, client: ClientId, dir: Ino) -> bool {
+    let scope = Scope::Dir(dir);
+    let capabilities = &cx.own.capabilities;
+    let holder = capabilities.exclusives.holder(dir);
+    let sharers = capabilities.holders(scope, cx.now.monotonic);
+    let is_shared = sharers.keys().any(|other| *other != client);
+    !is_unsettled(cx, scope)
+        && holder.is_none_or(|holder| holder == client)
+        && !capabilities.exclusives.is_recalled(dir)
+        && !capabilities.unheard.contains_key(&scope)
+        && !is_shared
+}
+
 fn is_here(cx: &Cx<'_>, dir: Ino) -> bool {
     let access = cx.own.subtrees.access(dir, Intent::Read, &cx.own.namespace);
     matches!(access, Ok(Access::Granted { .. }))
@@ -214,10 +248,12 @@ fn is_here(cx: &Cx<'_>, dir: Ino) -> bool {
 /// What was promised with an answer may have been taken back while that was withheld; by another rank, if
 /// the directory has gone there.
 pub fn keep_promise(cx: &Cx<'_>, client: ClientId, reply: &mut Reply) {
-    if let (Promise::Exclusive, Outcome::Done(Answer::Found(found))) =
-        (reply.promise, &reply.outcome)
-        && !(is_exclusive(cx, client, found.ino()) && is_here(cx, found.ino()))
-    {
+    let promised = match (reply.promise, &reply.outcome) {
+        (Promise::Exclusive, Outcome::Done(Answer::Found(found))) => found.ino(),
+        (Promise::Exclusive, Outcome::Done(Answer::Held(contents))) => contents.attr.ino,
+        (_, _) => return,
+    };
+    if !(is_exclusive(cx, client, promised) && is_here(cx, promised)) {
         cov_mark::hit!(recalled_before_it_was_told);
         reply.promise = Promise::Shared;
     }
@@ -258,6 +294,7 @@ fn scopes(op: &Op, outcome: &Outcome) -> BTreeSet<Scope> {
             let known = targets.iter().zip(attrs).filter(|(_, attr)| attr.is_some());
             known.filter_map(|(target, _)| of_target(target)).collect()
         }
+        (Op::Hold { dir }, Outcome::Done(Answer::Held(_))) => [Scope::Dir(*dir)].into(),
         // A kernel that has cached the one name goes on with the other.
         (Op::Rename(rename), Outcome::Done(_)) => {
             [Scope::Dir(rename.from_dir), Scope::Dir(rename.to_dir)].into()
@@ -304,8 +341,12 @@ fn concerned(cx: &mut Cx<'_>, op: &Op, outcome: &Outcome) -> BTreeSet<Scope> {
         | Op::ListXattr { target }
         | Op::RemoveXattr { target, .. } => all.extend(of_target(target)),
         Op::Stat { targets } => all.extend(targets.iter().filter_map(of_target)),
-        // What is locked is cached by nobody.
-        Op::Forget { .. } | Op::Sync | Op::GetLock { .. } | Op::SetLock { .. } => {}
+        // What is locked is cached by nobody, and whoever asks for a directory takes it from nobody.
+        Op::Forget { .. }
+        | Op::Sync
+        | Op::GetLock { .. }
+        | Op::SetLock { .. }
+        | Op::Hold { .. } => {}
     }
     all
 }
@@ -341,7 +382,13 @@ fn of_target(target: &Target) -> Option<Scope> {
 pub fn tell_touched(cx: &mut Cx<'_>, requester: ClientId) -> Told {
     let touched = cx.own.namespace.take_touched();
     let told = tell(cx, requester, &touched);
-    let scopes = touched.iter().filter_map(scope_of).collect();
+    let scopes: BTreeSet<Scope> = touched.iter().filter_map(scope_of).collect();
+    let seq = cx.own.seq.next();
+    for scope in &scopes {
+        if let Scope::Dir(dir) = scope {
+            cx.own.capabilities.note_undurable(*dir, seq, requester);
+        }
+    }
     let mut told = cx.own.capabilities.change(&scopes, told);
     told.retain(|(client, _)| *client != requester);
     told

@@ -5,7 +5,7 @@
 //! ends it; when that comes, it is tried from the beginning. So there is no half-done state.
 //!
 //! A change that others must hear of first is applied at once, but its answer is held until they
-//! have acknowledged: [`Held`].
+//! have acknowledged: [`withheld`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,14 +21,15 @@ use crate::cx::{Cx, Step, Stop, Wait};
 use crate::effect::Effect;
 use crate::mutant::mutated;
 use crate::replica;
-use crate::request::held::Held;
+use crate::request::withheld::Withheld;
 
 pub mod create;
 pub mod deadlock;
 pub mod file_lock;
 pub mod forget;
 pub mod getattr;
-mod held;
+
+pub mod hold;
 pub mod link;
 pub mod lookup;
 pub mod mkdir;
@@ -42,6 +43,7 @@ pub mod sync;
 pub mod target;
 pub mod under_way;
 pub mod unlink;
+mod withheld;
 pub mod xattr;
 
 /// The requests that are under way at this rank.
@@ -50,7 +52,7 @@ pub struct Requests {
     parked: BTreeMap<Wait, Vec<Parked>>,
     /// Those that are parked: every request that comes is looked for among them.
     waiting: BTreeSet<(ClientId, RequestId)>,
-    held: BTreeMap<(ClientId, RequestId), Held>,
+    held: BTreeMap<(ClientId, RequestId), Withheld>,
     /// Handed over to an operation of several ranks, which answers.
     handed_over: BTreeSet<(ClientId, RequestId)>,
     /// Repeated, and refused though they were not then: something that is not repeated came before them.
@@ -290,7 +292,7 @@ impl Requests {
         let (id, map_epoch, after) = (request.id, cx.map.epoch, cx.own.sessions.last_notice());
         let reply = Reply { id, applied, map_epoch, outcome, promise, after };
         let (is_change, dir) = (request.op.is_change(), request.op.dir());
-        let held = Held { reply, is_change, dir, awaited };
+        let held = Withheld { reply, is_change, dir, awaited };
         if held.awaited.is_empty() {
             self.send(*client, held, cx);
         } else {
@@ -304,11 +306,15 @@ impl Requests {
         let after = cx.own.sessions.last_notice();
         let reply = Reply { id, applied: None, map_epoch, outcome, promise, after };
         let is_change = parked.request.op.is_change();
-        self.send(parked.client, Held { reply, is_change, dir: None, awaited: Told::new() }, cx);
+        self.send(
+            parked.client,
+            Withheld { reply, is_change, dir: None, awaited: Told::new() },
+            cx,
+        );
     }
 
-    fn send(&mut self, client: ClientId, held: Held, cx: &mut Cx<'_>) {
-        let Held { mut reply, is_change, dir: _, awaited: _ } = held;
+    fn send(&mut self, client: ClientId, held: Withheld, cx: &mut Cx<'_>) {
+        let Withheld { mut reply, is_change, dir: _, awaited: _ } = held;
         capability::keep_promise(cx, client, &mut reply);
         self.answered += 1;
         self.hopeless.remove(&(client, reply.id));
@@ -389,7 +395,7 @@ impl Requests {
     #[must_use]
     pub fn unsent_pins(&self, client: ClientId) -> Vec<Ino> {
         let of_client = (client, RequestId(0))..=(client, RequestId(u64::MAX));
-        let pins = |held: &Held| match &held.reply.outcome {
+        let pins = |held: &Withheld| match &held.reply.outcome {
             Outcome::Done(answer) => answer.pins(),
             Outcome::Refused(_) | Outcome::Redirect(_) | Outcome::Gone { .. } => None,
         };
@@ -466,6 +472,7 @@ fn attempt(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done> {
         Op::SetLock { target, set, unanswered } => {
             file_lock::set(cx, client, request.id, target, (set, unanswered))
         }
+        Op::Hold { dir } => hold::hold(cx, client, *dir),
     }
 }
 

@@ -11,7 +11,7 @@ use common::time::Monotonic;
 use common::wire::request::{Caller, Create, Op};
 
 use crate::atlas::Atlas;
-use crate::call::{Active, CallTable, Step};
+use crate::call::{Active, CallTable, Step, hold};
 use crate::cx::Cx;
 use crate::effect::{Done, Effects};
 use crate::input::{Call, CallId};
@@ -29,6 +29,10 @@ impl CallTable {
         pending: &mut Pending,
         cx: &mut Cx<'_>,
     ) {
+        if pending.asks_for_any() && hold::concerns(&call, pending, cx) {
+            self.early.insert(id, (caller, call));
+            return;
+        }
         if self.begin_local(id, (caller, &call), pending, cx) {
             return;
         }

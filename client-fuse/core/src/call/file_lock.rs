@@ -40,7 +40,8 @@ pub(crate) fn on_answered(finished: &Finished, pending: &mut Pending, cx: &mut C
         | Owner::GiveBack { .. }
         | Owner::Scout
         | Owner::Replay
-        | Owner::Unmade => {}
+        | Owner::Unmade
+        | Owner::Hold => {}
     }
 }
 

@@ -236,7 +236,7 @@ fn make(mut create: Create, caller: Caller, pending: &Pending, cx: &mut Cx<'_>) 
     };
     let owner = (caller.uid, group_of_new(&parent, caller));
     let attr = create.attr(mode, owner, cx.now.wall);
-    let member = Member { ino, kind: attr.kind, attr: Some(Box::new(attr.clone())) };
+    let member = Member::file(attr.clone());
     cx.atlas.exclusives.enter(create.dir, create.name.clone(), member, cx.now.wall);
     Outcome::Change(Box::new(Change {
         about: vec![create.dir, ino],
@@ -269,7 +269,7 @@ fn make_dir(
         size: 0,
         times: Times::all(cx.now.wall),
     };
-    let member = Member { ino, kind: FileKind::Dir, attr: None };
+    let member = Member::dir(ino);
     cx.atlas.exclusives.enter(dir, name.clone(), member, cx.now.wall);
     let exclusive = cx.atlas.exclusives.has_room();
     if exclusive {
@@ -290,6 +290,9 @@ fn unlink(dir: Ino, name: &Name, cx: &mut Cx<'_>) -> Outcome {
     };
     if member.kind == FileKind::Dir {
         return Outcome::Known(Err(FsError::IsDirectory), vec![dir]);
+    }
+    if member.is_remote {
+        return Outcome::Open;
     }
     removed(dir, name, Op::Unlink { dir, name: name.clone() }, cx)
 }
@@ -325,14 +328,16 @@ fn rename_file(rename: &Rename, cx: &mut Cx<'_>) -> Outcome {
     let (Some(source), Some(target)) = (exclusives.get(*from_dir), exclusives.get(*to_dir)) else {
         return Outcome::Open;
     };
-    let Some(Member { ino, kind, .. }) = source.member(from).cloned() else {
+    let Some(Member { ino, kind, is_remote, .. }) = source.member(from).cloned() else {
         return Outcome::Known(Err(FsError::NotFound), vec![*from_dir]);
     };
     let replaced = target.member(to).map(|there| (there.ino, there.kind));
+    let is_remote = is_remote || target.member(to).is_some_and(|there| there.is_remote);
     let rank = cx.atlas.rank_of_dir(*to_dir);
     let place = Place::Entry { dir: *from_dir, name: from.clone() };
     let is_here = cx.atlas.inodes.get(ino).is_none_or(|inode| inode.place == place);
     let is_simple = kind != FileKind::Dir
+        && !is_remote
         && replaced.is_none_or(|(other, kind)| other != ino && kind != FileKind::Dir);
     match mode {
         RenameMode::NoReplace if replaced.is_some() => {

@@ -57,6 +57,7 @@ impl ClientCore {
             Notice::Recall { dir } => {
                 // Acknowledged when everything is made that we have answered.
                 self.pending.on_recalled(*dir);
+                self.atlas.exclusives.rests(*dir, now.monotonic);
                 return self.atlas.exclusives.recall(Recall { link, notice: id, dir: *dir });
             }
             Notice::Moved { ino, place, rank, .. } => {

@@ -1,9 +1,11 @@
 //! What becomes of requests whose connection is gone.
 
 use common::id::{Rank, RequestId, Seq};
+use common::wire::reply::{Outcome, Reply};
 use common::wire::session::ToMds;
 
-use super::{Pending, State};
+use super::{Finished, Owner, Pending, State};
+use crate::capability::NEVER;
 use crate::cx::Cx;
 use crate::input::LinkId;
 
@@ -48,6 +50,22 @@ impl Pending {
             .collect();
         all.sort_unstable();
         all
+    }
+
+    /// A rank that had a request before the connection broke may answer it on the new one, and then
+    /// answer the copy that is sent on that. The second answer says nothing new, but it pins.
+    pub(super) fn on_second_reply(&mut self, rank: Rank, reply: Reply) {
+        let Outcome::Done(answer) = reply.outcome else { return };
+        let op = match self.requests.get(&reply.id) {
+            Some(pended) => pended.op.clone(),
+            None => match self.answered_again.get(&reply.id) {
+                Some((copies, op)) if copies.contains(&rank) => op.clone(),
+                Some(_) | None => return,
+            },
+        };
+        cov_mark::hit!(a_second_answer_pins);
+        let (id, owner, result, until) = (reply.id, Owner::Nobody, Ok(answer), NEVER);
+        self.finished.push_back(Finished { id, owner, op, result, rank, until });
     }
 
     /// The connection is gone: what was sent waits to be sent again.

@@ -14,6 +14,7 @@ impl Pending {
     /// sent and not answered may have been made, or not: its caller is told that nobody knows. Returns
     /// how many changes it is of which that is so, or which may not have become durable.
     pub(crate) fn on_evicted(&mut self, rank: Rank) -> usize {
+        self.does_not_want(|_| true);
         let mut doubtful = Vec::new();
         for (id, pended) in &mut self.requests {
             // Of what is to be made in order somebody may see by now that it is not there: it is never made.

@@ -75,6 +75,7 @@ impl Pending {
 
     /// A directory was recalled before we heard that it is made: we do not begin to hold it.
     pub(crate) fn on_recalled(&mut self, dir: Ino) {
+        self.does_not_want(|asked| asked == dir);
         for pended in self.requests.values_mut() {
             if let Op::Mkdir { ino, exclusive, .. } = &mut pended.op
                 && *ino == dir
@@ -88,14 +89,17 @@ impl Pending {
     /// does not: that might be the very one.)
     pub(super) fn is_behind(&mut self, id: RequestId, cx: &Cx<'_>) -> bool {
         let Some(pended) = self.requests.get_mut(&id) else { return false };
-        if !matches!(pended.owner, Owner::Call(_) | Owner::Unmade) {
+        if !matches!(pended.owner, Owner::Call(_) | Owner::Unmade | Owner::Hold) {
             return false;
         }
         let before = self.order.before(id, &pended.op, &cx.atlas.inodes);
-        if let Some(before) = before {
+        let Some(before) = before.or_else(|| self.before_hold(id, &cx.atlas.inodes)) else {
+            return false;
+        };
+        if let Some(pended) = self.requests.get_mut(&id) {
             pended.state = State::Behind(before);
         }
-        before.is_some()
+        true
     }
 
     pub(super) fn is_made_now(&mut self, id: RequestId) {
@@ -113,6 +117,9 @@ impl Pending {
     pub(crate) fn go_on(&mut self, cx: &mut Cx<'_>) {
         for made in std::mem::take(&mut self.made) {
             self.dispatch_all(|state| *state == State::Behind(made), cx);
+        }
+        for id in self.holds_to_send() {
+            self.dispatch(id, cx);
         }
     }
 }

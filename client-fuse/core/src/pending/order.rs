@@ -130,6 +130,11 @@ impl Order {
     }
 }
 
+/// Whether a request sees or changes something of a directory.
+pub(super) fn concerns(op: &Op, dir: Ino, inodes: &InodeTable) -> bool {
+    of_other(op, inodes).iter().any(|(lane, _)| *lane == Lane::Dir(dir))
+}
+
 /// What a change touches of which we know what comes of it.
 fn of_change(op: &Op, inodes: &InodeTable) -> Vec<(Lane, Use)> {
     let part = |dir: Ino, name: &Name| {
@@ -185,7 +190,8 @@ fn of_change(op: &Op, inodes: &InodeTable) -> Vec<(Lane, Use)> {
         | Op::Forget { .. }
         | Op::Sync
         | Op::GetLock { .. }
-        | Op::SetLock { .. } => of_other(op, inodes),
+        | Op::SetLock { .. }
+        | Op::Hold { .. } => of_other(op, inodes),
     }
 }
 
@@ -200,7 +206,7 @@ fn of_other(op: &Op, inodes: &InodeTable) -> Vec<(Lane, Use)> {
             let way = [(Lane::Dir(*dir), Use::Way), (Lane::Name(*dir, name.clone()), Use::Whole)];
             way.into_iter().chain(inner).collect()
         }
-        Op::Readdir { dir, .. } => vec![whole(*dir)],
+        Op::Readdir { dir, .. } | Op::Hold { dir } => vec![whole(*dir)],
         Op::Create(create) => {
             [whole(create.dir)].into_iter().chain(named(create.dir, &create.name)).collect()
         }

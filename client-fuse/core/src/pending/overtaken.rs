@@ -42,6 +42,7 @@ impl Pending {
                 *exclusive &= *at == rank;
             }
         }
+        self.is_held_elsewhere(rank);
         for id in &self.locks {
             if let Some(pended) = self.requests.get_mut(id)
                 && let Op::SetLock { set, .. } = &pended.op

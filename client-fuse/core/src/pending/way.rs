@@ -36,7 +36,8 @@ impl Pended {
             | Op::Rmdir { .. }
             | Op::Rename(_)
             | Op::Forget { .. }
-            | Op::Sync => None,
+            | Op::Sync
+            | Op::Hold { .. } => None,
         }
     }
 
@@ -70,7 +71,8 @@ impl Pended {
             | Op::Forget { .. }
             | Op::Sync
             | Op::GetLock { .. }
-            | Op::SetLock { .. } => {}
+            | Op::SetLock { .. }
+            | Op::Hold { .. } => {}
         }
     }
 
@@ -90,8 +92,10 @@ impl Pended {
 
     /// Whether its first answer is still to come, and may pin an inode.
     pub(super) fn may_name(&self) -> bool {
-        let names =
-            !matches!(self.op, Op::Readdir { .. } | Op::Stat { .. } | Op::Forget { .. } | Op::Sync);
+        let names = !matches!(
+            self.op,
+            Op::Readdir { .. } | Op::Stat { .. } | Op::Forget { .. } | Op::Sync | Op::Hold { .. }
+        );
         names && !self.asks_for_lock() && !matches!(self.state, State::Applied(..))
     }
 

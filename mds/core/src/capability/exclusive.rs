@@ -1,7 +1,8 @@
 //! `Exclusives`: directories that one client has for itself.
 //!
-//! Whoever makes a directory may hold it: nobody else has seen it. The holder answers its own processes,
-//! and tells this rank afterwards what it has changed. So nobody else may see or change the directory's
+//! Whoever makes a directory may hold it: nobody else has seen it. Whoever finds one may, if nobody else has
+//! anything of it cached ([`hold`](crate::request::hold)). The holder answers its own processes, and tells this
+//! rank afterwards what it has changed. So nobody else may see or change the directory's
 //! attributes, its names, and the inodes embedded in its entries, before the holder has been *recalled* and
 //! has acknowledged, which it does when all that it has answered is made here ([`admit`]).
 //!

@@ -68,7 +68,8 @@ pub fn answer(cx: &mut Cx<'_>, client: ClientId, request: &Request) -> Step<Done
         | Op::Forget { .. }
         | Op::Sync
         | Op::GetLock { .. }
-        | Op::SetLock { .. } => unreachable!("only changes are completed"),
+        | Op::SetLock { .. }
+        | Op::Hold { .. } => unreachable!("only changes are completed"),
     };
     Ok(Done::read(answer))
 }

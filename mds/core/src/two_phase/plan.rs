@@ -109,7 +109,8 @@ pub fn plan(
         | Op::Forget { .. }
         | Op::Sync
         | Op::GetLock { .. }
-        | Op::SetLock { .. } => unreachable!("one rank does this alone"),
+        | Op::SetLock { .. }
+        | Op::Hold { .. } => unreachable!("one rank does this alone"),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::subtree::Intent;
 
 /// Carried out; answered once these have acknowledged what that, or a change it tells of, did to them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Held {
+pub(super) struct Withheld {
     pub(super) reply: Reply,
     /// It would have changed something.
     pub(super) is_change: bool,
@@ -19,7 +19,7 @@ pub(super) struct Held {
     pub(super) awaited: Told,
 }
 
-impl Held {
+impl Withheld {
     /// Whether it names a file and changes nothing: whoever asks once more is answered the same.
     fn only_names(&self) -> bool {
         let Outcome::Done(answer) = &self.reply.outcome else { return false };
