@@ -293,3 +293,29 @@ fn mounts_work_alone() {
         ("one of them that was lost", happened.never_made),
     ]);
 }
+
+/// Clients come to directories in which others were, and left them long ago; what they find becomes theirs until
+/// somebody comes again.
+#[test]
+fn mounts_come_and_go() {
+    let happened = run("mounts_come_and_go", Seeds::from_environment(2000), |seed| Settings {
+        away: 12,
+        alone: u64::from(seed % 3 == 0) * 40,
+        locks: 2,
+        clients: 2 + usize::from(seed % 4 == 0),
+        breaks: 4,
+        cuts: u32::try_from(seed % 3).expect("below 3"),
+        hard_deaths: u32::try_from(seed / 2 % 3).expect("below 3"),
+        deaths_at_points: u32::try_from(seed / 3 % 2).expect("below 2"),
+        client_deaths: u32::try_from(seed / 5 % 2).expect("below 2"),
+        evictions: u32::try_from(seed / 7 % 2).expect("below 2"),
+        client_cuts: u32::try_from(seed / 11 % 2).expect("below 2"),
+        late_maps: 20,
+        exports: 14,
+        ..moves(seed)
+    });
+    assert_happened(&[
+        ("a directory that was found and held", happened.held_found),
+        ("a change that was answered first", happened.answered_first),
+    ]);
+}

@@ -32,6 +32,8 @@ pub struct Tally {
     /// Changes that were answered before they were made, and those of them that nobody made.
     pub answered_first: u64,
     pub never_made: u64,
+    /// Directories that were given to clients which had not made them.
+    pub held_found: u64,
     /// Locks of files: set, refused because somebody else has it, and because nobody would have gone on.
     pub locks: u64,
     pub locks_refused: u64,
@@ -41,7 +43,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn all(&self) -> [(&'static str, u64); 18] {
+    fn all(&self) -> [(&'static str, u64); 19] {
         [
             ("deaths", self.deaths),
             ("take-overs", self.take_overs),
@@ -58,6 +60,7 @@ impl Tally {
             ("answers from caches", self.cached),
             ("changes answered before they were made", self.answered_first),
             ("of these lost", self.never_made),
+            ("directories held that were found", self.held_found),
             ("locks", self.locks),
             ("refused for another's", self.locks_refused),
             ("deadlocks", self.deadlocks),
@@ -82,6 +85,7 @@ impl std::ops::AddAssign for Tally {
         self.cached += other.cached;
         self.answered_first += other.answered_first;
         self.never_made += other.never_made;
+        self.held_found += other.held_found;
         self.locks += other.locks;
         self.locks_refused += other.locks_refused;
         self.deadlocks += other.deadlocks;

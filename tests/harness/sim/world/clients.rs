@@ -10,6 +10,7 @@ use common::error::FsError;
 use common::id::{Ino, RequestId};
 use common::name::Name;
 use common::time::Monotonic;
+use common::wire::reply::{self, Promise};
 use common::wire::request::Caller;
 use common::wire::session::ToClient;
 use mds_core::input::ConnId;
@@ -26,6 +27,8 @@ use crate::sim::trace::Who;
 const THINK: Duration = Duration::from_millis(25);
 const HURRY: Duration = Duration::from_micros(800);
 const REST: Duration = Duration::from_millis(500);
+/// What others have cached has ended by then.
+const AWAY: Duration = Duration::from_secs(8);
 const CONNECT: Duration = Duration::from_millis(5);
 /// Until the kernel knows what it is told.
 const INVALIDATE: Duration = Duration::from_millis(2);
@@ -147,6 +150,7 @@ impl World {
                 host.kernel.unpin_all();
             }
         }
+        self.tally.held_found += u64::from(is_held(&message));
         self.client_input(it.client, Input::FromMds { link: it.link, message })
     }
 
@@ -265,7 +269,9 @@ impl World {
     }
 
     pub(super) fn pause(&mut self, client: usize, process: usize) {
-        let think = match self.settings.alone {
+        let (alone, away) = (self.settings.alone, self.settings.away);
+        let think = match alone {
+            _ if away > 0 && self.dice.percent(away) => AWAY,
             0 => THINK,
             _ if self.dice.percent(80) => HURRY,
             // Otherwise all would be done before the first of the faults begins.
@@ -474,7 +480,7 @@ impl World {
                     }
                 }
                 self.refer(client, References::Listed { dir, entries })?;
-                let more = listing.end == common::wire::reply::PageEnd::More;
+                let more = listing.end == reply::PageEnd::More;
                 listing.entries.last().filter(|_| more).map(|entry| entry.cookie)
             }
             Ok(_) | Err(_) => None,
@@ -496,4 +502,11 @@ fn all_locks(operations: &[Operation<Ino>]) -> Vec<Lock> {
     locks.reverse();
     locks.dedup_by_key(|lock| lock.ino);
     locks
+}
+
+/// Whether a client is given a directory that it has not made.
+fn is_held(message: &ToClient) -> bool {
+    let ToClient::Reply(reply) = message else { return false };
+    let is_held = matches!(reply.outcome, reply::Outcome::Done(reply::Answer::Held(_)));
+    is_held && reply.promise == Promise::Exclusive
 }

@@ -21,6 +21,8 @@ pub struct Settings {
     pub locks: u64,
     /// Of a hundred actions, how many are of somebody who works by himself, and in a hurry.
     pub alone: u64,
+    /// Of a hundred pauses, after how many nobody else has anything cached any more.
+    pub away: u64,
     /// Whether mounts answer what nobody else can see before it is made.
     pub nowsync: bool,
     /// Deaths of ranks while all ranks serve: one at a time.
@@ -89,6 +91,7 @@ impl Settings {
             actions: 120,
             locks: 6,
             alone: 0,
+            away: 0,
             nowsync: true,
             deaths: 0,
             hard_deaths: 0,
@@ -175,6 +178,8 @@ pub(in crate::sim) struct Planned {
 
 /// Faults begin within this, however much is done meanwhile.
 const SPAN: Duration = Duration::from_millis(3400);
+/// The same if clients rest for long.
+const LONG_SPAN: Duration = Duration::from_secs(40);
 /// After a move was ordered: by then it is over, if nothing went wrong.
 const MOVE: Duration = Duration::from_millis(120);
 /// Moments named in a run of this size with its moves, roughly.
@@ -183,7 +188,7 @@ const POINTS: u64 = 90;
 impl World {
     pub(super) fn plan_faults(&mut self, seed: u64) {
         let mut dice = Dice::new(seed ^ 0x0fa0_1750_fa17_5eed);
-        let span = SPAN;
+        let span = if self.settings.away > 0 { LONG_SPAN } else { SPAN };
         let Settings { exports, pins, .. } = self.settings;
         let mut moves = Vec::new();
         for _ in 0..exports {
