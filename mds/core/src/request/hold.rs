@@ -19,9 +19,11 @@ pub fn hold(cx: &mut Cx<'_>, client: ClientId, dir: Ino) -> Step<Done> {
     cx.admit(dir, Intent::Change)?;
     let row = cx.dir(dir)?;
     let (attr, is_plain) = (row.attr(dir), !row.xattrs.contains_key(acl::DEFAULT));
+    // A large one is not read for that: everybody there would wait.
+    let is_small = row.entries <= PAGE_ENTRIES_MAX as u64;
     let has_come = cx.own.held.contains_key(&DirFragId::whole(dir));
     let strangers = has_come && cx.own.sessions.has_stranger_but(Some(client));
-    let is_free = is_plain && !strangers && !cx.own.is_read_only();
+    let is_free = is_plain && is_small && !strangers && !cx.own.is_read_only();
     if !is_free || !capability::is_alone(cx, client, dir) {
         return Ok(Done::read(Answer::NotHeld));
     }

@@ -8,7 +8,7 @@ use common::wire::session::{Notice, ToMds};
 
 use super::*;
 use crate::fixture::{A, B, Fixture, conn, name};
-use crate::input::Input;
+use crate::input::{Fetch, Input};
 use crate::timer::Timer;
 
 const ROOT: Ino = Ino::ROOT;
@@ -94,6 +94,33 @@ fn what_one_has_changed_oneself_need_not_be() {
     let dir = found(&mut mds);
     mds.create(A, dir, "g");
     assert_eq!(ask_for(&mut mds, dir).map(|reply| reply.promise), Some(Promise::Exclusive));
+}
+
+/// Everybody there would wait until it is read.
+#[test]
+fn a_large_directory_is_not_read_for_that() {
+    let mut mds = Fixture::new();
+    let dir = mds.mkdir(B, ROOT, "d");
+    for number in 0..=PAGE_ENTRIES_MAX {
+        mds.create(B, dir, &number.to_string());
+    }
+    mds.make_durable();
+    let mut next = mds.next_life(common::id::Rank(0));
+    next.follow_wishes(2);
+    for client in [A, B] {
+        next.connect(client, conn(client, 1));
+    }
+    next.follow_wishes(2);
+    next.slow = true;
+    let id = send(&mut next, A, Op::Hold { dir });
+    let mut read = Vec::new();
+    while let Some(fetch) = next.asked.pop() {
+        let fetched = next.fetch(fetch.clone());
+        read.push(fetch);
+        next.input(Input::Fetched(fetched));
+    }
+    assert_eq!(next.reply(A, id).map(|reply| reply.outcome), Some(Outcome::Done(Answer::NotHeld)));
+    assert_eq!(read, [Fetch::Dir(DirFragId::whole(dir))]);
 }
 
 /// What is made there has more than its mode and the mount's umask say.
