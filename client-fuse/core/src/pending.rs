@@ -279,8 +279,11 @@ impl Pending {
         if self.is_behind(id, cx) {
             return;
         }
+        let is_before_our_rename = self.is_before_our_rename(id);
         let Some(pended) = self.requests.get_mut(&id) else { return };
-        pended.refresh(cx);
+        if !is_before_our_rename {
+            pended.refresh(cx);
+        }
         let mut rank = pended.goes_to(cx);
         if cx.atlas.is_lost(rank) {
             if let Some(error) = pended.lost_with_its_rank() {

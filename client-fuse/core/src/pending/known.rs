@@ -69,6 +69,14 @@ impl Pending {
         unmade.any(|it| it.owner == Owner::Unmade && matches!(it.op, Op::Rename(_)))
     }
 
+    /// What we have answered of a file that we have answered another name for since: it is made where the file was
+    /// then.
+    pub(super) fn is_before_our_rename(&self, id: RequestId) -> bool {
+        let known = self.requests.get(&id).filter(|pended| pended.is_known());
+        let file = known.and_then(|pended| pended.op.subject());
+        file.is_some_and(|target| self.is_renamed(target.ino))
+    }
+
     pub(crate) fn made_by(&self, ino: Ino) -> Option<RequestId> {
         self.order.maker(ino)
     }

@@ -306,6 +306,24 @@ fn nothing_is_answered_when_no_rank_has_heard_of_us_lately() {
     world.assert_waiting(made);
 }
 
+/// Its rank does not know the other name yet (simulator, `mounts_work_alone` 355).
+#[test]
+fn what_was_changed_before_a_rename_is_made_before_it() {
+    let mut world = Fixture::new();
+    let dir = held(&mut world);
+    let file = entry(at_once(&mut world, create(dir.0, "a"))).ino;
+    let set = SetAttr { mode: Some(0o600), ..SetAttr::default() };
+    assert!(at_once(&mut world, Call::Setattr { ino: file, set }).is_ok());
+    let (from, to, mode) = (name("a"), name("e"), RenameMode::Replace);
+    let rename = Rename { from_dir: dir, from, to_dir: dir, to, mode, from_rank: R0 };
+    assert!(at_once(&mut world, Call::Rename(rename)).is_ok());
+    let (_, request) = world.request();
+    make(&mut world, &request);
+    let (_, request) = world.request();
+    let place = Place::Entry { dir, name: name("a") };
+    assert_eq!(request.op, Op::Setattr { target: Target { ino: file, place }, set });
+}
+
 /// Its directory has gone to a rank where our session has ended, and with it the numbers that others lent us
 /// (simulator, `mounts_work_alone` 99505905).
 #[test]
