@@ -128,6 +128,12 @@ impl FileLockTable {
         self.files.entry(ino).or_default().entry(client).or_default().unknown = true;
     }
 
+    /// Whether it is not known what a client has locked.
+    #[must_use]
+    pub fn is_assumed(&self, ino: Ino, client: ClientId) -> bool {
+        self.files.get(&ino).and_then(|file| file.get(&client)).is_some_and(|locks| locks.unknown)
+    }
+
     /// Locked ranges of a file.
     #[must_use]
     pub fn count(&self, ino: Ino) -> usize {

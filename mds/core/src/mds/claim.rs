@@ -65,6 +65,9 @@ struct Unverified {
     /// By what answer it is claimed, and at which place: somebody may have moved the inode while this rank,
     /// or the one that had its directory then, knew nothing of the client, and so told it nothing.
     news: Option<(RequestId, Place)>,
+    /// Locks of a session that has just begun: whether they are in another's way is not judged before it is
+    /// known that the file is here. Until then it may have locked anything.
+    locks: FileLocks,
 }
 
 impl Claims {
@@ -192,15 +195,41 @@ impl Mds {
         if self.own.pins.dir_of(claim.ino) == claim.dir {
             self.own.unpin(claim.ino, claim.client, out);
         }
+        self.judge_locks(claim, out);
+    }
+
+    /// The file is here.
+    fn judge_locks(&mut self, claim: &Unverified, out: &mut Effects) {
+        let Unverified { client, ino, locks, .. } = claim;
+        if self.own.pins.locks().is_assumed(*ino, *client) && !locks.is_empty() {
+            self.claim_locks(*client, *ino, locks.clone(), false, out);
+        }
+    }
+
+    fn claim_locks(
+        &mut self,
+        client: ClientId,
+        ino: Ino,
+        locks: FileLocks,
+        is_resumed: bool,
+        out: &mut Effects,
+    ) {
+        let lost = self.own.pins.claim_locks(ino, client, locks, is_resumed);
+        if !lost.is_empty() {
+            cov_mark::hit!(what_was_locked_is_locked_by_another);
+            self.own.sessions.tell(client, ToClient::NotLocked { ino, locks: lost }, out);
+        }
     }
 
     /// A place that it is not at says nothing about where it is: its client finds it by another name, or not.
     fn verify_place(&mut self, claim: Unverified, out: &mut Effects) {
-        let Unverified { client, ino, dir, news: Some((latest, place)) } = &claim else { return };
+        let Unverified { client, ino, dir, news: Some((latest, place)), .. } = &claim else {
+            return;
+        };
         let told_since = self.own.sessions.untold_place(*client, *ino).is_some();
         let is_orphan = self.own.namespace.orphan(*ino).is_some();
         if told_since || is_orphan || self.own.pins.dir_of(*ino) != *dir {
-            return;
+            return self.judge_locks(&claim, out);
         }
         let is_there = match place {
             Place::Entry { dir, name } => self.own.namespace.entry(*dir, name).map(
@@ -212,7 +241,7 @@ impl Mds {
             Place::Dir => Ok(true),
         };
         match is_there {
-            Ok(true) => {}
+            Ok(true) => self.judge_locks(&claim, out),
             Ok(false) => {
                 cov_mark::hit!(what_is_claimed_where_it_is_not_is_not_held);
                 // What it has found since counts.
@@ -285,11 +314,18 @@ impl Mds {
         }
         let latest = if mutated!(self.params, ClaimForGood) { RequestId(u64::MAX) } else { latest };
         self.own.pins.claim(ino, dir, client, latest);
-        let lost = self.own.pins.claim_locks(ino, client, locks, !is_news);
-        if !lost.is_empty() {
-            cov_mark::hit!(what_was_locked_is_locked_by_another);
-            self.own.sessions.tell(client, ToClient::NotLocked { ino, locks: lost }, out);
-        }
+        let is_here = claimed.is_none_or(|dir| {
+            let access = self.own.subtrees.access(dir, Intent::Read, &self.own.namespace);
+            matches!(access, Ok(Access::Granted { .. }))
+        });
+        let unjudged = if is_news && !is_here && !locks.is_empty() {
+            cov_mark::hit!(whose_locks_these_are_is_not_known_yet);
+            self.own.pins.locks_mut(ino).assume(ino, client);
+            locks
+        } else {
+            self.claim_locks(client, ino, locks, !is_news, out);
+            FileLocks::default()
+        };
         // Its session at the rank from which the directory came may have ended before it did.
         let has_come =
             claimed.is_some_and(|dir| self.own.held.contains_key(&DirFragId::whole(dir)));
@@ -297,7 +333,7 @@ impl Mds {
         let is_none = is_orphaned && !is_orphan;
         if dir.is_some() || is_news || is_none {
             let news = (is_news || has_come || is_none).then_some((latest, target.place));
-            let claim = Unverified { client, ino, dir, news };
+            let claim = Unverified { client, ino, dir, news, locks: unjudged };
             if is_none {
                 self.clients.claims.unnamed.push(claim);
             } else if has_come && !is_news && self.own.repeated == Repeated::NotYet {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::file_lock::{ByteRange, FileLocks, LockKind, LockOwner};
+use common::file_lock::{ByteRange, FileLock, FileLocks, LockKind, LockOwner};
 use common::id::{ClientId, ClusterId, DirFragId, Epoch, Incarnation, Ino, MigrationId, Rank, Seq};
 use common::id_set::IdSet;
 use common::name::NameHashKey;
@@ -16,7 +16,7 @@ use common::wire::session::{PinClaim, PinnedBy, SessionAge, ToClient, ToMds};
 
 use super::*;
 use crate::cluster_fixture::{Cluster, D1, D2, R1, R2};
-use crate::fixture::{A, B, Fixture, conn, name, rename_op};
+use crate::fixture::{A, B, Fixture, conn, in_entry, name, rename_op};
 use crate::input::{AdminId, Input, Restored};
 use crate::journal::entry::{Entry, ImportOutcome, ImportStart, SubtreeClaim, SubtreeSnapshot};
 use crate::message::migration::TravelSession;
@@ -531,4 +531,31 @@ fn whoever_was_evicted_and_comes_again_is_not_waited_for() {
     }
     go_on(&mut fixture);
     assert_eq!(fixture.mds.state(), RankState::Active);
+}
+
+/// The file is with another rank, where the one had it locked before the other (simulator, `the_balancer_moves`
+/// 1795962105523443).
+#[test]
+fn locks_are_not_judged_before_it_is_known_whose_they_are() {
+    cov_mark::check!(whose_locks_these_are_is_not_known_yet);
+    let mut fixture = reconnecting(Fixture::new());
+    let target = in_entry(Ino(0x7777), Ino(0x7000), "f");
+    let range = ByteRange { first: 0, last: 3 };
+    let lock = FileLock { owner: LockOwner(1), pid: 1, range, kind: LockKind::Write };
+    for client in [ClientId(77), ClientId(78)] {
+        open(&mut fixture, client);
+        let mut claim = PinClaim::new(target.clone(), PinnedBy::Answered(common::id::RequestId(1)));
+        claim.locks.lock(lock);
+        for msg in [ToMds::Claim { pins: vec![claim] }, ToMds::ClaimsDone, ToMds::ReplayDone] {
+            fixture.say(client, conn(client, 1), msg);
+        }
+        let told = fixture.told(conn(client, 1));
+        let is_lost = |msg: &ToClient| matches!(msg, ToClient::NotLocked { .. });
+        assert!(!told.iter().any(is_lost), "{told:?}");
+    }
+    fixture.input(Input::Timer(Timer::ReconnectWindow));
+    go_on(&mut fixture);
+    assert_eq!(fixture.mds.state(), RankState::Active);
+    let pins = &fixture.mds.holdings().pins;
+    assert!(!pins.is_pinned(target.ino) && !pins.locks().is_locked(target.ino));
 }
