@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::error::FsError;
-use common::id::{ClientId, Ino, NoticeId, Seq};
+use common::id::{ClientId, Ino, NoticeId};
 use common::limit::{CAPABILITY_MARGIN, CAPABILITY_TIME};
 use common::name::Name;
 use common::time::Monotonic;
@@ -39,9 +39,11 @@ use crate::subtree::{Access, Intent};
 
 pub mod evicted;
 pub mod exclusive;
+pub mod undurable;
 
 use evicted::Evicted;
 use exclusive::Exclusives;
+use undurable::Undurable;
 
 /// What a capability is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,9 +64,7 @@ pub struct CapabilityTable {
     newcomers: BTreeSet<ClientId>,
     /// When those who were told have nothing cached any more, whether they have heard or not.
     told: BTreeMap<(ClientId, NoticeId), Monotonic>,
-    /// Directories in which something was changed that is not durable yet: where that is recorded, and whose it
-    /// all is, if it is one client's.
-    undurable: BTreeMap<Ino, (Seq, Option<ClientId>)>,
+    pub undurable: Undurable,
     pub evicted: Evicted,
     pub exclusives: Exclusives,
 }
@@ -155,21 +155,6 @@ impl CapabilityTable {
     pub fn told_to(&self, client: ClientId) -> BTreeSet<NoticeId> {
         let of_client = (client, NoticeId(0))..=(client, NoticeId(u64::MAX));
         self.told.range(of_client).map(|((_, id), _)| *id).collect()
-    }
-
-    fn note_undurable(&mut self, dir: Ino, seq: Seq, client: ClientId) {
-        let known = self.undurable.entry(dir).or_insert((seq, Some(client)));
-        *known = (seq, known.1.filter(|of| *of == client));
-    }
-
-    /// Up to where what others than this client have changed in a directory is still to become durable.
-    #[must_use]
-    pub fn undurable(&self, dir: Ino, client: ClientId) -> Option<Seq> {
-        self.undurable.get(&dir).filter(|(_, of)| *of != Some(client)).map(|(seq, _)| *seq)
-    }
-
-    pub fn on_durable(&mut self, through: Seq) {
-        self.undurable.retain(|_, (seq, _)| *seq > through);
     }
 
     fn clients(&self) -> impl Iterator<Item = ClientId> + '_ {
@@ -386,7 +371,7 @@ pub fn tell_touched(cx: &mut Cx<'_>, requester: ClientId) -> Told {
     let seq = cx.own.seq.next();
     for scope in &scopes {
         if let Scope::Dir(dir) = scope {
-            cx.own.capabilities.note_undurable(*dir, seq, requester);
+            cx.own.capabilities.undurable.note(*dir, seq, requester);
         }
     }
     let mut told = cx.own.capabilities.change(&scopes, told);

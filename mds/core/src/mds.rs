@@ -278,7 +278,7 @@ impl Mds {
         self.own.sessions.tell_notices(through, out);
         self.own.sessions.tell_durable(through, out);
         self.own.sessions.tell_lent(through, self.map.epoch, out);
-        self.own.capabilities.on_durable(through);
+        self.own.capabilities.undurable.on_durable(through);
         let (mut cx, requests) = self.split(now, out);
         let handed_over = requests.wake_durable(through, &mut cx);
         self.begin_two_phase(now, handed_over, out);

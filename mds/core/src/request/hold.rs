@@ -34,7 +34,7 @@ pub fn hold(cx: &mut Cx<'_>, client: ClientId, dir: Ino) -> Step<Done> {
     if page.end == PageEnd::More {
         return Ok(Done::read(Answer::NotHeld));
     }
-    if let Some(seq) = cx.own.capabilities.undurable(dir, client) {
+    if let Some(seq) = cx.own.capabilities.undurable.of_others(dir, client) {
         // Its client goes by what is there: what somebody else has made must not be undone.
         return Err(Stop::Wait(Wait::Durable(seq)));
     }
