@@ -197,7 +197,10 @@ pub fn grant(cx: &mut Cx<'_>, client: ClientId, op: &Op, outcome: &Outcome) -> P
     for scope in &scopes {
         cx.own.capabilities.grant(*scope, client, cx.now.monotonic);
     }
-    let exclusive = matches!(op, Op::Mkdir { ino, .. } | Op::Hold { dir: ino } if is_exclusive(cx, client, *ino));
+    let exclusive = matches!(
+        op,
+        Op::Mkdir { ino, .. } | Op::Hold { dir: ino } if is_exclusive(cx, client, *ino)
+    );
     match (scopes.is_empty(), exclusive) {
         (true, _) => Promise::None,
         (false, true) => Promise::Exclusive,

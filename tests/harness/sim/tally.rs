@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use common::wire::reply::{Answer, Outcome, Promise};
+use common::wire::session::ToClient;
+
 /// Of one run, or of all runs of a story.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -43,6 +46,13 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A client is told something.
+    pub fn hears(&mut self, message: &ToClient) {
+        let ToClient::Reply(reply) = message else { return };
+        let is_held = matches!(reply.outcome, Outcome::Done(Answer::Held(_)));
+        self.held_found += u64::from(is_held && reply.promise == Promise::Exclusive);
+    }
+
     fn all(&self) -> [(&'static str, u64); 19] {
         [
             ("deaths", self.deaths),

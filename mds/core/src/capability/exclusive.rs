@@ -154,13 +154,19 @@ pub fn admit(cx: &mut Cx<'_>, dir: Ino, client: Option<ClientId>) -> Step<()> {
         let is_awaited = recall(cx, dir) && !mutated!(cx.params, RecallNotAwaited);
         return if is_awaited { Err(Stop::Wait(Wait::Recall(dir))) } else { Ok(()) };
     }
-    let has_come = cx.own.held.contains_key(&DirFragId::whole(dir));
-    if has_come && cx.own.sessions.has_stranger_but(client) {
+    if may_be_a_strangers(cx, dir, client) {
         cov_mark::hit!(who_has_not_claimed_may_hold_exclusively);
         cx.own.capabilities.exclusives.strangers_awaited = true;
         return Err(Stop::Wait(Wait::Strangers));
     }
     Ok(())
+}
+
+/// Whether another client may hold a directory that has come here, and has not said so to this life.
+#[must_use]
+pub fn may_be_a_strangers(cx: &Cx<'_>, dir: Ino, client: Option<ClientId>) -> bool {
+    let has_come = cx.own.held.contains_key(&DirFragId::whole(dir));
+    has_come && cx.own.sessions.has_stranger_but(client)
 }
 
 /// Asks a directory's holder to let it go. False: nobody is there to be asked.

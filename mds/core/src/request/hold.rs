@@ -4,12 +4,12 @@
 //! recalled goes on as one of those, so two clients in one directory do not pass it to and fro.
 
 use common::acl;
-use common::id::{ClientId, DirFragId, Ino};
+use common::id::{ClientId, Ino};
 use common::limit::PAGE_ENTRIES_MAX;
 use common::wire::reply::{Answer, Contents, PageEnd};
 
 use super::{Done, readdir};
-use crate::capability;
+use crate::capability::{self, exclusive};
 use crate::cx::{Cx, Step, Stop, Wait};
 use crate::subtree::Intent;
 
@@ -21,9 +21,8 @@ pub fn hold(cx: &mut Cx<'_>, client: ClientId, dir: Ino) -> Step<Done> {
     let (attr, is_plain) = (row.attr(dir), !row.xattrs.contains_key(acl::DEFAULT));
     // A large one is not read for that: everybody there would wait.
     let is_small = row.entries <= PAGE_ENTRIES_MAX as u64;
-    let has_come = cx.own.held.contains_key(&DirFragId::whole(dir));
-    let strangers = has_come && cx.own.sessions.has_stranger_but(Some(client));
-    let is_free = is_plain && is_small && !strangers && !cx.own.is_read_only();
+    let is_strangers = exclusive::may_be_a_strangers(cx, dir, Some(client));
+    let is_free = is_plain && is_small && !is_strangers && !cx.own.is_read_only();
     if !is_free || !capability::is_alone(cx, client, dir) {
         return Ok(Done::read(Answer::NotHeld));
     }

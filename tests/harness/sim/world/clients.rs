@@ -10,7 +10,7 @@ use common::error::FsError;
 use common::id::{Ino, RequestId};
 use common::name::Name;
 use common::time::Monotonic;
-use common::wire::reply::{self, Promise};
+use common::wire::reply::PageEnd;
 use common::wire::request::Caller;
 use common::wire::session::ToClient;
 use mds_core::input::ConnId;
@@ -150,7 +150,7 @@ impl World {
                 host.kernel.unpin_all();
             }
         }
-        self.tally.held_found += u64::from(is_held(&message));
+        self.tally.hears(&message);
         self.client_input(it.client, Input::FromMds { link: it.link, message })
     }
 
@@ -278,12 +278,6 @@ impl World {
             _ => REST,
         };
         self.soon(think, Event::Process { client, process });
-    }
-
-    fn unlock(&mut self, client: usize, process: usize) {
-        let host = &mut self.clients[client];
-        let locks = std::mem::take(&mut host.processes[process].locks);
-        host.kernel.unlock(&locks);
     }
 
     /// A call whose answer is checked.
@@ -480,7 +474,7 @@ impl World {
                     }
                 }
                 self.refer(client, References::Listed { dir, entries })?;
-                let more = listing.end == reply::PageEnd::More;
+                let more = listing.end == PageEnd::More;
                 listing.entries.last().filter(|_| more).map(|entry| entry.cookie)
             }
             Ok(_) | Err(_) => None,
@@ -502,11 +496,4 @@ fn all_locks(operations: &[Operation<Ino>]) -> Vec<Lock> {
     locks.reverse();
     locks.dedup_by_key(|lock| lock.ino);
     locks
-}
-
-/// Whether a client is given a directory that it has not made.
-fn is_held(message: &ToClient) -> bool {
-    let ToClient::Reply(reply) = message else { return false };
-    let is_held = matches!(reply.outcome, reply::Outcome::Done(reply::Answer::Held(_)));
-    is_held && reply.promise == Promise::Exclusive
 }

@@ -27,6 +27,13 @@ pub struct AsksForLock {
 }
 
 impl World {
+    /// What an operation has locked in its kernel.
+    pub(super) fn unlock(&mut self, client: usize, process: usize) {
+        let host = &mut self.clients[client];
+        let locks = std::mem::take(&mut host.processes[process].locks);
+        host.kernel.unlock(&locks);
+    }
+
     /// A file that the process is to lock next, of those it has nothing locked of.
     pub(super) fn file_to_lock(&mut self, client: usize, process: usize) -> Option<Ino> {
         if self.settings.locks == 0 {

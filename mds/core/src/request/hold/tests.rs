@@ -1,6 +1,6 @@
 //! Who is alone in a directory may have it, and nobody else notices.
 
-use common::id::RequestId;
+use common::id::{DirFragId, RequestId};
 use common::limit::{CAPABILITY_MARGIN, CAPABILITY_TIME};
 use common::wire::reply::{Outcome, Promise, Reply};
 use common::wire::request::{Op, Target, XattrName, XattrSet, XattrValue};
